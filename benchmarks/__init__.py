@@ -1,0 +1,1 @@
+"""One command per figure; each prints one table with the machine it ran on."""

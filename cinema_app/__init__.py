@@ -1,0 +1,1 @@
+"""The napari-cinema desktop and the ``cinema`` command. Never imports torch."""

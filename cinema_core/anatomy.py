@@ -1,0 +1,83 @@
+"""The structures that a short-axis label image names."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+UNLABELLED: Final = 255
+"""Label value of voxels about which the reader said nothing (training data only)."""
+
+MYOCARDIAL_DENSITY_G_PER_ML: Final = 1.05
+"""Schulz-Menger et al., J Cardiovasc Magn Reson 22:19 (2020)."""
+
+
+class Structure(IntEnum):
+    """Label value of each structure; papillary muscles count as cavity."""
+
+    BACKGROUND = 0
+    RV_CAVITY = 1
+    LV_MYOCARDIUM = 2
+    LV_CAVITY = 3
+
+    @property
+    def title(self) -> str:
+        """Name as shown to the reader."""
+        return _TITLES[self]
+
+    @property
+    def key(self) -> str:
+        """Short name used in tables: ``rv``, ``myo``, ``lv``."""
+        return _KEYS[self]
+
+    @property
+    def colour(self) -> str:
+        """Overlay colour ``#rrggbb``; the three differ for colour-blind readers too (Okabe-Ito)."""
+        return _COLOURS[self]
+
+    @property
+    def snomed_ct(self) -> str:
+        """SNOMED CT code of the structure (DICOM scheme ``SCT``)."""
+        return _SNOMED[self]
+
+
+_TITLES = {
+    Structure.BACKGROUND: "Background",
+    Structure.RV_CAVITY: "RV cavity",
+    Structure.LV_MYOCARDIUM: "LV myocardium",
+    Structure.LV_CAVITY: "LV cavity",
+}
+_KEYS = {
+    Structure.BACKGROUND: "background",
+    Structure.RV_CAVITY: "rv",
+    Structure.LV_MYOCARDIUM: "myo",
+    Structure.LV_CAVITY: "lv",
+}
+_COLOURS = {
+    Structure.BACKGROUND: "#000000",
+    Structure.RV_CAVITY: "#56b4e9",
+    Structure.LV_MYOCARDIUM: "#f0e442",
+    Structure.LV_CAVITY: "#d55e00",
+}
+_SNOMED = {
+    Structure.BACKGROUND: "",
+    Structure.RV_CAVITY: "53085002",
+    Structure.LV_MYOCARDIUM: "49848007",
+    Structure.LV_CAVITY: "87878005",
+}
+
+FOREGROUND: Final = (Structure.RV_CAVITY, Structure.LV_MYOCARDIUM, Structure.LV_CAVITY)
+
+
+class LabelState(StrEnum):
+    """How far the label of one slice, a ``(t, z)`` plane, has been looked at."""
+
+    ABSENT = "absent"
+    PREDICTED = "predicted"
+    CORRECTED = "corrected"
+    ACCEPTED = "accepted"
+
+    @property
+    def is_teaching(self) -> bool:
+        """Whether a reader vouched for the slice, so that a model may learn from it."""
+        return self in (LabelState.CORRECTED, LabelState.ACCEPTED)
