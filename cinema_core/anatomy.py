@@ -21,7 +21,7 @@ class Structure(IntEnum):
     LV_CAVITY = 3
 
     @property
-    def title(self) -> str:
+    def display_name(self) -> str:
         """Name as shown to the reader."""
         return _TITLES[self]
 

@@ -31,7 +31,7 @@ class View(StrEnum):
     OTHER = "other"
 
     @property
-    def title(self) -> str:
+    def display_name(self) -> str:
         """Name as shown to the reader."""
         return {
             View.SAX: "Short axis",
