@@ -1,0 +1,103 @@
+"""Open a study, whatever it is stored as."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from cinema_core.errors import InputError, StudyError
+from cinema_core.io.dicom import load_dicom
+from cinema_core.io.nifti import is_nifti, read_cine
+from cinema_core.io.pair import is_acdc, load_acdc, load_pair
+from cinema_core.io.study import ImportReport, RefusedFile, Study, content_pseudonym
+from cinema_core.progress import Progress, no_progress
+
+_LABEL_NAME: Final = re.compile(r"(^|[_.-])(gt|scribble|labels?|seg|segmentation|mask)(?=[_.-])", re.IGNORECASE)
+"""File names of label images, which lie beside images and are not studies."""
+
+
+def load_study(
+    path: Path | str, *, ed: Path | str | None = None, es: Path | str | None = None, progress: Progress = no_progress
+) -> Study:
+    """Open a cine study.
+
+    Parameters
+    ----------
+    path
+        A 4-D or 3-D NIfTI file, an ACDC patient folder, a DICOM folder (read with its subfolders), one DICOM
+        file, or a folder with one NIfTI image.
+    ed, es
+        Two 3-D NIfTI files instead; relative to ``path`` if that is a folder and they do not exist by themselves.
+    progress
+        Told how many files are read.
+
+    Raises
+    ------
+    StudyError
+        If there is nothing to read, nothing usable, or more than one study.
+    GeometryError
+        If spacing or positions cannot be used.
+    """
+    path = Path(path)
+    if ed is not None or es is not None:
+        if ed is None or es is None:
+            raise InputError("A pair needs both files: give end-diastole with --ed and end-systole with --es.")
+        return replace(load_pair(_in(path, ed), _in(path, es)), path=path)
+    if not path.exists():
+        raise StudyError(f"There is no file or folder {path}. Check the path.")
+    try:
+        return _open_folder(path, progress) if path.is_dir() else _open_file(path, progress)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be opened: {error.strerror or error}. Check that you may read it.") from error
+
+
+def _in(path: Path, name: Path | str) -> Path:
+    name = Path(name)
+    return path / name if path.is_dir() and not name.exists() else name
+
+
+def _open_file(path: Path, progress: Progress) -> Study:
+    if is_nifti(path):
+        return _open_nifti(path, ())
+    return load_dicom(path, [path], progress)
+
+
+def _open_folder(path: Path, progress: Progress) -> Study:
+    if is_acdc(path):
+        return load_acdc(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    if not files:
+        raise StudyError(f"{path} is an empty folder. Choose the folder that holds the DICOM or NIfTI files.")
+    images = [file for file in files if is_nifti(file)]
+    if not images:
+        return load_dicom(path, files, progress)
+    others = [file for file in files if not is_nifti(file)]
+    if any(file.suffix.lower() in (".dcm", ".ima") for file in others):
+        return load_dicom(path, files, progress)
+    return _open_nifti_folder(path, images)
+
+
+def _open_nifti_folder(path: Path, images: list[Path]) -> Study:
+    labels = [file for file in images if _LABEL_NAME.search(file.name)]
+    studies = [file for file in images if file not in labels]
+    if not studies:
+        raise StudyError(f"{path} holds label images only. Choose the image that they were drawn on.")
+    if len(studies) > 1:
+        folders = sorted({file.parent for file in studies})
+        found = folders if len(folders) > 1 else studies
+        names = ", ".join(str(file.relative_to(path)) for file in found[:4])
+        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+        what = "folders with NIfTI images" if len(folders) > 1 else "NIfTI images"
+        raise StudyError(
+            f"{path} holds {len(found)} {what}: {names}{more}. "
+            "Choose one image, one ACDC patient folder, or a pair with --ed and --es."
+        )
+    refused = tuple(RefusedFile(str(file), "a label image by its name") for file in labels)
+    return replace(_open_nifti(studies[0], refused), path=path)
+
+
+def _open_nifti(path: Path, refused: tuple[RefusedFile, ...]) -> Study:
+    cine, notes = read_cine(path)
+    return Study(content_pseudonym([cine]), path, (cine,), ImportReport(refused, notes))

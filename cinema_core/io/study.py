@@ -1,0 +1,114 @@
+"""What a reader of files hands over: the cines of one study, and what was decided on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cinema_core.cine import Cine, View
+from cinema_core.errors import StudyError
+
+
+@dataclass(frozen=True)
+class RefusedFile:
+    """A file that was found and not used."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """How files became cines.
+
+    Attributes
+    ----------
+    refused
+        Files that were not used, each with its reason.
+    notes
+        One line per decision.
+    """
+
+    refused: tuple[RefusedFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The cines of one examination.
+
+    Attributes
+    ----------
+    id
+        Pseudonym, the same whenever the same study is read; never a name.
+    path
+        The file or folder that was opened.
+    """
+
+    id: str
+    path: Path
+    cines: tuple[Cine, ...]
+    report: ImportReport
+
+    def best(self, view: View | str = View.SAX) -> Cine:
+        """Return the cine of a view that is surest and, among equals, has the most images.
+
+        Raises
+        ------
+        StudyError
+            If the study has no cine of this view.
+        """
+        if view not in list(View):
+            raise StudyError(f"View {view!r} is not known. Use one of {', '.join(View)}.")
+        wanted = View(view)
+        cines = [cine for cine in self.cines if cine.view is wanted]
+        if not cines:
+            found = ", ".join(cine.id for cine in self.cines) or "nothing"
+            raise StudyError(
+                f"{self.path} has no {wanted.display_name.lower()} cine; found: {found}. "
+                "Choose another study, or set the view of a cine by hand."
+            )
+        return max(cines, key=lambda cine: (cine.view_confidence, cine.n_phases * cine.n_slices))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was found as plain values, without patient data."""
+        return {
+            "cines": [_cine_to_json(cine) for cine in self.cines],
+            "refused": [{"path": file.path, "reason": file.reason} for file in self.report.refused],
+        }
+
+
+def pseudonym(secret: str) -> str:
+    """Return a short name for a study that does not tell whose it is."""
+    return f"study-{hashlib.sha256(secret.encode()).hexdigest()[:8]}"
+
+
+def content_pseudonym(cines: Iterable[Cine]) -> str:
+    """Return the pseudonym of a study that carries no identifier: it follows from the pixels."""
+    return pseudonym(",".join(cine.content_sha256 for cine in cines))
+
+
+def _cine_to_json(cine: Cine) -> dict[str, Any]:
+    rr_ms = cine.timing.rr_ms
+    n_phases, n_slices, rows, columns = cine.shape
+    return {
+        "id": cine.id,
+        "view": cine.view.value,
+        "view_confidence": cine.view_confidence,
+        "n_slices": n_slices,
+        "n_phases": n_phases,
+        "rows": rows,
+        "columns": columns,
+        "pixel_spacing_mm": list(cine.geometry.pixel_spacing_mm),
+        "slice_step_mm": cine.geometry.slice_step_mm,
+        "rr_ms": {
+            "median": cine.timing.rr_median_ms,
+            "min": min(rr_ms, default=None),
+            "max": max(rr_ms, default=None),
+        },
+        "measurable": cine.measurable,
+        "warnings": list(cine.warnings),
+    }
