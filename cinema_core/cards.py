@@ -1,0 +1,281 @@
+"""Model folders and their cards: what a model is, without opening its weights. Never imports torch.
+
+A model folder holds ``weights.safetensors``, ``config.yaml`` and ``card.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Self
+from uuid import uuid4
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, Field, ValidationError
+
+from cinema_core.errors import CheckpointError, InputError, StorageError
+
+log = logging.getLogger(__name__)
+
+BUNDLED: Final = "bundled"
+WEIGHTS_FILE: Final = "weights.safetensors"
+CONFIG_FILE: Final = "config.yaml"
+CARD_FILE: Final = "card.json"
+RESEARCH_USE: Final = "Research use only. Not for clinical decisions."
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
+
+
+class ModelCard(BaseModel, frozen=True, extra="forbid"):
+    """What is known of one set of weights."""
+
+    name: str
+    sha256: str
+    """Hash of the weights file; empty if the card was made without it."""
+    kind: str = "local"
+    """``bundled``, ``published``, ``local`` or ``project``."""
+    description: str = ""
+    trained_on: list[str] = Field(default_factory=list)
+    licence: str = ""
+    intended_use: str = RESEARCH_USE
+    created_utc: str = ""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """Command, seed, steps, versions: what it takes to make the weights again."""
+    figures: dict[str, Any] = Field(default_factory=dict)
+    """Measured on what, with which result."""
+    lineage: dict[str, Any] = Field(default_factory=dict)
+    """For a tuned version: base, labels, recipe, before and after."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``card.json``."""
+        return self.model_dump()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Card from plain values.
+
+        Raises
+        ------
+        CheckpointError
+            If a field is missing or not known.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise CheckpointError(f"The model card is not valid: {where}: {first['msg']}.") from None
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model's files lie, and its card."""
+
+    weights: Path
+    config: Path
+    card: ModelCard
+
+
+def bundled_folder() -> Path:
+    """Folder of the model that comes with the program."""
+    return Path(str(resources.files("cinema_core") / "resources" / "models" / BUNDLED))
+
+
+def local_models_folder() -> Path:
+    """Folder of the models that the reader added to this computer."""
+    return user_data_path("napari-cinema", appauthor=False) / "models"
+
+
+def list_models(project_models: Path | None = None) -> list[ModelCard]:
+    """Cards of all models at hand: bundled, added on this computer, and versions of the project.
+
+    A folder whose card cannot be read is left out, with a line in the log.
+    """
+    folders = [bundled_folder(), *_subfolders(local_models_folder()), *_subfolders(project_models)]
+    cards = []
+    for folder in folders:
+        if not (folder / CARD_FILE).is_file():
+            continue
+        try:
+            cards.append(read_card(folder))
+        except CheckpointError:
+            log.warning("A model card could not be read; the model is not listed.")
+    return cards
+
+
+def resolve_model(
+    name_or_path: str | Path, config: Path | None = None, project_models: Path | None = None
+) -> ModelFiles:
+    """Find the files of a model and make sure that weights and card belong together.
+
+    Parameters
+    ----------
+    name_or_path
+        ``bundled``, the name of a project version or added model, a model folder, or a ``.safetensors`` file.
+    config
+        Config of a ``.safetensors`` file, if it is not the ``config.yaml`` beside it.
+    project_models
+        Folder of the project's versions.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing is found, a file is missing, or the weights are not those of the card.
+    """
+    name = str(name_or_path)
+    folder = _find_folder(name, project_models)
+    if folder is not None:
+        return _from_folder(folder, config)
+    path = Path(name_or_path)
+    if path.is_file():
+        found = config or path.parent / CONFIG_FILE
+        if not found.is_file():
+            raise CheckpointError(f"{path.name} has no config: {found} is not there. Give it with --config.")
+        beside = path.parent / CARD_FILE
+        card = read_card(path.parent) if beside.is_file() and path.name == WEIGHTS_FILE else None
+        return ModelFiles(path, found, _checked(card, path))
+    known = ", ".join(card.name for card in list_models(project_models)) or "none"
+    raise CheckpointError(
+        f"There is no model {name!r}. Known models: {known}. Give one of them, a model folder, or a .safetensors file."
+    )
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Card of a model folder.
+
+    Raises
+    ------
+    CheckpointError
+        If it is absent or damaged.
+    """
+    try:
+        values = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"The model card in {folder} cannot be read ({type(error).__name__}).") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"The model card in {folder} is not a mapping.")
+    return ModelCard.from_json(values)
+
+
+def write_model_folder(folder: Path, weights: bytes, config: str, card: ModelCard) -> ModelCard:
+    """Write a model folder whole or not at all; one that is there already is replaced.
+
+    Parameters
+    ----------
+    weights
+        Content of the safetensors file.
+    config
+        Text of ``config.yaml``.
+    card
+        Its ``sha256`` is set to that of the weights.
+
+    Raises
+    ------
+    StorageError
+        If a file could not be written; what was there before is kept.
+    """
+    card = card.model_copy(update={"sha256": hashlib.sha256(weights).hexdigest()})
+    folder = Path(folder)
+    partial = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.partial"
+    replaced = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.old"
+    try:
+        partial.mkdir(parents=True)
+        _write(partial / WEIGHTS_FILE, weights)
+        _write(partial / CONFIG_FILE, config.encode("utf-8"))
+        _write(partial / CARD_FILE, (json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+        if folder.exists():
+            os.replace(folder, replaced)
+        try:
+            os.replace(partial, folder)
+        except OSError:
+            if replaced.exists():
+                os.replace(replaced, folder)
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"The model could not be written to {folder}: {error.strerror or error}. Make room or choose another place."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+    return card
+
+
+def check_name(name: str) -> str:
+    """Return a model name that is also a safe folder name on every system.
+
+    Raises
+    ------
+    InputError
+        If it is empty, too long, or holds other characters than letters, digits, dot, dash, underscore, blank.
+    """
+    if not _NAME.fullmatch(name) or name.endswith((".", " ")):
+        raise InputError(f"{name!r} is no model name: use up to 64 letters, digits, blanks, '.', '_' and '-'.")
+    return name
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file, remembered as long as it does not change."""
+    status = path.stat()
+    return _file_sha256(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _file_sha256(path: Path, _modified_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find_folder(name: str, project_models: Path | None) -> Path | None:
+    if name == BUNDLED:
+        return bundled_folder()
+    if _NAME.fullmatch(name):
+        for parent in (project_models, local_models_folder()):
+            if parent is not None and (parent / name).is_dir():
+                return parent / name
+    path = Path(name)
+    return path if path.is_dir() else None
+
+
+def _from_folder(folder: Path, config: Path | None) -> ModelFiles:
+    weights, beside = folder / WEIGHTS_FILE, config or folder / CONFIG_FILE
+    for path in (weights, beside):
+        if not path.is_file():
+            raise CheckpointError(
+                f"The model folder {folder} has no {path.name}. A model needs {WEIGHTS_FILE} and {CONFIG_FILE}."
+            )
+    card = read_card(folder) if (folder / CARD_FILE).is_file() else None
+    return ModelFiles(weights, beside, _checked(card, weights))
+
+
+def _checked(card: ModelCard | None, weights: Path) -> ModelCard:
+    sha256 = file_sha256(weights)
+    if card is None:
+        return ModelCard(name=weights.stem if weights.name != WEIGHTS_FILE else weights.parent.name, sha256=sha256)
+    if card.sha256 and card.sha256 != sha256:
+        raise CheckpointError(
+            f"The weights of {card.name} are not those of its card (sha256 {sha256[:8]}, card {card.sha256[:8]}). "
+            "The file was changed or damaged: install or copy the model again."
+        )
+    return card.model_copy(update={"sha256": sha256})
+
+
+def _subfolders(folder: Path | None) -> Iterator[Path]:
+    if folder is not None and folder.is_dir():
+        yield from sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
