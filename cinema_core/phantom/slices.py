@@ -1,0 +1,475 @@
+"""Endlessly varied short-axis slices with labels, to teach a model what a heart is on any scanner.
+
+The idea is SynthSeg's (Billot et al., Med Image Anal 86:102789, 2023): a network that has seen every
+contrast, shape and artefact, most of them less likely than any real one, needs no real labels.
+What stays true in every slice is what makes a heart: a ring of muscle around blood, and on one side of it
+a second pool of blood behind a thin wall. Atria, great vessels, liver, stomach, fat and lung are drawn
+too, as what is *not* to be labelled.
+
+A slice is drawn in about 10 ms: smooth random fields come from coarse ones by matrix products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.interpolate import BSpline
+
+from cinema_core.anatomy import Structure
+
+Image = NDArray[np.float32]
+
+SLICE_SIZE: Final = 192
+"""Rows and columns of a training slice, 1 mm each, as the model takes it."""
+
+ANGLES: Final = 512
+"""Outlines are drawn at this many angles and read off by table."""
+
+LEVELS: Final = ("base", "middle", "apex", "above", "beyond")
+"""Where along the heart a slice lies; above: atria only, beyond: past the apex."""
+
+LEVEL_CHANCES: Final = (0.22, 0.44, 0.22, 0.07, 0.05)
+
+
+def training_slice(rng: np.random.Generator, *, level: str | None = None) -> tuple[Image, NDArray[np.uint8]]:
+    """Draw one slice and its labels.
+
+    Parameters
+    ----------
+    rng
+        Source of all chance; the same state gives the same slice.
+    level
+        One of :data:`LEVELS`; drawn if None.
+
+    Returns
+    -------
+    Image, float32, 0 to 1, shape (y, x) = (192, 192), and labels, uint8, same shape; every pixel is labelled.
+    """
+    level = level or str(rng.choice(LEVELS, p=LEVEL_CHANCES))
+    grid = _Grid.draw(rng)
+    tissue = _Contrast.draw(rng)
+    image = _surroundings(grid, tissue, rng)
+    labels = np.zeros(image.shape, dtype=np.uint8)
+    if level != "beyond":
+        if level == "above" or (level == "base" and rng.random() < 0.5):
+            _draw_atria(image, grid, tissue, rng, fully=level == "above")
+        if level != "above":
+            _draw_ventricles(image, labels, grid, tissue, level, rng)
+    return _acquire(image, rng), labels
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Pixel positions about the LV axis, in mm and in the heart's own (turned, perhaps mirrored) orientation."""
+
+    x: Image
+    y: Image
+    r: Image
+    angle_index: NDArray[np.intp]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> _Grid:
+        # The finder of the heart may be off by some 3 cm, and a reader's window too.
+        reach = 35 * np.sqrt(rng.random())
+        toward = rng.uniform(0, 2 * np.pi)
+        centre = SLICE_SIZE / 2 + reach * np.array([np.sin(toward), np.cos(toward)])
+        # Files store images in any orientation, so every turn and mirror image is met; the usual one more often.
+        turn = rng.normal(0, 0.5) if rng.random() < 0.4 else rng.uniform(0, 2 * np.pi)
+        axis = np.arange(SLICE_SIZE, dtype=np.float32)
+        dy, dx = (axis - centre[0])[:, None], (axis - centre[1])[None, :]
+        if rng.random() < 0.4:
+            dy = -dy
+        x = (np.cos(turn) * dx + np.sin(turn) * dy).astype(np.float32)
+        y = (-np.sin(turn) * dx + np.cos(turn) * dy).astype(np.float32)
+        index = np.floor(np.arctan2(y, x) * (ANGLES / (2 * np.pi))).astype(np.intp) % ANGLES
+        return cls(x, y, np.hypot(x, y), index)
+
+    def ellipse(self, x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Image:
+        """Signed distance to an ellipse in mm, positive inside; exact enough near the border."""
+        dx, dy = self.x - np.float32(x), self.y - np.float32(y)
+        c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        scaled = np.hypot((c * dx + s * dy) / np.float32(rx), (c * dy - s * dx) / np.float32(ry))
+        return (1 - scaled) * np.float32(min(rx, ry))
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """Signal of each tissue in this slice."""
+
+    blood: float
+    rv_blood: float
+    muscle: float
+    fat: float
+    lung: float
+    organ: float
+    rv_wall: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> _Contrast:
+        blood = rng.uniform(0.55, 1.0)
+        # Blood is brighter than muscle in every cine; how much differs, and rarely it is the other way round.
+        muscle = blood * (rng.uniform(1.2, 2.0) if rng.random() < 0.02 else rng.uniform(0.12, 0.72))
+        return cls(
+            blood=blood,
+            rv_blood=blood * rng.uniform(0.75, 1.15),
+            muscle=muscle,
+            fat=blood * rng.uniform(0.4, 1.8),
+            lung=muscle * rng.uniform(0.0, 0.6),
+            organ=muscle * rng.uniform(0.4, 1.9),
+            rv_wall=muscle * rng.uniform(0.7, 1.3),
+        )
+
+
+def _lay(image: Image, distance: Image, signal: float | Image) -> None:
+    """Lay a tissue over the image where ``distance`` (mm) is positive, with an edge 1 mm wide."""
+    image += np.clip(distance + np.float32(0.5), 0, 1) * (np.asarray(signal, dtype=np.float32) - image)
+
+
+# --- smooth random fields ----------------------------------------------------------------------------------
+
+
+@cache
+def _spline_basis(n: int) -> Image:
+    """Cubic B-splines that spread ``n`` coefficients over the image; shape (192, n)."""
+    knots = np.arange(-3, n + 1, dtype=np.float64)
+    at = np.linspace(0, n - 3 - 1e-6, SLICE_SIZE)
+    return np.asarray(BSpline.design_matrix(at, knots, 3).toarray(), dtype=np.float32)
+
+
+def _smooth_field(rng: np.random.Generator, scale_mm: float) -> Image:
+    """Random field of about unit deviation whose features measure ``scale_mm``; shape (192, 192)."""
+    n = max(4, int(SLICE_SIZE / scale_mm) + 3)
+    basis = _spline_basis(n)
+    field = basis @ rng.standard_normal((n, n), dtype=np.float32) @ basis.T
+    return np.asarray(field / np.float32(0.48))  # 0.48: a cubic B-spline field of white coefficients
+
+
+def _outline(rng: np.random.Generator, amplitude: float, lowest: int = 2, highest: int = 6) -> Image:
+    """Factor around 1 at each angle, rougher terms smaller; shape (ANGLES,)."""
+    theta = np.arange(ANGLES, dtype=np.float32) * np.float32(2 * np.pi / ANGLES)
+    factor = np.ones(ANGLES, dtype=np.float32)
+    for k in range(lowest, highest + 1):
+        size = amplitude * rng.standard_normal() * (lowest / k) ** 1.2
+        factor += np.float32(size) * np.cos(k * theta + np.float32(rng.uniform(0, 2 * np.pi)))
+    return np.clip(factor, 0.5, 1.6)
+
+
+def _from_septum() -> Image:
+    """Angle from the middle of the septum, -pi to pi, positive towards the front; shape (ANGLES,)."""
+    theta = (np.arange(ANGLES) + 0.5) * (2 * np.pi / ANGLES)
+    return np.asarray(theta - np.pi, dtype=np.float32)
+
+
+# --- the heart -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Heart:
+    """Outlines of one slice in mm at each angle; shape (ANGLES,)."""
+
+    cavity: Image
+    epicardium: Image
+    rv: Image
+
+    def scaled(self, cavity: float, muscle: float, rv: float) -> _Heart:
+        """Return the neighbouring plane: the same heart a little wider or narrower."""
+        inner = self.cavity * np.float32(cavity)
+        outer = inner + (self.epicardium - self.cavity) * np.float32(muscle)
+        return _Heart(inner, outer, outer + (self.rv - self.epicardium) * np.float32(rv))
+
+
+def _draw_shape(level: str, rng: np.random.Generator) -> _Heart:
+    """Random outlines of cavity, epicardium and RV free wall."""
+    kind = rng.choice(["healthy", "dilated", "thick", "emptied"], p=[0.4, 0.2, 0.18, 0.22])
+    radius, wall = {
+        "healthy": (rng.uniform(18, 29), rng.uniform(5.5, 12)),
+        "dilated": (rng.uniform(27, 42), rng.uniform(3.5, 10)),
+        "thick": (rng.uniform(9, 25), rng.uniform(11, 23)),
+        "emptied": (rng.uniform(8, 20), rng.uniform(8, 18)),
+    }[str(kind)]
+    if level == "apex":
+        radius *= rng.uniform(0.12, 0.75)
+        wall *= rng.uniform(0.6, 1.1)
+    elif level == "base":
+        wall *= rng.uniform(0.7, 1.0)
+
+    septum = _from_septum()
+    shared = _outline(rng, 0.045)
+    if rng.random() < 0.25:  # a septum flattened by pressure or volume of the RV
+        shared *= 1 - np.float32(rng.uniform(0.05, 0.35)) * np.exp(-((septum / np.float32(0.75)) ** 2))
+    cavity = np.float32(radius) * shared * _outline(rng, 0.025, 2, 8)
+    thickness = np.float32(wall) * _outline(rng, rng.uniform(0.05, 0.2), 1, 4)
+    if rng.random() < 0.2:  # asymmetric hypertrophy or a thinned scar, anywhere
+        where = np.angle(np.exp(1j * (septum - rng.uniform(-np.pi, np.pi))))
+        bump = np.exp(-((where / rng.uniform(0.4, 0.9)) ** 2))
+        thickness *= np.asarray(1 + rng.uniform(-0.55, 0.9) * bump, dtype=np.float32)
+    thickness = np.maximum(thickness, 2.5)
+    epicardium = cavity + thickness
+    return _Heart(cavity, epicardium, epicardium + _rv_depth(level, septum, rng))
+
+
+def _rv_depth(level: str, septum: Image, rng: np.random.Generator) -> Image:
+    """How far the RV bulges from the epicardium at each angle."""
+    if level == "apex" and rng.random() < 0.3:
+        return np.zeros_like(septum)
+    widest = {"base": (18, 58), "middle": (12, 58), "apex": (4, 34)}[level]
+    depth = np.exp(rng.uniform(np.log(widest[0]), np.log(widest[1])))
+    front, back = np.deg2rad(rng.uniform(45, 105)), np.deg2rad(rng.uniform(40, 95))
+    if level == "apex":
+        front, back = front * 0.8, back * 0.8
+    u = np.where(septum > 0, septum / front, septum / back) - rng.uniform(-0.15, 0.15)
+    u = np.clip(np.abs(u), 0, 1)
+    round_, pointed = (1 - u**2) ** rng.uniform(0.45, 1.1), (1 - u) ** rng.uniform(0.6, 1.0)
+    share = rng.beta(1, 2)
+    profile = (1 - share) * round_ + share * pointed
+    # A bulge at either end of the crescent: the acute margin below, the outflow tract in front.
+    for side in (-1.0, 1.0):
+        size = rng.uniform(-0.3, 0.45)
+        profile = profile * (1 + size * np.exp(-(((septum - side * 0.8) / 0.5) ** 2)))
+    bulge = np.float32(depth) * profile.astype(np.float32) * _outline(rng, 0.04, 2, 8)
+    return np.asarray(np.where(bulge > 1.5, bulge, 0), dtype=np.float32)
+
+
+def _draw_ventricles(
+    image: Image, labels: NDArray[np.uint8], grid: _Grid, tissue: _Contrast, level: str, rng: np.random.Generator
+) -> None:
+    heart = _draw_shape(level, rng)
+    muscle = tissue.muscle * (1 + rng.uniform(0.0, 0.12) * _smooth_field(rng, rng.uniform(4, 20)))
+    lv_blood = tissue.blood * (1 + rng.uniform(0.0, 0.08) * _smooth_field(rng, rng.uniform(6, 30)))
+    rv_blood = _trabeculated(tissue, rng)
+    rv_wall = rng.uniform(1.0, 5.0)
+    fat_rim = rng.uniform(0.5, 5.0) if rng.random() < 0.6 else 0.0
+    opening = _valve_opening(heart, rng) if level == "base" and rng.random() < 0.3 else None
+
+    plane = image.copy()
+    _paint(plane, grid, heart, tissue, muscle, lv_blood, rv_blood, rv_wall, fat_rim, opening)
+    _draw_papillaries(plane, grid, heart, tissue, level, rng)
+    mix = rng.uniform(0, 0.45) if rng.random() < 0.6 else 0.0
+    if mix:  # the slice is thick: part of it shows the heart as it is some millimetres away
+        spread = 0.1 if level == "middle" else 0.3
+        other = heart.scaled(1 + rng.normal(0, spread), 1 + rng.normal(0, spread / 2), 1 + rng.normal(0, spread))
+        second = image.copy()
+        _paint(second, grid, other, tissue, muscle, lv_blood, rv_blood, rv_wall, fat_rim, opening)
+        plane += np.float32(mix) * (second - plane)
+    image[:] = plane
+
+    k = grid.angle_index
+    labels[grid.r < heart.rv[k]] = Structure.RV_CAVITY
+    if level == "base" and rng.random() < 0.35:
+        _draw_outflow(image, labels, grid, heart, tissue, rv_blood, rng)
+    labels[grid.r < heart.epicardium[k]] = Structure.LV_MYOCARDIUM
+    labels[grid.r < heart.cavity[k]] = Structure.LV_CAVITY
+
+
+def _paint(
+    plane: Image,
+    grid: _Grid,
+    heart: _Heart,
+    tissue: _Contrast,
+    muscle: Image,
+    lv_blood: Image,
+    rv_blood: Image,
+    rv_wall: float,
+    fat_rim: float,
+    opening: Image | None,
+) -> None:
+    """Lay fat, RV wall, RV, muscle and cavity over each other."""
+    k, r = grid.angle_index, grid.r
+    has_rv = heart.rv > heart.epicardium
+    wall = np.where(has_rv, np.float32(rv_wall), 0)
+    rv = heart.rv[k]
+    if fat_rim:
+        _lay(plane, (heart.rv + wall + np.float32(fat_rim))[k] - r, tissue.fat)
+    _lay(plane, (heart.rv + wall)[k] - r, tissue.rv_wall)
+    _lay(plane, np.where(has_rv[k], rv - r, -1), rv_blood)
+    _lay(plane, heart.epicardium[k] - r, muscle)
+    cavity = heart.cavity if opening is None else heart.cavity + opening
+    _lay(plane, cavity[k] - r, lv_blood)
+
+
+def _valve_opening(heart: _Heart, rng: np.random.Generator) -> Image:
+    """At the base part of the ring is outflow tract or mitral valve: the blood reaches the epicardium there."""
+    where = np.angle(np.exp(1j * (_from_septum() - rng.uniform(-np.pi, np.pi))))
+    width = rng.uniform(0.3, 0.8)
+    share = 1 / (1 + np.exp((np.abs(where) - width) / 0.06))
+    reach = (heart.epicardium - heart.cavity) * rng.uniform(0.6, 1.0) - rng.uniform(0.0, 2.0)
+    return np.asarray(np.maximum(reach, 0) * share, dtype=np.float32)
+
+
+def _trabeculated(tissue: _Contrast, rng: np.random.Generator) -> Image:
+    """RV blood with bars of muscle in it."""
+    bars = np.clip(_smooth_field(rng, rng.uniform(3, 7)) - rng.uniform(0.6, 1.8), 0, 1) * rng.uniform(0, 0.9)
+    return np.asarray(tissue.rv_blood + bars * (tissue.muscle - tissue.rv_blood), dtype=np.float32)
+
+
+def _draw_papillaries(
+    plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, level: str, rng: np.random.Generator
+) -> None:
+    """Muscle inside the cavity, which is still labelled cavity."""
+    chance = {"base": 0.25, "middle": 0.85, "apex": 0.4}[level]
+    if rng.random() > chance:
+        return
+    if rng.random() < 0.4:  # a rough inner surface
+        rough = np.clip(_smooth_field(rng, rng.uniform(3, 6)) - 0.3, 0, 1) * rng.uniform(0.3, 1.0)
+        rim = heart.cavity[grid.angle_index] - grid.r
+        cover = rough * np.clip(rim + 0.5, 0, 1) * np.clip(1.5 - rim / (0.22 * heart.cavity.mean()), 0, 1)
+        plane += (cover * (tissue.muscle - plane)).astype(np.float32)
+    radius = float(heart.cavity.mean())
+    for side in (-0.75, 2.05, rng.uniform(-np.pi, np.pi))[: rng.integers(1, 4)]:
+        angle = side + rng.normal(0, 0.45)
+        size = radius * rng.uniform(0.1, 0.34)
+        distance = radius * rng.uniform(0.45, 0.85)
+        signal = tissue.muscle * rng.uniform(0.85, 1.25) + rng.uniform(0, 0.3) * (tissue.blood - tissue.muscle)
+        blob = grid.ellipse(distance * np.cos(angle), distance * np.sin(angle), size * rng.uniform(1, 1.8), size, angle)
+        _lay(plane, np.minimum(blob, heart.cavity[grid.angle_index] - grid.r + 1), signal)
+
+
+def _draw_outflow(
+    image: Image,
+    labels: NDArray[np.uint8],
+    grid: _Grid,
+    heart: _Heart,
+    tissue: _Contrast,
+    rv_blood: Image,
+    rng: np.random.Generator,
+) -> None:
+    """Outflow tract of the RV in front of the LV: a pool that joins the RV's."""
+    angle = np.pi + rng.uniform(0.7, 1.7)
+    edge = float(heart.rv[int(angle / (2 * np.pi) * ANGLES) % ANGLES])
+    rx, ry = rng.uniform(9, 20), rng.uniform(8, 16)
+    blob = grid.ellipse(edge * np.cos(angle), edge * np.sin(angle), rx, ry, rng.uniform(0, np.pi))
+    outside = grid.r - heart.epicardium[grid.angle_index]
+    _lay(image, np.minimum(blob + 2.5, np.where(labels == Structure.RV_CAVITY, -1, outside)), tissue.rv_wall)
+    blob = np.minimum(blob, outside)
+    _lay(image, blob, rv_blood)
+    labels[blob > 0] = Structure.RV_CAVITY
+
+
+def _draw_atria(image: Image, grid: _Grid, tissue: _Contrast, rng: np.random.Generator, *, fully: bool) -> None:
+    """Atria and great vessels: blood behind walls that are thinner than any ventricle's; never labelled."""
+    spots = [(4, 8, 20), (-9, -16, 12), (-38, 14, 22), (-24, -32, 13), (28, 22, 9)]
+    for x, y, size in spots:
+        if rng.random() < (0.2 if fully else 0.45):
+            continue
+        push = 1.0 if fully else rng.uniform(1.2, 2.2)
+        dx, dy = rng.normal(0, 6, 2)
+        rx, ry = size * rng.uniform(0.6, 1.35, 2)
+        turn = rng.uniform(0, np.pi)
+        wall = rng.uniform(0.8, 3.0)
+        blob = grid.ellipse(push * x + dx, push * y + dy, rx, ry, turn)
+        _lay(image, blob + np.float32(wall), tissue.rv_wall)
+        _lay(image, blob, tissue.rv_blood * rng.uniform(0.7, 1.2))
+
+
+# --- around the heart ---------------------------------------------------------------------------------------
+
+
+def _surroundings(grid: _Grid, tissue: _Contrast, rng: np.random.Generator) -> Image:
+    """Chest and abdomen, or nothing but random patches."""
+    image = _patches(tissue, rng)
+    if rng.random() < 0.8:
+        _draw_chest(image, grid, tissue, rng)
+    for _ in range(rng.integers(0, 5)):  # vessels and bowel: bright spots that are no ventricle
+        angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(45, 110)
+        size = rng.uniform(2, 13)
+        blob = grid.ellipse(
+            away * np.cos(angle), away * np.sin(angle), size * rng.uniform(1, 2.2), size, rng.uniform(0, np.pi)
+        )
+        if rng.random() < 0.5:
+            _lay(image, blob + rng.uniform(0.8, 2.5), tissue.muscle * rng.uniform(0.5, 1.3))
+        _lay(image, blob, tissue.blood * rng.uniform(0.5, 1.2))
+    texture = rng.uniform(0.0, 0.2) * _smooth_field(rng, rng.uniform(2.5, 9))
+    image *= 1 + texture
+    return image
+
+
+def _patches(tissue: _Contrast, rng: np.random.Generator) -> Image:
+    """Smooth random regions, each of one random tissue."""
+    n = int(rng.integers(2, 7))
+    scale = rng.uniform(20, 70)
+    fields = np.stack([_smooth_field(rng, scale) for _ in range(n)])
+    choices = np.array([tissue.lung, tissue.muscle, tissue.fat, tissue.organ, 0.0], dtype=np.float32)
+    signals = rng.choice(choices, n, p=[0.3, 0.2, 0.2, 0.25, 0.05]) * rng.uniform(0.7, 1.3, n)
+    return np.asarray(signals[fields.argmax(axis=0)], dtype=np.float32)
+
+
+def _draw_chest(image: Image, grid: _Grid, tissue: _Contrast, rng: np.random.Generator) -> None:
+    """Lung around the heart, chest wall in front of it, organs below the diaphragm; each may be missing."""
+    x, y = grid.x, grid.y
+    wobble = [_smooth_field(rng, 35) for _ in range(2)]
+    if rng.random() < 0.75:  # lung beside the LV
+        side = rng.uniform(-1.2, 0.6)
+        edge = x * np.float32(np.cos(side)) + y * np.float32(np.sin(side)) - np.float32(rng.uniform(5, 45))
+        _lay(image, edge + 5 * wobble[0], tissue.lung)
+        vessels = np.clip(_smooth_field(rng, 4) - 1.6, 0, 1) * tissue.blood * rng.uniform(0, 0.8)
+        image += np.clip(edge, 0, 1) * vessels
+    if rng.random() < 0.75:  # liver or stomach below
+        tilt = rng.normal(0.1, 0.25)
+        edge = y - np.float32(tilt) * x - np.float32(rng.uniform(22, 60)) - 4 * wobble[1]
+        if rng.random() < 0.6:
+            _lay(image, edge + rng.uniform(1, 6), tissue.fat)
+        _lay(image, edge, tissue.organ)
+        if rng.random() < 0.5:
+            vessels = np.clip(_smooth_field(rng, 6) - 1.2, 0, 1) * rng.uniform(0, 0.6)
+            image += np.clip(edge, 0, 1) * vessels * tissue.blood
+        if rng.random() < 0.5:
+            rx, ry = rng.uniform(15, 45), rng.uniform(10, 28)
+            blob = grid.ellipse(rng.uniform(-20, 70), rng.uniform(60, 100), rx, ry, rng.normal(0, 0.4))
+            _lay(image, blob + rng.uniform(1, 6), tissue.fat if rng.random() < 0.5 else tissue.muscle)
+            _lay(image, blob, rng.choice([tissue.lung, tissue.organ, tissue.blood * 0.8]))
+    if rng.random() < 0.75:  # fat between heart and chest wall, then the wall
+        slant = rng.normal(-0.35, 0.35)
+        edge = -y + np.float32(np.tan(slant)) * x - np.float32(rng.uniform(30, 75)) + 4 * wobble[0]
+        thick = rng.uniform(6, 25)
+        if rng.random() < 0.5:
+            _lay(image, edge + rng.uniform(2, 15), tissue.fat * rng.uniform(0.6, 1.1))
+        _lay(image, edge, tissue.muscle * rng.uniform(0.5, 1.2))
+        _lay(image, edge - np.float32(thick), tissue.fat * rng.uniform(0.8, 1.8))
+        _lay(image, edge - np.float32(thick + rng.uniform(8, 35)), 0.0)
+
+
+# --- the scanner -----------------------------------------------------------------------------------------------
+
+
+def _acquire(image: Image, rng: np.random.Generator) -> Image:
+    """Turn signal into an image: coil, blur, noise, field of view, then the published normalisation."""
+    strength = rng.uniform(0, 0.55)
+    field = strength * _smooth_field(rng, rng.uniform(60, 150))
+    slope, toward = rng.uniform(0, 0.008), rng.uniform(0, 2 * np.pi)
+    axis = np.arange(SLICE_SIZE, dtype=np.float32) - SLICE_SIZE / 2
+    ramp = slope * (np.sin(toward) * axis[:, None] + np.cos(toward) * axis[None, :])
+    image = image * np.exp(np.clip(field + ramp, -1.5, 1.5)).astype(np.float32)
+    image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.3, 2), truncate=3)
+    noise = rng.uniform(0.0, 0.07)
+    parts = rng.standard_normal((2, *image.shape), dtype=np.float32)
+    if rng.random() < 0.6:  # pixels were coarser than 1 mm, so the noise has a grain
+        sigma = rng.uniform(0.4, 0.9)
+        parts = ndimage.gaussian_filter(parts, (0, sigma, sigma), truncate=3) * np.float32(1 + 2.2 * sigma)
+    image = np.hypot(image + noise * parts[0], noise * parts[1])
+    if rng.random() < 0.15:  # a ghost of the moving heart along the phase-encoding direction
+        shift = int(rng.integers(20, 90))
+        image = image + np.float32(rng.uniform(0.02, 0.12)) * np.roll(image, shift, axis=int(rng.integers(2)))
+    if rng.random() < 0.3:
+        _cut_field_of_view(image, rng)
+    low, high = np.percentile(image[::2, ::2], (0.95, 99.5))
+    image = np.clip((image - low) / max(high - low, 1e-6), 0, 1) ** np.float32(np.exp(rng.normal(0, 0.3)))
+    # A frame is scaled as a whole, so one of its slices may use only part of the range, or saturate.
+    image = np.clip(image * rng.uniform(0.5, 1.0) if rng.random() < 0.5 else image * rng.uniform(1.0, 1.25), 0, 1)
+    return np.asarray(image, dtype=np.float32)
+
+
+def _cut_field_of_view(image: Image, rng: np.random.Generator) -> None:
+    """Black out what lies outside the scanned field, in place."""
+    axis = np.arange(SLICE_SIZE, dtype=np.float32) - SLICE_SIZE / 2
+    if rng.random() < 0.4:
+        image[np.hypot(axis[:, None], axis[None, :]) > rng.uniform(88, 130)] = 0
+        return
+    for _ in range(rng.integers(1, 3)):
+        angle = rng.choice([0, 0.5, 1, 1.5]) * np.pi + (rng.uniform(-0.6, 0.6) if rng.random() < 0.4 else 0)
+        side = np.float32(np.cos(angle)) * axis[:, None] + np.float32(np.sin(angle)) * axis[None, :]
+        image[side > rng.uniform(65, 100)] = 0
