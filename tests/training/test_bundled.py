@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cinema_core.anatomy import Structure
+from cinema_core.errors import InputError
+from cinema_core.models import build_model, load_model
+from training import bundled
+from training.bundled import DEFAULT_CONFIG, keep_middle_taps, read_config, read_settings, train_bundled
+from training.datasets.slices import SliceStream, is_held_out, read_sunnybrook
+from training.loop import Run, Training, TrainSettings, learning_rate
+from training.partial_loss import segmentation_loss
+
+
+@pytest.fixture
+def tiny_config() -> dict[str, Any]:
+    config = read_config(DEFAULT_CONFIG)
+    config["model"]["convunetr"].update(size="tiny", enc_conv_chans=[4, 8], dec_chans=[4, 8, 8, 8, 8])
+    config["train"].update(batch_size=4, n_workers=0, warmup_steps=2, lr=5e-3, ema_decay=0.5)
+    return config
+
+
+def sunnybrook_folder(folder: Path) -> Path:
+    """Two made-up patients, one of whom is held out."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for patient in ("SC-N-01", *(f"SC-N-{i:02d}" for i in range(2, 40) if is_held_out(f"SC-N-{i:02d}"))):
+        name = f"{patient}-IM-0001-0001.png"
+        Image.fromarray(rng.integers(0, 255, (256, 256), dtype=np.uint8)).save(folder / "images" / name)
+        label = np.zeros((256, 256), dtype=np.uint8)
+        label[110:140, 115:150] = 255
+        Image.fromarray(label).save(folder / "labels" / name)
+    return folder
+
+
+def test_short_training_lowers_the_loss_and_writes_a_model_that_loads(
+    tiny_config: dict[str, Any], tmp_path: Path
+) -> None:
+    tiny_config["train"]["eval_minutes"] = 1e-9  # a point of the curve at every step
+    run = train_bundled(
+        tiny_config, out=tmp_path / "model", work=tmp_path / "work", sunnybrook=None, steps=18, n_judged_hearts=0
+    )
+    losses = [point["loss"] for point in run.curve if "loss" in point]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
+    model = load_model(tmp_path / "model" / "weights.safetensors", tmp_path / "model" / "config.yaml")
+    with torch.inference_mode():
+        assert model({"sax": torch.zeros(1, 1, 192, 192, 1)})["sax"].shape == (1, 4, 192, 192, 1)
+
+
+def test_stopped_training_goes_on_where_it_was(
+    tiny_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_config["train"]["eval_minutes"] = 1e-9
+
+    def train() -> Run:
+        return train_bundled(
+            tiny_config,
+            out=tmp_path / "model",
+            work=tmp_path / "work",
+            sunnybrook=None,
+            steps=5,
+            n_judged_hearts=0,
+        )
+
+    def stop_at_three(out: Path, mean: Any, config: Any, run: Run, *rest: Any) -> None:
+        if run.step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(bundled, "write_bundled", stop_at_three)
+        train()
+    run = train()
+    assert [point["step"] for point in run.curve] == [1, 2, 3, 4, 5, 5]
+    assert not (tmp_path / "work" / "checkpoint.pt").exists()
+
+
+def test_checkpoint_of_another_network_is_refused(tiny_config: dict[str, Any], tmp_path: Path) -> None:
+    Training(build_model(tiny_config), TrainSettings(steps=1)).save(tmp_path / "checkpoint.pt")
+    tiny_config["model"]["convunetr"]["enc_conv_chans"] = [8, 8]
+    with pytest.raises(InputError, match="another network"):
+        Training(build_model(tiny_config), TrainSettings(steps=1)).resume(tmp_path / "checkpoint.pt")
+
+
+def test_card_says_what_taught_the_model(tiny_config: dict[str, Any], tmp_path: Path) -> None:
+    folder = sunnybrook_folder(tmp_path / "sunnybrook")
+    train_bundled(
+        tiny_config,
+        out=tmp_path / "model",
+        work=tmp_path / "work",
+        sunnybrook=folder,
+        steps=1,
+        command="python -m training.bundled --steps 1",
+        n_judged_hearts=0,
+    )
+    text = (tmp_path / "model" / "card.json").read_text(encoding="utf-8")
+    assert "python -m training.bundled --steps 1" in text
+    assert "Sunnybrook" in text
+    assert "not for clinical use" in text.lower()
+
+
+# --- the loss ----------------------------------------------------------------------------------------------------
+
+
+def test_unlabelled_structures_teach_nothing_about_each_other() -> None:
+    """Where only the LV cavity is labelled, RV against background must not matter."""
+    labels = torch.zeros(1, 8, 8, dtype=torch.int64)
+    labels[:, 2:5, 2:5] = Structure.LV_CAVITY
+    only_lv = torch.tensor([True])
+    logits = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    swapped = logits[:, [1, 0, 2, 3]]
+    torch.testing.assert_close(segmentation_loss(logits, labels, only_lv), segmentation_loss(swapped, labels, only_lv))
+
+
+def test_certain_and_right_costs_nothing() -> None:
+    labels = torch.randint(0, 4, (2, 8, 8), generator=torch.Generator().manual_seed(0))
+    logits = 50.0 * torch.nn.functional.one_hot(labels, 4).movedim(-1, 1).float()
+    for only_lv in (False, True):
+        assert segmentation_loss(logits, labels, torch.tensor([only_lv] * 2)) < 1e-4
+
+
+# --- two dimensions ----------------------------------------------------------------------------------------------
+
+
+def test_middle_taps_are_all_that_one_slice_sees(tiny_config: dict[str, Any]) -> None:
+    network = build_model(tiny_config).eval()
+    x = torch.rand(1, 1, 192, 192, 1, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before = network({"sax": x})["sax"]
+        keep_middle_taps(network)
+        after = network({"sax": x})["sax"]
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+
+
+# --- slices and settings -----------------------------------------------------------------------------------------
+
+
+def test_slice_depends_on_its_number_alone() -> None:
+    stream = SliceStream(seed=3)
+    first, again, other = stream[5], stream[5], stream[6]
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_image_and_labels_lie_on_each_other_in_the_model_order() -> None:
+    stream = SliceStream(seed=0)
+    image, labels, _ = next(item for item in (stream[i] for i in range(50)) if (item[1] == 3).sum() > 800)
+    assert image.shape == (1, 192, 192, 1)
+    cavity, muscle = image[0, ..., 0][labels == 3], image[0, ..., 0][labels == 2]
+    assert abs(float(cavity.median() - muscle.median())) > 0.02
+
+
+def test_held_out_sunnybrook_patients_never_teach(tmp_path: Path) -> None:
+    folder = sunnybrook_folder(tmp_path)
+    teaching = {s.patient for s in read_sunnybrook(folder) if not is_held_out(s.patient)}
+    assert teaching == {"SC-N-01"}
+    stream = SliceStream(seed=0, sunnybrook=folder, share=0.999)
+    image, labels, only_lv = stream[0]
+    assert only_lv
+    assert set(labels.unique().tolist()) <= {0, 3}
+    assert 0 <= float(image.min()) <= float(image.max()) <= 1
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    settings = TrainSettings(steps=1000, warmup_steps=10)
+    rates = [learning_rate(Run(step=step), settings) for step in (0, 9, 500, 1000)]
+    assert rates[0] < rates[2] < rates[1]
+    assert rates[3] == pytest.approx(settings.min_lr)
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", -1.0), ("learning_rat", 0.1)])
+def test_wrong_setting_is_named(tiny_config: dict[str, Any], name: str, value: float) -> None:
+    tiny_config["train"][name] = value
+    with pytest.raises(InputError, match=name):
+        read_settings(tiny_config, None, 3)
+
+
+def test_missing_config_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read as a config"):
+        read_config(tmp_path / "absent.yaml")
+
+
+def test_command_tells_a_mistake_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bundled.main(["--config", str(tmp_path / "absent.yaml")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

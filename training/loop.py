@@ -1,0 +1,242 @@
+"""The training loop of the recipes that learn from endless slices: step, average, judge, checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, Field
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import DataLoader, Sampler
+
+from cinema_core.errors import InputError
+from training.datasets.slices import SliceStream
+from training.judging import JudgedVolume, dice_of
+from training.partial_loss import segmentation_loss
+
+log = logging.getLogger(__name__)
+
+
+class TrainSettings(BaseModel, frozen=True, extra="forbid"):
+    """The ``train`` part of the config."""
+
+    minutes: float | None = Field(55.0, gt=0)
+    """Wall-clock budget over all resumed runs; the learning rate falls along it."""
+    steps: int | None = Field(None, gt=0)
+    """Steps instead of minutes: the same weights on every run of the same machine."""
+    batch_size: int = Field(8, gt=0)
+    lr: float = Field(1e-3, gt=0)
+    min_lr: float = Field(1e-5, gt=0)
+    warmup_steps: int = Field(100, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.05, ge=0)
+    clip_grad: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    """Weights that ship are a running mean of the weights, with this memory per step."""
+    sunnybrook_share: float = Field(0.2, ge=0, lt=1)
+    """Share of real slices, if they are there."""
+    n_workers: int = Field(1, ge=0)
+    """Processes that draw slices."""
+    eval_minutes: float = Field(4.0, gt=0)
+    """How often to validate, keep a checkpoint and publish."""
+
+
+@dataclass
+class Run:
+    """Where a training stands; everything that a checkpoint must hold."""
+
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+class Onwards(Sampler[int]):
+    """0, 1, 2, ... from where the last run stopped."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+
+    def __iter__(self) -> Iterator[int]:
+        index = self._first
+        while True:
+            yield index
+            index += 1
+
+
+def progress_of(run: Run, settings: TrainSettings) -> float:
+    """Share of the budget that is used up, 0 to 1."""
+    if settings.steps is not None:
+        return min(1.0, run.step / settings.steps)
+    assert settings.minutes is not None  # the settings were checked in `read_settings`
+    return min(1.0, run.seconds / (60 * settings.minutes))
+
+
+def learning_rate(run: Run, settings: TrainSettings) -> float:
+    """Linear warm-up by steps, then a half cosine over the budget."""
+    warm = min(1.0, (run.step + 1) / max(1, settings.warmup_steps))
+    cosine = 0.5 * (1 + np.cos(np.pi * progress_of(run, settings)))
+    return float(warm * (settings.min_lr + (settings.lr - settings.min_lr) * cosine))
+
+
+class Training:
+    """A network with what its training needs to remember; a checkpoint holds all of it."""
+
+    def __init__(self, network: nn.Module, settings: TrainSettings) -> None:
+        self.network = network
+        self.settings = settings
+        self.run = Run()
+        self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        trained = [p for p in network.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=settings.lr,
+            betas=settings.betas,
+            fused=True,
+        )
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, only_lv: torch.Tensor) -> float:
+        """Learn from one batch; returns its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.run, self.settings)
+        # 144 tokens are too few for the flash kernel: its backward pass took an eighth of the step.
+        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            logits = self.network({"sax": images})["sax"].squeeze(-1)  # (b, 4, x, y)
+        loss = segmentation_loss(logits, labels, only_lv)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_grad)
+        self._optimizer.step()
+        self.run.step += 1
+        self._average(min(self.settings.ema_decay, (1 + self.run.step) / (10 + self.run.step)))
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        for name, value in self.network.state_dict().items():
+            self.mean[name].lerp_(value, 1 - decay)
+
+    def judge(self, judges: Mapping[str, list[JudgedVolume]]) -> dict[str, float]:
+        """Dice of the averaged weights on each set; the network's own weights stay."""
+        own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.mean)
+        self.network.eval()
+        found = {
+            f"{name}_dice_{key}": round(value, 4)
+            for name, volumes in judges.items()
+            for key, value in dice_of(self.network, volumes).items()
+        }
+        self.network.load_state_dict(own)
+        self.network.train()
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".partial")
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "mean": self.mean,
+            "step": self.run.step,
+            "seconds": self.run.seconds,
+            "curve": self.run.curve,
+        }
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If it belongs to another network.
+        """
+        state = torch.load(path, weights_only=True)
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise InputError(
+                f"The checkpoint {path} belongs to another network than the config describes. "
+                "Remove it to start anew, or give another --work."
+            ) from error
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.mean = state["mean"]
+        self.run = Run(state["step"], state["seconds"], state["curve"])
+
+
+def fit(
+    training: Training,
+    slices: SliceStream,
+    checkpoint: Path,
+    judges: Mapping[str, list[JudgedVolume]],
+    publish: Callable[[Mapping[str, torch.Tensor], Run], None],
+) -> None:
+    """Train until the budget is used up.
+
+    Parameters
+    ----------
+    training
+        What is trained.
+    slices
+        What it learns from; slice n is used once, whether or not the run was stopped in between.
+    checkpoint
+        Where to go on from, if it exists; removed when the budget is used up.
+    judges
+        Sets to validate on, by name.
+    publish
+        Called with the averaged weights and the run at each validation and at the end.
+    """
+    settings = training.settings
+    if checkpoint.exists():
+        training.resume(checkpoint)
+        log.info("going on from step %d, %.1f min", training.run.step, training.run.seconds / 60)
+    loader = DataLoader(
+        slices,
+        batch_size=settings.batch_size,
+        sampler=Onwards(training.run.step * settings.batch_size),
+        num_workers=settings.n_workers,
+        multiprocessing_context="spawn" if settings.n_workers else None,
+        prefetch_factor=8 if settings.n_workers else None,
+    )
+    training.network.train()
+    run, losses, last = training.run, list[float](), time.perf_counter()
+    next_look = run.seconds + 60 * settings.eval_minutes
+    for batch in loader:
+        if progress_of(run, settings) >= 1:
+            break
+        losses.append(training.step(*batch))
+        now = time.perf_counter()
+        run.seconds, last = run.seconds + now - last, now
+        if run.step % 50 == 0:
+            log.info("step %d, %.1f min, loss %.4f", run.step, run.seconds / 60, float(np.mean(losses[-50:])))
+        if run.seconds >= next_look:
+            next_look = run.seconds + 60 * settings.eval_minutes
+            _look(training, losses, judges)
+            training.save(checkpoint)
+            publish(training.mean, run)
+            last = time.perf_counter()  # judging does not count against the budget
+    _look(training, losses, judges)
+    publish(training.mean, run)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _look(training: Training, losses: list[float], judges: Mapping[str, list[JudgedVolume]]) -> None:
+    """Add a point to the curve: loss since the last one, and what the judges say."""
+    run = training.run
+    point = {"step": float(run.step), "minutes": round(run.seconds / 60, 2)}
+    if losses:
+        point["loss"] = round(float(np.mean(losses)), 4)
+        losses.clear()
+    run.curve.append(point | training.judge(judges))
+    log.info("%s", run.curve[-1])
