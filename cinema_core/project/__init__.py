@@ -1,0 +1,43 @@
+"""The project: a journal of every label, kept through any crash, and what export and training take from it."""
+
+from __future__ import annotations
+
+from cinema_core.project.export import (
+    StudySnapshot,
+    TeachingFrame,
+    label_set_sha256,
+    study_snapshot,
+    study_snapshots,
+    training_frames,
+    training_slices,
+)
+from cinema_core.project.records import (
+    Event,
+    PhaseChoice,
+    SliceEdit,
+    SliceLabel,
+    Source,
+    Split,
+    StudyRecord,
+    VersionRecord,
+)
+from cinema_core.project.store import Project
+
+__all__ = [
+    "Event",
+    "PhaseChoice",
+    "Project",
+    "SliceEdit",
+    "SliceLabel",
+    "Source",
+    "Split",
+    "StudyRecord",
+    "StudySnapshot",
+    "TeachingFrame",
+    "VersionRecord",
+    "label_set_sha256",
+    "study_snapshot",
+    "study_snapshots",
+    "training_frames",
+    "training_slices",
+]

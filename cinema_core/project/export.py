@@ -1,0 +1,185 @@
+"""What leaves a project: one snapshot a study for reports, frames with labels for training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinema_core.anatomy import UNLABELLED, LabelState
+from cinema_core.project.records import PhaseChoice, SliceLabel, Source, Split, StudyRecord
+from cinema_core.project.store import Project
+
+
+@dataclass(frozen=True, eq=False)
+class StudySnapshot:
+    """A study's labels as they are at one position of the journal.
+
+    Attributes
+    ----------
+    labels
+        Newest label of every slice, uint8, shape (t, z, y, x); 0 where there is none.
+    states
+        State of every slice, by (t, z); :attr:`LabelState.ABSENT` where there is no label.
+    phases
+        ED and ES as last chosen; None if nobody chose.
+    model
+        Name of the model in use for the study.
+    label_models
+        Hashes of the weights that the labels came or started from; more than one after a mixture.
+    journal_position
+        Pins the labels: ``project.slices(study_id, at=journal_position)`` gives them again.
+    """
+
+    study: StudyRecord
+    labels: NDArray[np.uint8]
+    states: Mapping[tuple[int, int], LabelState]
+    phases: PhaseChoice | None
+    model: str
+    label_models: tuple[str, ...]
+    journal_position: int
+
+    def count(self, state: LabelState) -> int:
+        """Return the number of slices in a state."""
+        return sum(found is state for found in self.states.values())
+
+    @property
+    def corrected_slices(self) -> int:
+        """Number of slices that a reader corrected."""
+        return self.count(LabelState.CORRECTED)
+
+    @property
+    def accepted_slices(self) -> int:
+        """Number of slices that a reader accepted as they were."""
+        return self.count(LabelState.ACCEPTED)
+
+    @property
+    def labelled_phases(self) -> tuple[int, ...]:
+        """Phases in which every slice has a label; only these have a volume."""
+        n_phases, n_slices = self.labels.shape[:2]
+        return tuple(
+            t for t in range(n_phases) if all(self.states[t, z] is not LabelState.ABSENT for z in range(n_slices))
+        )
+
+    @property
+    def approved_by(self) -> str:
+        """Name of the reader who chose ED and ES last; empty while the reading is a draft."""
+        if self.phases is None or self.phases.source is not Source.READER:
+            return ""
+        return self.phases.reader
+
+
+@dataclass(frozen=True, eq=False)
+class TeachingFrame:
+    """The slices of one phase of one study that a reader vouched for.
+
+    Attributes
+    ----------
+    t
+        Phase.
+    labels
+        uint8, shape (z, y, x); 255 on every slice that nobody corrected or accepted.
+    slices
+        Indices of the slices that have labels.
+    phase
+        ``ed`` or ``es`` if this phase was chosen as such, else empty.
+    split
+        What the patient's labels may be used for.
+    """
+
+    study: StudyRecord
+    t: int
+    labels: NDArray[np.uint8]
+    slices: tuple[int, ...]
+    phase: str
+    split: Split
+
+
+def study_snapshot(project: Project, study_id: str) -> StudySnapshot:
+    """Gather one study for a report.
+
+    Raises
+    ------
+    ProjectError
+        If the project does not have the study, or is damaged.
+    """
+    with project.unchanging():
+        study = project.study(study_id)
+        rows = project.slices(study_id)
+        labels = np.zeros(study.shape, dtype=np.uint8)
+        n_phases, n_slices = study.shape[:2]
+        states = {(t, z): LabelState.ABSENT for t in range(n_phases) for z in range(n_slices)}
+        for slice_index, row in rows.items():
+            labels[slice_index] = row.mask
+            states[slice_index] = row.state
+        return StudySnapshot(
+            study=study,
+            labels=labels,
+            states=states,
+            phases=project.phases(study_id),
+            model=project.current_model(study_id),
+            label_models=tuple(dict.fromkeys(row.model_sha256 for row in rows.values() if row.model_sha256)),
+            journal_position=project.journal_position(),
+        )
+
+
+def study_snapshots(project: Project) -> Iterator[StudySnapshot]:
+    """Gather the studies one after the other; a project's labels need not fit into memory at once."""
+    for study in project.studies():
+        yield study_snapshot(project, study.study_id)
+
+
+def training_slices(project: Project) -> list[SliceLabel]:
+    """Return every slice that a reader corrected or accepted, ordered by study, phase and slice.
+
+    A slice that was only looked at is not among them: scrolling past is not a label.
+    """
+    with project.unchanging():
+        return [row for study in project.studies() for row in _teaching_rows(project, study.study_id)]
+
+
+def training_frames(project: Project) -> list[TeachingFrame]:
+    """Return the same slices as frames (z, y, x) in which everything else is unlabelled."""
+    with project.unchanging():
+        return [
+            _teaching_frame(project, study, t, list(rows))
+            for study in project.studies()
+            for t, rows in groupby(_teaching_rows(project, study.study_id), key=lambda row: row.t)
+        ]
+
+
+def label_set_sha256(slices: Iterable[SliceLabel]) -> str:
+    """Hash of a set of labels: the same slices with the same masks, in any order and by any way."""
+    digest = hashlib.sha256()
+    for row in sorted(slices, key=lambda row: (row.study_id, row.t, row.z)):
+        digest.update(f"{row.study_id} {row.t} {row.z} {row.mask.shape} ".encode())
+        digest.update(row.mask.tobytes())
+    return digest.hexdigest()
+
+
+def _teaching_rows(project: Project, study_id: str) -> list[SliceLabel]:
+    # A cine has hundreds of predicted slices for a handful of taught ones: look before unpacking the masks.
+    if not any(state.is_teaching for state in project.states(study_id).values()):
+        return []
+    return [row for row in project.slices(study_id).values() if row.state.is_teaching]
+
+
+def _teaching_frame(project: Project, study: StudyRecord, t: int, rows: list[SliceLabel]) -> TeachingFrame:
+    labels = np.full(study.shape[1:], UNLABELLED, dtype=np.uint8)
+    for row in rows:
+        labels[row.z] = row.mask
+    split = project.split_of(study.study_id)
+    assert split is not None  # recording a teaching slice decides the split in the same transaction
+    return TeachingFrame(
+        study, t, labels, tuple(row.z for row in rows), _phase_name(project.phases(study.study_id), t), split
+    )
+
+
+def _phase_name(choice: PhaseChoice | None, t: int) -> str:
+    if choice is None:
+        return ""
+    return {choice.es_phase: "es", choice.ed_phase: "ed"}.get(t, "")

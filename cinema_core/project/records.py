@@ -1,0 +1,167 @@
+"""What a project holds, as values: nothing above this room sees a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinema_core.anatomy import LabelState
+from cinema_core.cine import View
+
+
+class Split(StrEnum):
+    """What the labels of a patient may be used for; decided once, forever."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+
+
+class Source(StrEnum):
+    """Who chose the ED and ES phases."""
+
+    MODEL = "model"
+    READER = "reader"
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A cine that the project refers to.
+
+    Attributes
+    ----------
+    study_id
+        Pseudonym under which labels are kept.
+    patient
+        Pseudonym that the split ledger goes by; the study's own where the patient is not known.
+    content_sha256
+        Hash of the cine (:attr:`cinema_core.cine.Cine.content_sha256`).
+    image_path
+        Where the image lay when it was last opened; it may have moved since.
+    shape
+        Size (t, z, y, x).
+    """
+
+    study_id: str
+    patient: str
+    content_sha256: str
+    image_path: Path
+    cine_id: str
+    shape: tuple[int, int, int, int]
+    view: View
+    added_utc: str
+
+
+@dataclass(frozen=True, eq=False)
+class SliceEdit:
+    """A new label for one slice, on its way into the journal.
+
+    Attributes
+    ----------
+    mask
+        Label values of the whole slice, shape (y, x), integer: 0 to 3, or 255 where the reader said nothing.
+    tool
+        What made it: ``model``, ``brush``, ``contour``, ``accept``, ``undo`` ...
+    model_sha256
+        Hash of the weights whose prediction this is or started from; empty for none.
+    """
+
+    study_id: str
+    t: int
+    z: int
+    mask: NDArray[np.integer[Any]]
+    state: LabelState
+    tool: str
+    model_sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceLabel:
+    """One row of the journal.
+
+    Attributes
+    ----------
+    row_id, parent_id
+        Its number, and the number of the row that it replaced (None for the first of a slice).
+    mask
+        Label values, uint8, shape (y, x); not writeable, copy it to edit.
+    reader
+        Who edited; empty for a model, or a reader without a name.
+    utc
+        When it was recorded, ISO 8601.
+    """
+
+    row_id: int
+    parent_id: int | None
+    study_id: str
+    t: int
+    z: int
+    mask: NDArray[np.uint8]
+    state: LabelState
+    tool: str
+    reader: str
+    model_sha256: str
+    utc: str
+
+
+@dataclass(frozen=True)
+class PhaseChoice:
+    """Which phases are end-diastole and end-systole, counted from 0.
+
+    ``reader`` and ``utc`` are filled in by the project.
+    """
+
+    ed_phase: int
+    es_phase: int
+    rv_ed_phase: int | None = None
+    rv_es_phase: int | None = None
+    source: Source = Source.MODEL
+    reader: str = ""
+    utc: str = ""
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """A model that was made from the project's labels.
+
+    Attributes
+    ----------
+    name
+        Name of its folder below the project's ``models`` folder.
+    label_set_sha256
+        Hash of the labels it learned from (:func:`cinema_core.project.label_set_sha256`).
+    journal_position
+        Last row of the journal when the labels were taken.
+    recipe, before, after
+        Settings, and the figures of base and version; plain JSON values.
+    utc
+        Filled in by the project.
+    """
+
+    name: str
+    model_sha256: str
+    base_name: str
+    base_sha256: str = ""
+    label_set_sha256: str = ""
+    journal_position: int = 0
+    seed: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    utc: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in the project, beside its labels."""
+
+    event_id: int
+    kind: str
+    detail: Mapping[str, Any]
+    journal_position: int
+    utc: str

@@ -1,0 +1,621 @@
+"""The annotation journal: what was drawn, by whom, in which order; never overwritten.
+
+The only file that knows the tables of ``schema.sql``: rows become the values of
+:mod:`cinema_core.project.records` before they leave it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import Any, Final, Self
+
+import numpy as np
+
+from cinema_core import __version__
+from cinema_core.anatomy import LabelState
+from cinema_core.cine import View
+from cinema_core.errors import PhaseError, ProjectError, StorageError
+from cinema_core.project.database import Database
+from cinema_core.project.masks import checked_mask, pack, unpack
+from cinema_core.project.records import (
+    Event,
+    PhaseChoice,
+    SliceEdit,
+    SliceLabel,
+    Source,
+    Split,
+    StudyRecord,
+    VersionRecord,
+)
+
+DATABASE_NAME: Final = "project.sqlite"
+DEFAULT_MODEL: Final = "bundled"
+PROJECT_SCOPE: Final = "project"
+MODEL_TOOL: Final = "model"
+UNDO_TOOL: Final = "undo"
+
+VALIDATION_SHARE: Final = 0.2
+"""Of many patients, the share whose labels only ever measure a model."""
+
+_SLICE_COLUMNS: Final = (
+    "row_id, parent_id, study_id, t, z, state, tool, reader, model_sha256, utc, n_rows, n_columns, mask"
+)
+
+
+class Project:
+    """A folder ``NAME.cinema`` with the journal of all labels, and the models made from them.
+
+    Open it with :meth:`open`, close it with :meth:`close` or ``with``. One process edits; who comes
+    second may look (:attr:`read_only`). A call that records returns when the row is on the disk, so
+    a kill at any moment loses nothing that was acknowledged. It takes milliseconds and may be made
+    from the window's own thread; calls from other threads are safe and wait for each other.
+
+    Attributes
+    ----------
+    folder
+        The project's folder.
+    reader
+        Name that goes beside every edit from now on; empty if the reader gave none.
+    """
+
+    def __init__(self, folder: Path, database: Database, reader: str = "") -> None:
+        self.folder = folder
+        self.reader = reader
+        self._database = database
+
+    @classmethod
+    def open(cls, folder: Path | str, *, create: bool = False, reader: str = "") -> Self:
+        """Open a project, or make a new one.
+
+        Parameters
+        ----------
+        folder
+            The project's folder, ``NAME.cinema``.
+        create
+            Make the project if there is none; an existing one is opened as it is.
+        reader
+            Name that goes beside every edit; empty if the reader gave none.
+
+        Raises
+        ------
+        ProjectError
+            If there is no project, it is damaged, or a newer program wrote it.
+        StorageError
+            If the folder cannot be made or read.
+        """
+        folder = Path(folder)
+        path = folder / DATABASE_NAME
+        is_new = not path.exists()
+        if is_new and create:
+            _make_folder(folder)
+        elif not path.is_file():
+            raise ProjectError(
+                f"There is no project in {folder}: {DATABASE_NAME} is missing. Choose a folder NAME.cinema."
+            )
+        project = cls(folder, Database.open(path, create=create), reader)
+        if is_new:
+            try:
+                project.log_event("created", {"software_version": __version__})
+            except BaseException:
+                project.close()
+                raise
+        return project
+
+    def close(self) -> None:
+        """Let other windows edit; a second call does nothing."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def models_folder(self) -> Path:
+        """Where the project's model versions lie, one folder each."""
+        return self.folder / "models"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether edits are refused: another process edits, or the folder may not be written."""
+        return self._database.read_only
+
+    @property
+    def read_only_reason(self) -> str:
+        """Why edits are refused, for the reader; empty if they are not."""
+        reason = self._database.read_only_reason
+        return f"Read only: {reason}. What you draw now is not kept." if reason else ""
+
+    @contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """See one state of the journal through several calls, whatever another process writes meanwhile."""
+        with self._database.reading():
+            yield
+
+    # Studies
+
+    def add_study(
+        self,
+        study_id: str,
+        content_sha256: str,
+        image_path: Path | str,
+        cine_id: str,
+        shape: tuple[int, int, int, int],
+        view: View | str,
+        *,
+        patient: str = "",
+    ) -> None:
+        """Refer to a cine; again with the same content, its new place is remembered.
+
+        Parameters
+        ----------
+        study_id, patient
+            Pseudonyms; without a patient the study stands for one.
+        content_sha256
+            Hash of the cine's content.
+        image_path
+            File or folder that it was loaded from; kept relative to the project's folder.
+        shape
+            Size (t, z, y, x).
+
+        Raises
+        ------
+        ProjectError
+            If the project has another image, or the same under another shape, by that name.
+        """
+        relative_path = _relative(Path(image_path), self.folder)
+        with self._database.writing() as rows:
+            known = rows.execute("SELECT * FROM study WHERE study_id = ?", (study_id,)).fetchone()
+            if known is None:
+                values = (study_id, patient or study_id, content_sha256, relative_path, cine_id, View(view).value)
+                size = tuple(int(n) for n in shape)
+                rows.execute(f"INSERT INTO study VALUES ({_marks(11)})", (*values, *size, _utc_now()))
+                return
+            _check_same_image(known, content_sha256)
+            if relative_path != known["relative_path"]:
+                rows.execute("UPDATE study SET relative_path = ? WHERE study_id = ?", (relative_path, study_id))
+
+    def studies(self) -> list[StudyRecord]:
+        """All studies, in the order in which they were added."""
+        with self._database.reading() as rows:
+            found = rows.execute("SELECT * FROM study ORDER BY rowid").fetchall()
+        return [_study_record(row, self.folder) for row in found]
+
+    def study(self, study_id: str) -> StudyRecord:
+        """One study.
+
+        Raises
+        ------
+        ProjectError
+            If the project does not have it.
+        """
+        with self._database.reading() as rows:
+            return _study_record(_study_row(rows, study_id), self.folder)
+
+    def verify_image(self, study_id: str, content_sha256: str) -> None:
+        """Return if an image that was found under some path is the one that the labels were drawn on.
+
+        Raises
+        ------
+        ProjectError
+            If it is another image, or the study is not in the project.
+        """
+        with self._database.reading() as rows:
+            _check_same_image(_study_row(rows, study_id), content_sha256)
+
+    # The journal
+
+    def record(self, entry: SliceEdit) -> int:
+        """Append one slice; returns its row number. See :meth:`record_many`."""
+        return self.record_many([entry])[0]
+
+    def record_many(self, entries: Iterable[SliceEdit]) -> list[int]:
+        """Append slices in one transaction, all or none; on the disk when this returns.
+
+        The first corrected or accepted slice of a patient also decides its split.
+
+        Parameters
+        ----------
+        entries
+            New labels in the order in which they were made; a slice may come more than once.
+
+        Returns
+        -------
+        list of int
+            Row numbers, rising.
+
+        Raises
+        ------
+        LabelError
+            If a mask does not fit its study, or has other values than 0 to 3 and 255.
+        ProjectError
+            If a study is not in the project, or the project is read-only.
+        StorageError
+            If the disk is full or gone; nothing of this call is kept, everything before it is.
+        """
+        with self._database.writing() as rows:
+            return [self._append(rows, entry) for entry in entries]
+
+    def restore(self, row_id: int) -> int:
+        """Undo: append an older row's mask and state again as the newest; returns the new row number.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such row, or the project is read-only.
+        """
+        with self._database.writing() as rows:
+            old = rows.execute(f"SELECT {_SLICE_COLUMNS} FROM journal WHERE row_id = ?", (row_id,)).fetchone()
+            if old is None:
+                raise ProjectError(f"The journal has no row {row_id}; nothing was undone.")
+            label = self._slice_label(old)
+            edit = SliceEdit(
+                label.study_id, label.t, label.z, label.mask, label.state, UNDO_TOOL, model_sha256=label.model_sha256
+            )
+            return self._append(rows, edit)
+
+    def slices(self, study_id: str, *, at: int | None = None) -> dict[tuple[int, int], SliceLabel]:
+        """Newest label of each slice of a study that has one, by (t, z).
+
+        Parameters
+        ----------
+        at
+            Journal position to look back to: the labels that a report of that position was made from.
+        """
+        with self._database.reading() as rows:
+            found = rows.execute(
+                f"SELECT {_SLICE_COLUMNS} FROM journal WHERE row_id IN "
+                "(SELECT max(row_id) FROM journal WHERE study_id = ? AND row_id <= ? GROUP BY t, z) ORDER BY t, z",
+                (study_id, _LAST_ROW if at is None else at),
+            ).fetchall()
+        return {(row["t"], row["z"]): self._slice_label(row) for row in found}
+
+    def states(self, study_id: str) -> dict[tuple[int, int], LabelState]:
+        """State of each slice of a study that has a label, by (t, z); much cheaper than :meth:`slices`."""
+        with self._database.reading() as rows:
+            found = rows.execute(
+                "SELECT t, z, state FROM journal WHERE row_id IN "
+                "(SELECT max(row_id) FROM journal WHERE study_id = ? GROUP BY t, z) ORDER BY t, z",
+                (study_id,),
+            ).fetchall()
+        return {(row["t"], row["z"]): LabelState(row["state"]) for row in found}
+
+    def history(self, study_id: str, t: int, z: int) -> list[SliceLabel]:
+        """Every label that a slice has had, oldest first."""
+        with self._database.reading() as rows:
+            found = rows.execute(
+                f"SELECT {_SLICE_COLUMNS} FROM journal WHERE study_id = ? AND t = ? AND z = ? ORDER BY row_id",
+                (study_id, t, z),
+            ).fetchall()
+        return [self._slice_label(row) for row in found]
+
+    def journal_position(self) -> int:
+        """Return the number of the newest row, 0 if there is none; with it a report names what it was made from."""
+        with self._database.reading() as rows:
+            return _journal_position(rows)
+
+    def _append(self, rows: sqlite3.Connection, entry: SliceEdit) -> int:
+        study = _study_row(rows, entry.study_id)
+        mask = checked_mask(entry, (study["n_phases"], study["n_slices"], study["n_rows"], study["n_columns"]))
+        state = LabelState(entry.state)
+        if state.is_teaching:
+            _assign_split(rows, study["patient"])
+        parent = rows.execute(
+            "SELECT max(row_id) FROM journal WHERE study_id = ? AND t = ? AND z = ?",
+            (entry.study_id, int(entry.t), int(entry.z)),
+        ).fetchone()[0]
+        # A prediction is nobody's reading, whoever pressed the button.
+        reader = "" if entry.tool == MODEL_TOOL else self.reader
+        cursor = rows.execute(
+            f"INSERT INTO journal (parent_id, study_id, t, z, state, tool, reader, model_sha256, utc, "
+            f"n_rows, n_columns, mask) VALUES ({_marks(12)})",
+            (
+                parent,
+                entry.study_id,
+                int(entry.t),
+                int(entry.z),
+                state.value,
+                entry.tool,
+                reader,
+                entry.model_sha256,
+                _utc_now(),
+                *mask.shape,
+                pack(mask),
+            ),
+        )
+        assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
+        return cursor.lastrowid
+
+    def _slice_label(self, row: sqlite3.Row) -> SliceLabel:
+        try:
+            mask = unpack(row["mask"], (row["n_rows"], row["n_columns"]))
+        except ValueError as error:
+            raise ProjectError(
+                f"Row {row['row_id']} of {DATABASE_NAME} in {self.folder} is damaged. "
+                "Put a copy from your backup in its place."
+            ) from error
+        return SliceLabel(
+            row_id=row["row_id"],
+            parent_id=row["parent_id"],
+            study_id=row["study_id"],
+            t=row["t"],
+            z=row["z"],
+            mask=mask,
+            state=LabelState(row["state"]),
+            tool=row["tool"],
+            reader=row["reader"],
+            model_sha256=row["model_sha256"],
+            utc=row["utc"],
+        )
+
+    # ED and ES
+
+    def set_phases(self, study_id: str, choice: PhaseChoice) -> None:
+        """Append a choice of ED and ES; earlier ones stay in :meth:`phases_history`.
+
+        Raises
+        ------
+        PhaseError
+            If a phase lies outside the study.
+        """
+        phases = (choice.ed_phase, choice.es_phase, choice.rv_ed_phase, choice.rv_es_phase)
+        source = Source(choice.source)
+        with self._database.writing() as rows:
+            n_phases = _study_row(rows, study_id)["n_phases"]
+            for phase in phases:
+                if phase is not None and not 0 <= phase < n_phases:
+                    raise PhaseError(
+                        f"Phase {phase + 1} was chosen, but the study has {n_phases}. Choose ED and ES again."
+                    )
+            rows.execute(
+                "INSERT INTO phase_choice (study_id, ed_phase, es_phase, rv_ed_phase, rv_es_phase, source, reader, utc)"
+                f" VALUES ({_marks(8)})",
+                (
+                    study_id,
+                    *(None if phase is None else int(phase) for phase in phases),
+                    source.value,
+                    self.reader if source is Source.READER else "",
+                    _utc_now(),
+                ),
+            )
+
+    def phases(self, study_id: str) -> PhaseChoice | None:
+        """Newest choice of ED and ES; None if there is none."""
+        history = self.phases_history(study_id)
+        return history[-1] if history else None
+
+    def phases_history(self, study_id: str) -> list[PhaseChoice]:
+        """Every choice of ED and ES, oldest first."""
+        with self._database.reading() as rows:
+            found = rows.execute(
+                "SELECT ed_phase, es_phase, rv_ed_phase, rv_es_phase, source, reader, utc FROM phase_choice "
+                "WHERE study_id = ? ORDER BY choice_id",
+                (study_id,),
+            ).fetchall()
+        return [PhaseChoice(**{**dict(row), "source": Source(row["source"])}) for row in found]
+
+    # The split ledger
+
+    def assign_split(self, study_or_patient: str) -> Split:
+        """Return what a patient's labels are for; decided at the first call, the same forever.
+
+        The first patient of a project is for training, or its labels could teach nothing. From then on
+        a hash of the pseudonym decides, so that a patient falls on the same side in every project.
+
+        Parameters
+        ----------
+        study_or_patient
+            Pseudonym of a study in the project, or of a patient.
+        """
+        with self._database.writing() as rows:
+            return _assign_split(rows, _patient_of(rows, study_or_patient))
+
+    def split_of(self, study_or_patient: str) -> Split | None:
+        """Return what a patient's labels are for; None while that is undecided."""
+        with self._database.reading() as rows:
+            return _split_of(rows, _patient_of(rows, study_or_patient))
+
+    def ledger(self) -> dict[str, Split]:
+        """All decisions by patient, in the order in which they were taken."""
+        with self._database.reading() as rows:
+            found = rows.execute("SELECT patient, split FROM split_ledger ORDER BY rowid").fetchall()
+        return {row["patient"]: Split(row["split"]) for row in found}
+
+    # Models
+
+    def add_version(self, version: VersionRecord) -> None:
+        """Append a model that the reader kept.
+
+        Raises
+        ------
+        ProjectError
+            If there is a version of that name already.
+        """
+        with self._database.writing() as rows:
+            if rows.execute("SELECT 1 FROM model_version WHERE name = ?", (version.name,)).fetchone():
+                raise ProjectError(f"The project has a model {version.name} already. Choose another name.")
+            rows.execute(
+                f"INSERT INTO model_version VALUES ({_marks(11)})",
+                (
+                    version.name,
+                    version.model_sha256,
+                    version.base_name,
+                    version.base_sha256,
+                    version.label_set_sha256,
+                    version.journal_position,
+                    version.seed,
+                    _json(version.recipe),
+                    _json(version.before),
+                    _json(version.after),
+                    _utc_now(),
+                ),
+            )
+
+    def versions(self) -> list[VersionRecord]:
+        """All models made in this project, oldest first."""
+        with self._database.reading() as rows:
+            found = rows.execute("SELECT * FROM model_version ORDER BY rowid").fetchall()
+        documents = ("recipe", "before", "after")
+        return [VersionRecord(**{**dict(row), **{name: json.loads(row[name]) for name in documents}}) for row in found]
+
+    def set_current_model(self, name: str, scope: str = PROJECT_SCOPE) -> None:
+        """Append which model is in use, for the whole project or for one study.
+
+        Parameters
+        ----------
+        name
+            Anything that names a model: ``bundled``, a version, a published model.
+        scope
+            ``"project"``, or a study's id.
+        """
+        with self._database.writing() as rows:
+            if scope != PROJECT_SCOPE:
+                _study_row(rows, scope)
+            rows.execute("INSERT INTO model_choice (scope, name, utc) VALUES (?, ?, ?)", (scope, name, _utc_now()))
+
+    def current_model(self, study_id: str | None = None) -> str:
+        """Name of the model in use: the study's own, else the project's, else ``bundled``."""
+        with self._database.reading() as rows:
+            for scope in (study_id, PROJECT_SCOPE):
+                found = rows.execute(
+                    "SELECT name FROM model_choice WHERE scope = ? ORDER BY choice_id DESC LIMIT 1", (scope,)
+                ).fetchone()
+                if found is not None:
+                    return str(found["name"])
+        return DEFAULT_MODEL
+
+    # Events
+
+    def log_event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Append something that happened: ``opened``, ``exported``, ``version discarded`` ...
+
+        Parameters
+        ----------
+        detail
+            Plain JSON values; no image data and nothing that names a patient.
+        """
+        with self._database.writing() as rows:
+            rows.execute(
+                "INSERT INTO event (kind, detail, journal_position, utc) VALUES (?, ?, ?, ?)",
+                (kind, _json(detail or {}), _journal_position(rows), _utc_now()),
+            )
+
+    def events(self) -> list[Event]:
+        """Everything that was logged, oldest first."""
+        with self._database.reading() as rows:
+            found = rows.execute("SELECT * FROM event ORDER BY event_id").fetchall()
+        return [Event(**{**dict(row), "detail": json.loads(row["detail"])}) for row in found]
+
+
+_LAST_ROW: Final = 2**63 - 1
+"""Largest row number that SQLite can give."""
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # What a creation that was killed can leave behind is no reason to refuse.
+        foreign = [entry for entry in folder.iterdir() if entry.name not in ("project.lock", "models")]
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise StorageError(f"The project folder {folder} cannot be made: {what}. Choose another place.") from error
+    if foreign:
+        raise ProjectError(f"{folder} holds other files and is no project. Choose a new folder, NAME.cinema.")
+
+
+def _relative(image: Path, folder: Path) -> str:
+    """Path from the project's folder, with forward slashes; absolute where there is no way (another drive)."""
+    absolute = image.resolve()
+    try:
+        return PurePath(os.path.relpath(absolute, folder.resolve())).as_posix()
+    except ValueError:
+        return absolute.as_posix()
+
+
+def _study_record(row: sqlite3.Row, folder: Path) -> StudyRecord:
+    # An absolute path replaces the folder when joined to it.
+    image_path = Path(os.path.normpath(folder.resolve() / row["relative_path"]))
+    return StudyRecord(
+        study_id=row["study_id"],
+        patient=row["patient"],
+        content_sha256=row["content_sha256"],
+        image_path=image_path,
+        cine_id=row["cine_id"],
+        shape=(row["n_phases"], row["n_slices"], row["n_rows"], row["n_columns"]),
+        view=View(row["view"]),
+        added_utc=row["added_utc"],
+    )
+
+
+def _study_row(rows: sqlite3.Connection, study_id: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = rows.execute("SELECT * FROM study WHERE study_id = ?", (study_id,)).fetchone()
+    if row is None:
+        raise ProjectError(f"{study_id} is not in the project. Open the study first.")
+    return row
+
+
+def _check_same_image(study: sqlite3.Row, content_sha256: str) -> None:
+    if content_sha256 != study["content_sha256"]:
+        raise ProjectError(
+            f"This is not the image that the labels of {study['study_id']} were drawn on: its content is "
+            f"{content_sha256[:8]}, that one's {study['content_sha256'][:8]}. Choose the original."
+        )
+
+
+def _patient_of(rows: sqlite3.Connection, study_or_patient: str) -> str:
+    row = rows.execute("SELECT patient FROM study WHERE study_id = ?", (study_or_patient,)).fetchone()
+    return study_or_patient if row is None else str(row["patient"])
+
+
+def _split_of(rows: sqlite3.Connection, patient: str) -> Split | None:
+    row = rows.execute("SELECT split FROM split_ledger WHERE patient = ?", (patient,)).fetchone()
+    return None if row is None else Split(row["split"])
+
+
+def _assign_split(rows: sqlite3.Connection, patient: str) -> Split:
+    split = _split_of(rows, patient)
+    if split is None:
+        is_first = rows.execute("SELECT 1 FROM split_ledger").fetchone() is None
+        split = Split.TRAINING if is_first else _split_by_hash(patient)
+        rows.execute("INSERT INTO split_ledger VALUES (?, ?, ?)", (patient, split.value, _utc_now()))
+    return split
+
+
+def _split_by_hash(patient: str) -> Split:
+    draw = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") / 2**64
+    return Split.VALIDATION if draw < VALIDATION_SHARE else Split.TRAINING
+
+
+def _journal_position(rows: sqlite3.Connection) -> int:
+    return int(rows.execute("SELECT coalesce(max(row_id), 0) FROM journal").fetchone()[0])
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    """JSON for what figures and settings are made of beside plain values."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be kept in a project")
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,113 @@
+"""What reports and training take from a project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cinema_core.anatomy import LabelState
+from cinema_core.errors import ProjectError
+from cinema_core.project import (
+    PhaseChoice,
+    Project,
+    SliceEdit,
+    Source,
+    Split,
+    label_set_sha256,
+    study_snapshot,
+    study_snapshots,
+    training_frames,
+    training_slices,
+)
+
+MakeEdit = Callable[..., SliceEdit]
+
+
+@pytest.fixture
+def read_project(project: Project, edit: MakeEdit) -> Project:
+    """Phase 0 predicted on three slices, one of them corrected, one accepted; phase 2 has one correction."""
+    predicted = [edit(z=z, value=1, state=LabelState.PREDICTED, tool="model", model_sha256="m" * 64) for z in range(3)]
+    project.record_many(predicted)
+    project.record(edit(z=1, value=2, model_sha256="m" * 64))
+    project.record(edit(z=2, value=1, state=LabelState.ACCEPTED, tool="accept", model_sha256="m" * 64))
+    project.record(edit(t=2, z=0, value=3))
+    project.set_phases("study-1", PhaseChoice(0, 2, source=Source.READER))
+    return project
+
+
+def test_a_snapshot_holds_the_newest_labels_and_states(read_project: Project) -> None:
+    snapshot = study_snapshot(read_project, "study-1")
+    assert snapshot.labels.shape == (4, 3, 6, 5)
+    assert snapshot.labels.max(axis=(2, 3)).tolist() == [[1, 2, 1], [0, 0, 0], [3, 0, 0], [0, 0, 0]]
+    assert snapshot.labels[0, 1, 0].max() == 0  # the first row of every mask is background
+    assert (snapshot.corrected_slices, snapshot.accepted_slices) == (2, 1)
+    assert snapshot.count(LabelState.ABSENT) == 12 - 4
+    assert snapshot.labelled_phases == (0,)
+
+
+def test_a_snapshot_says_what_the_labels_were_made_with(read_project: Project) -> None:
+    read_project.set_current_model("v1")
+    snapshot = study_snapshot(read_project, "study-1")
+    assert (snapshot.model, snapshot.label_models) == ("v1", ("m" * 64,))
+    assert snapshot.journal_position == read_project.journal_position() == 6
+
+
+def test_a_reading_is_a_draft_until_a_named_reader_chose_the_phases(read_project: Project) -> None:
+    assert study_snapshot(read_project, "study-1").approved_by == "Dr Reader"
+    read_project.set_phases("study-1", PhaseChoice(0, 2, source=Source.MODEL))
+    assert study_snapshot(read_project, "study-1").approved_by == ""
+
+
+def test_a_study_without_labels_has_an_empty_snapshot(project: Project) -> None:
+    (snapshot,) = study_snapshots(project)
+    assert (snapshot.labels.any(), snapshot.phases, snapshot.labelled_phases) == (False, None, ())
+    assert snapshot.approved_by == ""
+
+
+def test_a_snapshot_of_an_unknown_study_is_refused(project: Project) -> None:
+    with pytest.raises(ProjectError, match="study-9"):
+        study_snapshot(project, "study-9")
+
+
+def test_only_slices_that_a_reader_vouched_for_teach(read_project: Project) -> None:
+    found = [(row.t, row.z, row.state) for row in training_slices(read_project)]
+    assert found == [
+        (0, 1, LabelState.CORRECTED),
+        (0, 2, LabelState.ACCEPTED),
+        (2, 0, LabelState.CORRECTED),
+    ]
+
+
+def test_a_correction_that_was_undone_teaches_nothing(read_project: Project) -> None:
+    prediction = read_project.history("study-1", 0, 1)[0]
+    read_project.restore(prediction.row_id)
+    assert (0, 1) not in [(row.t, row.z) for row in training_slices(read_project)]
+
+
+def test_frames_leave_every_other_slice_unlabelled(read_project: Project) -> None:
+    ed, es = training_frames(read_project)
+    assert (ed.t, ed.slices, ed.phase, es.t, es.slices, es.phase) == (0, (1, 2), "ed", 2, (0,), "es")
+    assert np.all(ed.labels[0] == 255)
+    assert ed.labels[1:].max() == 2
+    assert np.all(es.labels[1:] == 255)
+    assert ed.split is es.split is Split.TRAINING
+
+
+def test_frames_of_several_studies_keep_their_split(read_project: Project, edit: MakeEdit, tmp_path: Path) -> None:
+    read_project.add_study("study-2", "b", tmp_path / "b", "sax", (4, 3, 6, 5), "sax", patient="p0")
+    read_project.record(edit(t=3, study_id="study-2"))
+    last = training_frames(read_project)[-1]
+    assert (last.study.study_id, last.t, last.phase, last.split) == ("study-2", 3, "", Split.VALIDATION)
+
+
+def test_the_hash_of_a_label_set_follows_masks_not_the_way_to_them(read_project: Project, edit: MakeEdit) -> None:
+    rows = training_slices(read_project)
+    before = label_set_sha256(rows)
+    assert label_set_sha256(reversed(rows)) == before
+    read_project.record(edit(z=1, value=2, tool="contour"))  # the same mask again
+    assert label_set_sha256(training_slices(read_project)) == before
+    read_project.record(edit(z=1, value=3))
+    assert label_set_sha256(training_slices(read_project)) != before
