@@ -1,0 +1,211 @@
+"""What the window and the engine say to each other: plain values, no torch, no Qt.
+
+::
+
+    window                          engine
+    Run(job, parcel of a request)  ─►
+                                   ◄─  Started, Progressed ..., then one of
+    Cancel(job)                    ─►  Finished(parcel of an outcome), Failed, Stopped
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinema_core.cards import ModelCard
+from cinema_core.cases import TrainingCase
+from cinema_core.cine import Cine
+from cinema_core.engine.parcel import Parcel
+from cinema_core.learn.settings import FineTuneSettings
+
+# ---------------------------------------------------------------- requests and their outcomes
+
+
+class Request:
+    """Work for the engine. Subclasses are frozen dataclasses of plain values and arrays."""
+
+    doing: ClassVar[str]
+    """What the engine does meanwhile, for messages: ``The engine ended while segmenting``."""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentRequest(Request):
+    """Draw the ventricles on a cine; see :func:`cinema_core.predict.segment_cine`.
+
+    Attributes
+    ----------
+    phases
+        Frame indices from 0; None for all.
+    """
+
+    doing: ClassVar[str] = "segmenting"
+
+    cine: Cine
+    model: str
+    project_models: Path | None = None
+    device: str = "auto"
+    phases: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentOutcome:
+    """What the model drew.
+
+    Attributes
+    ----------
+    labels
+        uint8, shape (t, z, y, x), on the study's own grid.
+    uncertainty
+        float32, shape (t, z), 0 to 1.
+    phases
+        Frames that were segmented.
+    """
+
+    labels: NDArray[np.uint8]
+    uncertainty: NDArray[np.float32]
+    phases: tuple[int, ...]
+    card: ModelCard
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneRequest(Request):
+    """Make a new model version from labelled slices; see :func:`cinema_core.learn.finetune.finetune`.
+
+    Attributes
+    ----------
+    base
+        Name of the model to start from.
+    out, name
+        The version's folder is ``out / name``.
+    """
+
+    doing: ClassVar[str] = "fine-tuning"
+
+    cases: tuple[TrainingCase, ...]
+    base: str
+    settings: FineTuneSettings
+    out: Path
+    name: str
+    project_models: Path | None = None
+
+
+SliceDice = tuple[tuple[str, int, int], float, float]
+"""A slice ``(study_id, t, z)`` with its Dice before and after."""
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneOutcome:
+    """A new model version that waits for the reader's decision.
+
+    Attributes
+    ----------
+    before, after
+        ``loss``, ``dice`` (``rv``, ``myo``, ``lv``, ``mean``) and ``n_slices`` of the base and of the version.
+    validation
+        What the figures were measured on.
+    worse
+        Whether the version did worse than its base.
+    scopes
+        Where it may be used, widest first: ``project``, ``this study only``; empty if it should be discarded.
+    notes
+        What the reader should know, one sentence each.
+    changed
+        Labelled slices that show a structure, those that the version draws most differently first.
+    """
+
+    folder: Path
+    card: ModelCard
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    validation: str
+    worse: bool
+    scopes: tuple[str, ...]
+    notes: tuple[str, ...]
+    steps: int
+    seconds: float
+    changed: tuple[SliceDice, ...]
+
+
+# ---------------------------------------------------------------- to the engine
+
+
+@dataclass(frozen=True)
+class Run:
+    """Do this. The client sends the next one after this has ended.
+
+    Attributes
+    ----------
+    reply_block
+        Name for the shared memory of the outcome. The client chooses it, so that it can free the memory even
+        if the engine ends before it could say where the outcome is.
+    """
+
+    job_id: int
+    request: Parcel
+    reply_block: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop at the next step."""
+
+    job_id: int
+
+
+# ---------------------------------------------------------------- from the engine
+
+
+@dataclass(frozen=True)
+class Started:
+    """The request was taken out of shared memory, which may be freed; the work begins."""
+
+    job_id: int
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far the work is: finished fraction, 0 to 1, and a line for the reader."""
+
+    job_id: int
+    fraction: float
+    message: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The work is done; the outcome lies in shared memory, which the client frees."""
+
+    job_id: int
+    outcome: Parcel
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The work came to nothing; ``message`` is for the reader.
+
+    Attributes
+    ----------
+    engine_ends
+        Whether the process ends now, so that all memory it held is free again.
+    """
+
+    job_id: int
+    message: str
+    engine_ends: bool = False
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The work was cancelled and changed nothing."""
+
+    job_id: int
+
+
+ToEngine = Run | Cancel
+FromEngine = Started | Progressed | Finished | Failed | Stopped

@@ -1,0 +1,93 @@
+"""What the engine does with torch. Imported in the engine's process only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cinema_core.cards import resolve_model
+from cinema_core.engine.messages import (
+    FineTuneOutcome,
+    FineTuneRequest,
+    Request,
+    SegmentOutcome,
+    SegmentRequest,
+    SliceDice,
+)
+from cinema_core.progress import CancelToken, Progress
+
+if TYPE_CHECKING:
+    from cinema_core.learn.measuring import SliceChange
+    from cinema_core.models.zoo import LoadedModel
+
+
+class TorchTasks:
+    """Segments and fine-tunes; keeps the model of the last request at hand."""
+
+    def __init__(self) -> None:
+        self._model: LoadedModel | None = None
+        self._model_key: tuple[str, str, str] | None = None
+
+    def warm_up(self) -> None:
+        """Import torch and the models, which takes seconds, before the reader waits for it."""
+        import cinema_core.learn.finetune
+        import cinema_core.predict  # noqa: F401
+
+    def run(self, request: Request, progress: Progress, cancel: CancelToken, /) -> SegmentOutcome | FineTuneOutcome:
+        """Answer a request."""
+        match request:
+            case SegmentRequest():
+                return self._segment(request, progress, cancel)
+            case FineTuneRequest():
+                return self._finetune(request, progress, cancel)
+        raise TypeError(f"The engine does not know {type(request).__name__}.")
+
+    def _segment(self, request: SegmentRequest, progress: Progress, cancel: CancelToken) -> SegmentOutcome:
+        from cinema_core.predict import segment_cine
+
+        progress(0.0, "Loading the model")
+        model = self._loaded(request.model, request.project_models, request.device)
+        cancel.raise_if_cancelled()
+        drawn = segment_cine(
+            request.cine, model=model, device=request.device, progress=progress, cancel=cancel, phases=request.phases
+        )
+        return SegmentOutcome(drawn.labels, drawn.uncertainty, drawn.phases, drawn.card)
+
+    def _finetune(self, request: FineTuneRequest, progress: Progress, cancel: CancelToken) -> FineTuneOutcome:
+        from cinema_core.learn.finetune import finetune
+
+        progress(0.0, "Loading the model")
+        base = self._loaded(request.base, request.project_models, request.settings.device)
+        cancel.raise_if_cancelled()
+        tuned = finetune(request.cases, base, request.settings, request.out, request.name, progress, cancel)
+        return FineTuneOutcome(
+            folder=tuned.folder,
+            card=tuned.card,
+            before=tuned.before.to_json(),
+            after=tuned.after.to_json(),
+            validation=str(tuned.validation),
+            worse=tuned.worse,
+            scopes=tuple(str(scope) for scope in tuned.verdict.offered_scopes),
+            notes=tuned.notes,
+            steps=tuned.steps,
+            seconds=tuned.seconds,
+            changed=tuple(row for change in tuned.changes if (row := _dice_of(change)) is not None),
+        )
+
+    def _loaded(self, name: str, project_models: Path | None, device: str) -> LoadedModel:
+        from cinema_core.models import zoo
+
+        files = resolve_model(name, project_models=project_models)
+        key = (files.card.sha256, str(files.config), device)
+        if self._model is None or self._model_key != key:
+            self._model = self._model_key = None  # let go of the last one first: two may not fit in memory
+            self._model = zoo.load(name, device=device, project_models=project_models)
+            self._model_key = key
+        return self._model
+
+
+def _dice_of(change: SliceChange) -> SliceDice | None:
+    """Dice of a slice before and after; None where the label shows no structure."""
+    if change.dice_before is None or change.dice_after is None:
+        return None
+    return (change.study_id, change.t or 0, change.z), change.dice_before, change.dice_after

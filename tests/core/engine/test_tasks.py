@@ -1,0 +1,168 @@
+"""Segmenting and fine-tuning by the engine: the same as in one's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from cinema_core.anatomy import UNLABELLED
+from cinema_core.cards import ModelCard, write_model_folder
+from cinema_core.cases import TrainingCase
+from cinema_core.engine.client import TORCH_TASKS, EngineClient
+from cinema_core.engine.messages import FineTuneOutcome, Request, SegmentOutcome, SegmentRequest
+from cinema_core.engine.tasks import TorchTasks
+from cinema_core.errors import Cancelled, EngineError
+from cinema_core.learn import FineTuneSettings
+from cinema_core.learn.finetune import finetune
+from cinema_core.models import build_model, zoo
+from cinema_core.phantom import PhantomStudy
+from cinema_core.predict import segment_cine
+from cinema_core.progress import CancelToken, no_progress
+
+WAIT_S = 120.0
+
+TINY = {
+    "data": {"sax": {"patch_size": [32, 32, 1], "spacing": [6.0, 6.0, 10.0], "in_chans": 1}},
+    "model": {
+        "name": "convunetr",
+        "views": "sax",
+        "out_chans": 4,
+        "convunetr": {
+            "size": "tiny",
+            "enc_patch_size": [4, 4, 1],
+            "enc_scale_factor": [2, 2, 1],
+            "enc_conv_chans": [8, 8],
+            "enc_conv_n_blocks": 1,
+            "dec_chans": [8, 8, 8, 8, 8],
+            "dec_patch_size": [2, 2, 1],
+            "dec_scale_factor": [2, 2, 1],
+            "dropout": 0.0,
+            "drop_path": 0.0,
+        },
+    },
+}
+
+
+def write_tiny_model(folder: Path, seed: int) -> ModelCard:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights = safetensors.torch.save(build_model(TINY).state_dict())
+    return write_model_folder(folder, weights, yaml.safe_dump(TINY), ModelCard(name=folder.name, sha256=""))
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Folder with the model ``tiny``."""
+    write_tiny_model(tmp_path / "models" / "tiny", seed=0)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def case(phantom_study: PhantomStudy) -> TrainingCase:
+    """One phase of the phantom, with labels on two slices."""
+    labels = phantom_study.labels[0].copy()
+    labels[[0, 3, 4]] = UNLABELLED
+    image = phantom_study.cine.pixels[0].astype(np.float32)
+    return TrainingCase("a-0", "a", "a", image, labels, phantom_study.cine.geometry, phase_index=0)
+
+
+@pytest.fixture
+def engine(make_client: Callable[..., EngineClient]) -> EngineClient:
+    return make_client(TORCH_TASKS)
+
+
+def test_engine_draws_what_the_same_function_draws_here(
+    engine: EngineClient, models: Path, phantom_study: PhantomStudy
+) -> None:
+    job = engine.segment(phantom_study.cine, model="tiny", project_models=models, device="cpu", phases=[4, 1])
+    expected = segment_cine(phantom_study.cine, "tiny", "cpu", phases=[4, 1], project_models=models)
+    found: SegmentOutcome = job.result(WAIT_S)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-5)
+    assert (found.phases, found.card) == (expected.phases, expected.card)
+    assert found.labels.any()
+
+
+def test_engine_learns_what_the_same_function_learns_here(
+    engine: EngineClient, models: Path, case: TrainingCase, tmp_path: Path
+) -> None:
+    settings = FineTuneSettings(steps=2, device="cpu", synthetic_share=0)
+    out = tmp_path / "engine"
+    job = engine.finetune([case], base="tiny", settings=settings, out=out, name="v001", project_models=models)
+    expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
+    found: FineTuneOutcome = job.result(WAIT_S)
+    assert found.folder == out / "v001"
+    assert (found.folder / "weights.safetensors").is_file()
+    assert found.card.sha256 == expected.card.sha256
+    assert found.before == expected.before.to_json()
+    assert (found.worse, found.validation) == (expected.worse, str(expected.validation))
+    assert {where for where, _, _ in found.changed} == {("a", 0, 1), ("a", 0, 2)}
+
+
+def test_model_that_is_not_there_is_named(engine: EngineClient, models: Path, phantom_study: PhantomStudy) -> None:
+    job = engine.segment(phantom_study.cine, model="v009", project_models=models)
+    with pytest.raises(EngineError, match="There is no model 'v009'"):
+        job.result(WAIT_S)
+
+
+def test_misspelt_setting_is_refused_before_anything_is_sent(engine: EngineClient, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stepz"):
+        engine.finetune([], base="tiny", settings={"stepz": 3}, out=tmp_path, name="v001")
+    assert not engine.alive
+
+
+# ---------------------------------------------------------------- without a process
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Names of the models that were loaded."""
+    made: list[Any] = []
+    load = zoo.load
+
+    def counted(name: Any, *args: Any, **kwargs: Any) -> Any:
+        made.append(name)
+        return load(name, *args, **kwargs)
+
+    monkeypatch.setattr(zoo, "load", counted)
+    return made
+
+
+def request_of(phantom: PhantomStudy, models: Path) -> SegmentRequest:
+    return SegmentRequest(phantom.cine, "tiny", models, "cpu", (0,))
+
+
+def test_model_is_loaded_once_for_many_requests(loads: list[Any], models: Path, phantom_study: PhantomStudy) -> None:
+    tasks = TorchTasks()
+    for _ in range(3):
+        tasks.run(request_of(phantom_study, models), no_progress, CancelToken())
+    assert loads == ["tiny"]
+
+
+def test_model_that_changed_under_its_name_is_loaded_again(
+    loads: list[Any], models: Path, phantom_study: PhantomStudy
+) -> None:
+    tasks = TorchTasks()
+    tasks.run(request_of(phantom_study, models), no_progress, CancelToken())
+    card = write_tiny_model(models / "tiny", seed=1)
+    outcome = tasks.run(request_of(phantom_study, models), no_progress, CancelToken())
+    assert loads == ["tiny", "tiny"]
+    assert outcome.card.sha256 == card.sha256
+
+
+def test_segmenting_stops_when_asked(models: Path, phantom_study: PhantomStudy) -> None:
+    token = CancelToken()
+    with pytest.raises(Cancelled):
+        TorchTasks().run(request_of(phantom_study, models), lambda *_: token.cancel(), token)
+
+
+def test_unknown_request_is_an_error() -> None:
+    with pytest.raises(TypeError, match="does not know Request"):
+        TorchTasks().run(Request(), no_progress, CancelToken())
