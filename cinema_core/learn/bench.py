@@ -1,0 +1,214 @@
+"""The base on its device beside the windows to learn from; every run starts from here and leaves it as it was."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from cinema_core.anatomy import FOREGROUND, UNLABELLED, Structure
+from cinema_core.cases import TrainingCase, group_of
+from cinema_core.errors import InputError
+from cinema_core.learn.augment import Sample
+from cinema_core.learn.fit import Batches, Fitted, Weights, fit, optimiser_of, take_step
+from cinema_core.learn.measuring import Opinion, opinions
+from cinema_core.learn.settings import FineTuneSettings, Tier
+from cinema_core.learn.tiers import choose_precision, choose_tier, freeze_all_but
+from cinema_core.learn.windows import Window, windows_of
+from cinema_core.models.zoo import ViewSettings, choose_device, view_settings
+from cinema_core.progress import CancelToken
+
+if TYPE_CHECKING:
+    from cinema_core.models.zoo import LoadedModel
+
+VIEW: Final = "sax"
+
+SYNTHETIC_KIND: Final = "bundled"
+"""Kind of model that grew up on the phantom's slices, and rehearses them."""
+
+SYNTHETIC_WINDOW: Final = (192, 192, 1)
+
+TRIAL_STEPS: Final = 5
+TRIAL_SHARE: Final = 0.25
+"""Steps taken to learn what one costs, while they spend no more than this share of the budget. The first one is not
+counted if there are others: it also pays for memory and kernels being set up, and takes several times as long."""
+
+LOOK_COST: Final = 0.6
+"""What asking about a window costs, relative to training on one: no way back, but in full precision."""
+
+
+@dataclass(eq=False)
+class Bench:
+    """What all runs of one fine-tuning share.
+
+    Attributes
+    ----------
+    network
+        The base, on its device, only parameters of the tier asking for gradients. Never trained itself.
+    windows
+        Labelled windows on the model's grid, in the order of the cases.
+    base_opinions
+        What the base makes of the windows.
+    notes
+        What the reader should know, one sentence each.
+    """
+
+    network: nn.Module
+    trained: list[str]
+    tier: Tier
+    windows: list[Window]
+    settings: FineTuneSettings
+    cancel: CancelToken
+    rehearses: bool
+    base_opinions: list[Opinion]
+    notes: list[str]
+
+    @classmethod
+    def set_up(
+        cls, cases: Sequence[TrainingCase], base: LoadedModel, settings: FineTuneSettings, cancel: CancelToken
+    ) -> Bench:
+        """Cut the windows, choose device and tier, and ask the base about every window."""
+        grid = _short_axis_grid(base)
+        windows = []
+        for case in cases:
+            cancel.raise_if_cancelled()
+            windows += windows_of(case, grid)
+        device = choose_device(settings.device)
+        network = copy.deepcopy(base.network).to(device).eval()
+        tier = choose_tier(network, device, settings.tier)
+        trained = freeze_all_but(network, tier, VIEW)
+        grew_up_on_synthetic = base.card.kind == SYNTHETIC_KIND and tuple(grid.patch_size) == SYNTHETIC_WINDOW
+        bench = cls(network, trained, tier, windows, settings, cancel, grew_up_on_synthetic, [], [])
+        bench._ask_the_base()
+        return bench
+
+    @property
+    def base_weights(self) -> Weights:
+        """Weights of the base, on its device."""
+        return dict(self.network.state_dict())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the runs take place."""
+        return next(self.network.parameters()).device
+
+    @property
+    def precision(self) -> str:
+        """Precision of the activations in training."""
+        return str(choose_precision(self.device)).removeprefix("torch.")
+
+    @property
+    def patients(self) -> list[str]:
+        """Patients with labels, in a fixed order."""
+        return sorted({group_of(window.case) for window in self.windows})
+
+    def opinions_of(self, weights: Weights, windows: Sequence[Window]) -> list[Opinion]:
+        """Ask the model with these weights about windows."""
+        network = copy.deepcopy(self.network)
+        network.load_state_dict(weights)
+        with self._fast():
+            return opinions(network, VIEW, windows, self.cancel)
+
+    def train(
+        self, windows: Sequence[Window], steps: int, seed: int, on_step: Callable[[float | None], None]
+    ) -> Fitted:
+        """Train a copy of the base on windows."""
+        network = copy.deepcopy(self.network)
+        with self._fast():
+            batches = self._batches(windows, seed)
+            return fit(network, self.trained, VIEW, batches, steps, self.settings, seed, on_step)
+
+    def time_a_step(self) -> float:
+        """Seconds that a training step takes on this machine."""
+        network = copy.deepcopy(self.network).train()
+        optimiser = optimiser_of({n: p for n, p in network.named_parameters() if p.requires_grad}, self.settings)
+        batches = self._batches(self.windows, self.settings.seed)
+        took: list[float] = []
+        with self._fast():
+            while len(took) < TRIAL_STEPS and sum(took) + min(took, default=0) < TRIAL_SHARE * self.settings.budget_s:
+                self.cancel.raise_if_cancelled()
+                started = time.monotonic()
+                take_step(network, VIEW, batches.draw(), optimiser, self.settings)
+                took.append(time.monotonic() - started)
+        return median(took[1:] or took)
+
+    def look_s(self, step_s: float) -> float:
+        """Seconds that asking a model about all windows takes, by what a step takes."""
+        stacks = self.windows[0].sample.image.shape[-1] > 1
+        return LOOK_COST * step_s * len(self.windows) / (1 if stacks else self.settings.batch_size)
+
+    def _ask_the_base(self) -> None:
+        """Keep what the base makes of each window, and leave it alone where the reader said nothing."""
+        with self._fast():
+            found = opinions(self.network, VIEW, self.windows, self.cancel, with_probabilities=True)
+        self.windows, self.notes = _spare_unlabelled_structures(self.windows, found)
+        partly = any(bool((window.sample.labels == UNLABELLED).any()) for window in self.windows)
+        if partly and self.settings.base_weight > 0:
+            self.windows = [
+                replace(window, sample=Sample(window.sample.image, window.sample.labels, opinion.probabilities))
+                for window, opinion in zip(self.windows, found, strict=True)
+            ]
+        self.base_opinions = [replace(opinion, probabilities=None) for opinion in found]
+
+    def _batches(self, windows: Sequence[Window], seed: int) -> Batches:
+        stacks = windows[0].sample.image.shape[-1] > 1
+        size = 1 if stacks else self.settings.batch_size
+        share = self.settings.synthetic_share if self.rehearses else 0.0
+        n_synthetic = round(size * share / (1 - share))
+        return Batches([window.sample for window in windows], size, n_synthetic, seed)
+
+    @contextmanager
+    def _fast(self) -> Iterator[None]:
+        """Let the few tokens of a window of one slice attend the plain way."""
+        if self.windows[0].sample.image.shape[-1] > 1:
+            yield
+            return
+        # The flash kernel's backward pass took an eighth of a step for 144 tokens (two cores).
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+
+
+def _short_axis_grid(base: LoadedModel) -> ViewSettings:
+    """Grid of a model that labels the short axis.
+
+    Raises
+    ------
+    InputError
+        If it is another kind of model.
+    """
+    views = view_settings(base.config)
+    n_values = base.config["model"].get("out_chans")
+    if VIEW not in views or views[VIEW].in_chans != 1 or n_values != len(Structure):
+        raise InputError(
+            f"{base.card.name} cannot learn from these labels: it must label one short-axis frame with background, "
+            "RV, myocardium and LV. Choose another base model."
+        )
+    return views[VIEW]
+
+
+def _spare_unlabelled_structures(windows: Sequence[Window], base: Sequence[Opinion]) -> tuple[list[Window], list[str]]:
+    """Keep a structure that no reader ever drew as the base has it.
+
+    Where the reader wrote background but the base sees such a structure, nothing is known: the reader did
+    not say that it is not there, only never drew it.
+    """
+    drawn: set[Structure] = set().union(*(window.case.structures for window in windows))
+    missing = [structure for structure in FOREGROUND if structure not in drawn]
+    if not missing:
+        return list(windows), []
+    notes = [f"{s.display_name} is in none of the labels; it was left as the base model draws it." for s in missing]
+    spared = []
+    for window, opinion in zip(windows, base, strict=True):
+        labels = window.sample.labels.clone()
+        labels[(labels == 0) & torch.from_numpy(np.isin(opinion.labels, missing))] = UNLABELLED
+        spared.append(replace(window, sample=Sample(window.sample.image, labels)))
+    return spared, notes

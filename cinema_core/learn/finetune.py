@@ -1,0 +1,223 @@
+"""Fine-tune on my labels: from the base and all labels to a version with its figures.
+
+``model = f(base, labels, recipe, seed)``: every run starts from the base, never from an earlier version, so that
+nothing drifts and any version can be made again. The time budget is turned into a number of steps at the start;
+that number, not the clock, decides what comes out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from cinema_core.cases import TrainingCase, case_set_sha256, n_labelled_slices
+from cinema_core.errors import InputError
+from cinema_core.learn.bench import Bench
+from cinema_core.learn.fit import blend
+from cinema_core.learn.guard import Figures, Scope, Validation, Verdict, judge
+from cinema_core.learn.holdout import ALPHAS, HeldOut, hold_out
+from cinema_core.learn.measuring import SliceChange, figures, slice_changes
+from cinema_core.learn.plan import Pace, Plan, make_plan
+from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.learn.versions import publish_version, refuse_existing
+from cinema_core.progress import CancelToken, Progress, no_progress
+
+if TYPE_CHECKING:
+    from cinema_core.models.zoo import LoadedModel, ModelCard
+
+SAFETY: Final = 0.8
+"""Share of the budget that is planned for: steps measured at the start get slower when the machine gets busy."""
+
+WRITING_S: Final = 2.0
+"""Set aside for writing the version."""
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneResult:
+    """A new version and what is known of it.
+
+    Attributes
+    ----------
+    folder
+        Model folder of the version.
+    before, after
+        Figures of base and version on what ``validation`` names; ``verdict`` rests on them.
+    learned_before, learned_after
+        Figures on the labelled slices that the version learned from.
+    alpha
+        Blend of base (0) and tuned weights (1) that the version is.
+    skipped
+        Steps of the final run whose loss was not finite.
+    changes
+        The labelled slices, those that the version draws most differently first.
+    notes
+        What the reader should know, one sentence each.
+    """
+
+    folder: Path
+    card: ModelCard
+    before: Figures
+    after: Figures
+    learned_before: Figures
+    learned_after: Figures
+    validation: Validation
+    verdict: Verdict
+    steps: int
+    seconds: float
+    alpha: float
+    skipped: int
+    changes: tuple[SliceChange, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def worse(self) -> bool:
+        """Whether the version did worse than its base."""
+        return self.verdict.worse
+
+    @property
+    def scope(self) -> Scope | None:
+        """Widest use that is offered; None if only *discard* is."""
+        return self.verdict.offered_scopes[0] if self.verdict.offered_scopes else None
+
+
+def finetune(
+    cases: Sequence[TrainingCase],
+    base: LoadedModel,
+    settings: FineTuneSettings,
+    out: Path,
+    name: str,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> FineTuneResult:
+    """Train the base on labelled slices and publish the result as a model folder.
+
+    Parameters
+    ----------
+    cases
+        Frames with labels; 255 where nothing is known.
+    base
+        Model to start from; it is not changed.
+    out
+        Folder to make the version's folder in.
+    name
+        Name of the version and of its folder, which must not exist yet, or be empty.
+
+    Raises
+    ------
+    InputError
+        If no slice is labelled, or the version's folder holds something.
+    Cancelled
+        If ``cancel`` was raised; nothing is left behind.
+    StorageError
+        If the version could not be written; nothing is left behind.
+    EngineError
+        If no training step had a finite loss.
+    """
+    started = time.monotonic()
+    cancel = cancel or CancelToken()
+    folder = out / name
+    refuse_existing(folder)
+    labelled = [case for case in cases if case.labelled_slices]
+    if not labelled:
+        raise InputError("No slice is labelled, so there is nothing to learn from. Label at least one slice.")
+    progress(0.0, f"Preparing {n_labelled_slices(labelled)} labelled slices")
+    bench = Bench.set_up(labelled, base, settings, cancel)
+    plan = _plan(bench, settings, started, progress)
+    pace = Pace(plan.total_steps, progress, cancel)
+    held_out = hold_out(bench, plan, pace)
+    pace.begin()
+    report = partial(pace.step, "Learning from your labels")
+    fitted = bench.train(bench.windows, plan.steps, settings.seed, report)
+    weights = blend(bench.base_weights, fitted.weights, held_out.alpha)
+
+    progress(0.95, "Measuring the new model on your labels")
+    answers = bench.opinions_of(weights, bench.windows)
+    learned_before, learned_after = figures(bench.windows, bench.base_opinions), figures(bench.windows, answers)
+    validation = Validation.HELD_OUT if held_out.after else Validation.SEEN
+    before, after = held_out.before or learned_before, held_out.after or learned_after
+    verdict = judge(before, after, validation, len(bench.patients))
+    notes = (*bench.notes, *_notes(held_out, fitted.skipped, plan), *verdict.reasons)
+
+    cancel.raise_if_cancelled()
+    progress(0.97, "Writing the new version")
+    # The card pins all that the weights depend on, and nothing of the patients.
+    recipe: dict[str, Any] = {
+        "settings": settings.model_dump(mode="json"),
+        "seed": settings.seed,
+        "steps": plan.steps,
+        "folds": plan.folds,
+        "fold_steps": plan.fold_steps,
+        "skipped_steps": fitted.skipped,
+        "alpha": held_out.alpha,
+        "tier": str(bench.tier),
+        "precision": bench.precision,
+        "device": bench.device.type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    lineage: dict[str, Any] = {
+        "base": base.card.name,
+        "base_sha256": base.card.sha256,
+        "label_set_sha256": case_set_sha256(labelled),
+        "n_slices": n_labelled_slices(labelled),
+        "n_patients": len(bench.patients),
+        "before": before.to_json(),
+        "after": after.to_json(),
+        "validation": str(validation),
+        "learned_before": learned_before.to_json(),
+        "learned_after": learned_after.to_json(),
+        "worse": verdict.worse,
+        "scope": str(verdict.offered_scopes[0]) if verdict.offered_scopes else "",
+        "notes": list(notes),
+    }
+    card = publish_version(folder, weights, base.config, base.card, recipe, lineage)
+    progress(1.0, "The new version is ready")
+    return FineTuneResult(
+        folder=folder,
+        card=card,
+        before=before,
+        after=after,
+        learned_before=learned_before,
+        learned_after=learned_after,
+        validation=validation,
+        verdict=verdict,
+        steps=plan.steps,
+        seconds=time.monotonic() - started,
+        alpha=held_out.alpha,
+        skipped=fitted.skipped,
+        changes=slice_changes(bench.windows, bench.base_opinions, answers),
+        notes=notes,
+    )
+
+
+def _plan(bench: Bench, settings: FineTuneSettings, started: float, progress: Progress) -> Plan:
+    """Fix the number of steps: as asked for, or by what a step costs and what is left of the budget."""
+    if settings.steps is not None:
+        return make_plan(settings, len(bench.patients), step_s=0.0, seconds=0.0)
+    progress(0.03, "Measuring how long a step takes")
+    step_s = bench.time_a_step()
+    # After the steps every window is looked at once per blend, and once by the version.
+    measuring_s = bench.look_s(step_s) * (len(ALPHAS) + 1)
+    spent_s = time.monotonic() - started
+    left_s = settings.budget_s * SAFETY - spent_s - measuring_s - WRITING_S
+    return make_plan(settings, len(bench.patients), step_s, left_s)
+
+
+def _notes(held_out: HeldOut, skipped: int, plan: Plan) -> list[str]:
+    """Tell what happened on the way, one sentence each."""
+    notes = []
+    if skipped:
+        notes.append(f"{skipped} of {plan.steps} training steps were skipped: their loss was not finite.")
+    if held_out.after is None:
+        notes.append("Nothing was held out, so the weights were taken as trained.")
+    elif held_out.alpha == 0:
+        notes.append("Held-out patients gained nothing: the version is the base model.")
+    elif held_out.alpha < 1:
+        notes.append(f"Held-out patients were served best by {held_out.alpha:.0%} of the change.")
+    return notes

@@ -1,0 +1,69 @@
+"""What is gained on patients that a run did not learn from, and how far to trust a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from cinema_core.cases import group_of
+from cinema_core.learn.bench import Bench
+from cinema_core.learn.fit import blend
+from cinema_core.learn.guard import Figures
+from cinema_core.learn.measuring import Opinion, figures
+from cinema_core.learn.plan import Pace, Plan
+
+ALPHAS: Final = (0.25, 0.5, 0.75, 1.0)
+"""Blends of base (0) and tuned weights (1) that are tried on held-out patients; 0 itself is the base."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Outcome of the runs with patients held out.
+
+    Attributes
+    ----------
+    alpha
+        Blend with the least loss on held-out patients; 1 if nothing was held out.
+    before, after
+        Figures of base and blend on the held-out windows; None if nothing was held out.
+    """
+
+    alpha: float
+    before: Figures | None = None
+    after: Figures | None = None
+
+
+def folds_of(patients: Sequence[str], n_folds: int, seed: int) -> list[list[str]]:
+    """Deal patients to folds: all of a patient's studies lie in one."""
+    order = np.random.default_rng(seed).permutation(len(patients))
+    return [[patients[k] for k in order[first::n_folds]] for first in range(n_folds)]
+
+
+def hold_out(bench: Bench, plan: Plan, pace: Pace) -> HeldOut:
+    """Train with each group of patients left out in turn and choose the blend that serves those best.
+
+    One blend is chosen for all folds together: five candidates over all labels leave little room for luck.
+    """
+    if plan.folds == 0:
+        return HeldOut(alpha=1.0)
+    found: dict[float, dict[int, Opinion]] = {alpha: {} for alpha in ALPHAS}
+    for k, fold in enumerate(folds_of(bench.patients, plan.folds, bench.settings.seed), start=1):
+        outside = [i for i, window in enumerate(bench.windows) if group_of(window.case) in fold]
+        inside = [window for window in bench.windows if group_of(window.case) not in fold]
+        what = f"Checking on held-out patients, part {k} of {plan.folds}"
+        pace.begin()
+        report = partial(pace.step, what)
+        fitted = bench.train(inside, plan.fold_steps, bench.settings.seed + k, report)
+        for alpha in ALPHAS:
+            weights = blend(bench.base_weights, fitted.weights, alpha)
+            answers = bench.opinions_of(weights, [bench.windows[i] for i in outside])
+            found[alpha].update(zip(outside, answers, strict=True))
+    candidates = {0.0: bench.base_opinions}
+    candidates.update({alpha: [answers[i] for i in range(len(bench.windows))] for alpha, answers in found.items()})
+    alpha = min(candidates, key=lambda a: float(np.mean([opinion.loss for opinion in candidates[a]])))
+    before = figures(bench.windows, bench.base_opinions)
+    return HeldOut(alpha, before, figures(bench.windows, candidates[alpha]))

@@ -1,0 +1,100 @@
+"""How many steps a time budget buys, and what to tell the reader while they are taken."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.progress import CancelToken, Progress
+
+RECENT: float = 0.2
+"""Weight of the newest step in the running mean of step times."""
+
+FIRST_FRACTION, LAST_FRACTION = 0.05, 0.95
+"""Part of the progress bar that the steps take; before lies preparation, after it measuring and writing."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: a function of the number of steps and the labels, never of the clock.
+
+    Attributes
+    ----------
+    steps
+        Of the final run, from all labels.
+    folds, fold_steps
+        Runs with patients held out, and the steps of each.
+    """
+
+    steps: int
+    folds: int
+    fold_steps: int
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all runs together."""
+        return self.steps + self.folds * self.fold_steps
+
+
+def make_plan(settings: FineTuneSettings, n_patients: int, step_s: float, seconds: float) -> Plan:
+    """Turn a time budget into steps, or take the steps that were asked for.
+
+    Parameters
+    ----------
+    n_patients
+        Number of patients with labels.
+    step_s
+        How long a step takes on this machine; not looked at if the settings name the steps.
+    seconds
+        What is left of the budget for steps.
+
+    Returns
+    -------
+    The plan that the same settings with ``steps`` set to its number of steps would give again.
+    """
+    folds = min(settings.folds, n_patients) if n_patients > 1 else 0
+    steps = settings.steps
+    if steps is None:
+        affordable = max(seconds, 0.0) / step_s
+        steps = int(affordable / (1 + folds * settings.fold_share))
+        if steps < settings.fold_min_steps:  # too few to learn twice: all time goes to the final run
+            steps = min(int(affordable), settings.fold_min_steps - 1)
+        steps = min(max(steps, 1), settings.max_steps)
+    if steps < settings.fold_min_steps:
+        folds = 0
+    return Plan(steps, folds, max(1, round(steps * settings.fold_share)) if folds else 0)
+
+
+class Pace:
+    """Tells the reader of every step, how long is left, and looks whether to stop."""
+
+    def __init__(self, total_steps: int, progress: Progress, cancel: CancelToken) -> None:
+        self._total = total_steps
+        self._done = 0
+        self._progress = progress
+        self._cancel = cancel
+        self._step_s: float | None = None
+        self._last = time.monotonic()
+
+    def begin(self) -> None:
+        """Start the clock of the next step: what lay before it was no step."""
+        self._last = time.monotonic()
+
+    def step(self, what: str, loss: float | None) -> None:
+        """Report one finished step of a run named ``what``; a loss of None means that it was skipped.
+
+        Raises
+        ------
+        Cancelled
+            If the reader asked to stop.
+        """
+        self._cancel.raise_if_cancelled()
+        now = time.monotonic()
+        took, self._last = now - self._last, now
+        self._step_s = took if self._step_s is None else (1 - RECENT) * self._step_s + RECENT * took
+        self._done += 1
+        left = round((self._total - self._done) * self._step_s)
+        fraction = FIRST_FRACTION + (LAST_FRACTION - FIRST_FRACTION) * self._done / self._total
+        result = "skipped, its loss was not finite" if loss is None else f"loss {loss:.3f}"
+        self._progress(fraction, f"{what}: step {self._done} of {self._total}, {result}, {left} s left")

@@ -1,0 +1,70 @@
+"""Which parameters of a model are trained, where and in which precision: by its size and the machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import nn
+
+from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, Tier
+
+ENCODER_PREFIXES: Final = ("enc_down_dict.", "encoder.")
+
+NEVER_TRAINED: Final = "pos_embed"
+"""Position tables are stored in a checkpoint, not learned."""
+
+
+def choose_precision(device: torch.device) -> torch.dtype:
+    """Precision of the activations: bfloat16 where the processor multiplies it, twice as fast there.
+
+    Weights, their average and the loss are always float32.
+    """
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        # torch has no public question for this; without these instructions bfloat16 is emulated, and slow.
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        fast = False
+    return torch.bfloat16 if fast else torch.float32
+
+
+def choose_tier(network: nn.Module, device: torch.device, wish: Tier) -> Tier:
+    """How much of this model can be tuned on this machine while a reader waits."""
+    if wish is not Tier.AUTO:
+        return wish
+    size = sum(parameter.numel() for parameter in network.parameters())
+    if size <= LARGE_MODEL_PARAMETERS:
+        return Tier.WHOLE
+    return Tier.DECODER if device.type == "cuda" else Tier.LAST_BLOCKS
+
+
+def freeze_all_but(network: nn.Module, tier: Tier, view: str) -> list[str]:
+    """Let gradients reach the tier's parameters only.
+
+    Returns
+    -------
+    Names of the parameters that are trained.
+    """
+    trained = []
+    for name, parameter in network.named_parameters():
+        wanted = NEVER_TRAINED not in name and _belongs(name, tier, network, view)
+        parameter.requires_grad_(wanted)
+        if wanted:
+            trained.append(name)
+    return trained
+
+
+def _belongs(name: str, tier: Tier, network: nn.Module, view: str) -> bool:
+    if tier is Tier.WHOLE:
+        return True
+    if tier is Tier.DECODER:
+        return not name.startswith(ENCODER_PREFIXES)
+    n_blocks = len({key.split(".")[3] for key, _ in network.named_parameters() if key.startswith(_blocks_of(view))})
+    last = tuple(f"{_blocks_of(view)}{n_blocks - k}." for k in (1, 2))
+    return name.startswith((*last, f"dec_image_conv_block_dict.{view}.", f"pred_head_dict.{view}."))
+
+
+def _blocks_of(view: str) -> str:
+    return f"decoder_dict.{view}.blocks."

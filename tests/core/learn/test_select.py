@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from cinema_core.anatomy import LabelState
+from cinema_core.learn.select import Level, Queue, SliceFacts, rank_for_review, rank_for_teaching, slice_facts
+
+
+def fact(study: str = "a", t: int = 0, z: int = 0, **changes: object) -> SliceFacts:
+    values: dict[str, object] = {
+        "uncertainty": 0.2,
+        "heart_px": 300,
+        "cavity_px": 200,
+        "state": LabelState.PREDICTED,
+        "level": Level.MIDDLE,
+        "phases_from_ed_es": 0,
+    }
+    return SliceFacts(study, t, z, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def heart(n_phases: int = 4, n_slices: int = 8) -> np.ndarray:
+    labels = np.zeros((n_phases, n_slices, 20, 20), dtype=np.uint8)
+    labels[:, 1:7, 5:15, 5:15] = 2
+    labels[:, 1:7, 8:12, 8:12] = 3
+    return labels
+
+
+def test_the_doubtful_slice_at_ed_is_reviewed_first() -> None:
+    facts = [fact(z=0), fact(z=1, uncertainty=0.6), fact(t=3, z=1, uncertainty=0.6, phases_from_ed_es=3)]
+    ranked = rank_for_review(facts)
+    assert [(s.t, s.z) for s in ranked] == [(0, 1), (3, 1), (0, 0)]
+    assert ranked[0].score == 1
+    assert ranked[0].queue is Queue.REVIEW
+
+
+def test_slices_already_read_or_without_a_heart_are_not_reviewed() -> None:
+    facts = [fact(state=LabelState.CORRECTED), fact(z=1, state=LabelState.ACCEPTED), fact(z=2, heart_px=0, cavity_px=0)]
+    assert rank_for_review(facts) == []
+
+
+def test_every_suggestion_says_why() -> None:
+    suggestions = rank_for_review([fact(z=4, uncertainty=0.6)]) + rank_for_teaching([fact(z=4)], limit=1)
+    assert "uncertainty 0.60" in suggestions[0].reason
+    assert "slice 5" in suggestions[0].reason
+    assert "random" in suggestions[1].reason
+
+
+def test_facts_of_a_study_count_areas_and_phases_around_the_cycle() -> None:
+    labels = heart(n_phases=10)
+    uncertainty = np.full((10, 8), 0.1)
+    facts = slice_facts("a", labels, uncertainty, {(9, 3): LabelState.CORRECTED}, ed_es=(0, 4))
+    last = next(f for f in facts if (f.t, f.z) == (9, 3))
+    assert (last.heart_px, last.cavity_px) == (100, 16)
+    assert last.phases_from_ed_es == 1
+    assert last.state is LabelState.CORRECTED
+
+
+def test_thirds_of_the_heart_follow_the_slices_that_show_it() -> None:
+    facts = slice_facts("a", heart(n_phases=1), np.zeros((1, 8)), {})
+    assert [f.level for f in facts] == [
+        None,
+        *(Level.FIRST_END,) * 2,
+        *(Level.MIDDLE,) * 2,
+        *(Level.LAST_END,) * 2,
+        None,
+    ]
+
+
+def test_teaching_spreads_over_studies_thirds_and_takes_ed_and_es_first() -> None:
+    facts = [f for study in "abc" for f in slice_facts(study, heart(n_phases=10), np.zeros((10, 8)), {}, ed_es=(0, 4))]
+    drawn = rank_for_teaching(facts, limit=9, seed=3)
+    assert {study: sum(s.study_id == study for s in drawn) for study in "abc"} == {"a": 3, "b": 3, "c": 3}
+    assert {s.t for s in drawn} <= {0, 4}
+    level = {(f.study_id, f.t, f.z): f.level for f in facts}
+    assert [sum(level[s.study_id, s.t, s.z] is third for s in drawn) for third in Level] == [3, 3, 3]
+
+
+def test_teaching_leaves_studies_with_enough_labels_alone() -> None:
+    labelled = [fact("a", z=z, state=LabelState.CORRECTED) for z in range(3)]
+    drawn = rank_for_teaching([*labelled, fact("a", z=4), fact("b", z=4)], limit=5)
+    assert [s.study_id for s in drawn] == ["b"]
+
+
+def test_teaching_is_repeatable_from_its_seed_and_differs_between_seeds() -> None:
+    facts = slice_facts("a", heart(), np.zeros((4, 8)), {})
+    assert rank_for_teaching(facts, 3, seed=1) == rank_for_teaching(facts, 3, seed=1)
+    assert len({tuple((s.t, s.z) for s in rank_for_teaching(facts, 3, seed=k)) for k in range(8)}) > 1
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_an_empty_queue_is_an_empty_list(limit: int) -> None:
+    assert rank_for_teaching([fact(state=LabelState.ACCEPTED)], limit) == []
+    assert rank_for_review([], limit) == []

@@ -1,0 +1,51 @@
+
+import pytest
+import torch
+from torch import nn
+
+from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, Tier
+from cinema_core.learn.tiers import choose_tier, freeze_all_but
+from cinema_core.models.zoo import LoadedModel
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def large() -> nn.Module:
+    with torch.device("meta"):
+        return nn.Linear(LARGE_MODEL_PARAMETERS // 1000, 1001)
+
+
+def test_a_small_model_is_tuned_whole(base: LoadedModel) -> None:
+    assert choose_tier(base.network, CPU, Tier.AUTO) is Tier.WHOLE
+    trained = freeze_all_but(base.network, Tier.WHOLE, "sax")
+    assert len(trained) == len(list(base.network.parameters())) - 1  # not the position table
+
+
+def test_a_large_model_trains_what_the_machine_can(large: nn.Module) -> None:
+    assert choose_tier(large, CPU, Tier.AUTO) is Tier.LAST_BLOCKS
+    assert choose_tier(large, torch.device("cuda"), Tier.AUTO) is Tier.DECODER
+
+
+def test_the_readers_wish_comes_first(large: nn.Module) -> None:
+    assert choose_tier(large, CPU, Tier.WHOLE) is Tier.WHOLE
+
+
+@pytest.mark.parametrize("tier", [Tier.DECODER, Tier.LAST_BLOCKS])
+def test_a_frozen_encoder_gets_no_gradient(base: LoadedModel, tier: Tier) -> None:
+    trained = freeze_all_but(base.network, tier, "sax")
+    base.network({"sax": torch.rand(1, 1, 32, 32, 1)})["sax"].sum().backward()
+    with_gradient = {name for name, parameter in base.network.named_parameters() if parameter.grad is not None}
+    assert with_gradient == set(trained)
+    assert not any(name.startswith(("encoder.", "enc_down_dict.")) for name in trained)
+
+
+def test_the_last_blocks_are_two_with_image_skip_and_head(base: LoadedModel) -> None:
+    trained = freeze_all_but(base.network, Tier.LAST_BLOCKS, "sax")
+    parts = {".".join(name.split(".")[:4]) if name.startswith("decoder") else name.split(".")[0] for name in trained}
+    assert parts == {
+        "decoder_dict.sax.blocks.3",
+        "decoder_dict.sax.blocks.4",
+        "dec_image_conv_block_dict",
+        "pred_head_dict",
+    }
