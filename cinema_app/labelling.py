@@ -1,0 +1,161 @@
+"""The labels of one cine, slice by slice: what is drawn, how far it was looked at, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinema_app.undo import EditHistory, SliceChange, SliceContent, Step
+from cinema_core.anatomy import LabelState
+from cinema_core.cine import Cine
+from cinema_core.project import Project, SliceEdit
+
+Slice = tuple[int, int]
+"""Where a slice lies: phase ``t`` and position ``z``, both from 0."""
+
+
+class Labelling:
+    """Labels of a cine, kept in step with the project's journal.
+
+    An edit is in the journal before it is in memory. A full disk then refuses the edit, instead of showing a
+    label that would be lost.
+
+    Parameters
+    ----------
+    study_id
+        Under which the project keeps these labels; the project must know it, or they are read only.
+    """
+
+    def __init__(self, project: Project, study_id: str, cine: Cine) -> None:
+        self.study_id = study_id
+        self.cine = cine
+        self._project = project
+        self._history = EditHistory()
+        self._labels = np.zeros(cine.shape, np.uint8)
+        self._states: dict[Slice, LabelState] = {}
+        self._model_of: dict[Slice, str] = {}
+
+    def load(self) -> None:
+        """Take the newest label of every slice from the journal."""
+        for where, row in self._project.slices(self.study_id).items():
+            self._labels[where] = row.mask
+            self._model_of[where] = row.model_sha256
+            if row.state is not LabelState.ABSENT:
+                self._states[where] = row.state
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """Labels, shape (t, z, y, x), not writeable."""
+        view = self._labels.view()
+        view.flags.writeable = False
+        return view
+
+    def state(self, t: int, z: int) -> LabelState:
+        """How far the label of a slice has been looked at."""
+        return self._states.get((t, z), LabelState.ABSENT)
+
+    def slices_in(self, *states: LabelState) -> list[Slice]:
+        """Slices in any of the given states, ordered by phase and position."""
+        return sorted(where for where, state in self._states.items() if state in states)
+
+    @property
+    def complete_phases(self) -> tuple[int, ...]:
+        """Phases in which no slice is absent."""
+        n_t, n_z = self.cine.shape[:2]
+        return tuple(t for t in range(n_t) if all((t, z) in self._states for z in range(n_z)))
+
+    def models(self) -> list[str]:
+        """Hash of the model that each labelled slice came or started from."""
+        return list(self._model_of.values())
+
+    # ---------------------------------------------------------------- edits; each returns the slices that changed
+
+    def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str) -> Sequence[Slice]:
+        """Take the reader's label of one slice; nothing is done if it is the same."""
+        drawn = np.array(mask, dtype=np.uint8)
+        if np.array_equal(drawn, self._labels[t, z]):
+            return ()
+        return self._do((self._change(t, z, LabelState.CORRECTED, drawn),), tool)
+
+    def accept(self, slices: Iterable[Slice]) -> Sequence[Slice]:
+        """Vouch for slices as they are."""
+        step = tuple(
+            self._change(t, z, LabelState.ACCEPTED) for t, z in slices if self.state(t, z) is not LabelState.ACCEPTED
+        )
+        return self._do(step, "accept") if step else ()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to take back."""
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an edit was taken back and can be done again."""
+        return self._history.can_redo
+
+    def undo(self) -> Sequence[Slice]:
+        """Take back the last edit."""
+        if not self.can_undo:
+            return ()
+        changed = self._apply(self._history.peek_undo(), "undo")
+        self._history.undone()
+        return changed
+
+    def redo(self) -> Sequence[Slice]:
+        """Do again what was taken back last."""
+        if not self.can_redo:
+            return ()
+        changed = self._apply(self._history.peek_redo(), "redo")
+        self._history.redone()
+        return changed
+
+    def take_prediction(self, labels: NDArray[np.uint8], phases: Iterable[int], model_sha256: str) -> Sequence[Slice]:
+        """Take a model's labels; slices that a reader corrected or accepted stay as they are.
+
+        Parameters
+        ----------
+        labels
+            Shape (t, z, y, x).
+        phases
+            Those that were segmented.
+        """
+        slices = [(t, z) for t in phases for z in range(self.cine.n_slices) if not self.state(t, z).is_teaching]
+        self._project.record_many(
+            [
+                SliceEdit(self.study_id, t, z, labels[t, z], LabelState.PREDICTED, "model", model_sha256)
+                for t, z in slices
+            ]
+        )
+        for where in slices:
+            self._labels[where] = labels[where]
+            self._states[where] = LabelState.PREDICTED
+            self._model_of[where] = model_sha256
+        return slices
+
+    def _change(self, t: int, z: int, state: LabelState, mask: NDArray[np.uint8] | None = None) -> SliceChange:
+        before = SliceContent(self._labels[t, z].copy(), self.state(t, z))
+        return SliceChange(t, z, before, SliceContent(before.mask if mask is None else mask, state))
+
+    def _do(self, step: Step, tool: str) -> Sequence[Slice]:
+        changed = self._apply(step, tool)
+        self._history.push(step)
+        return changed
+
+    def _apply(self, step: Step, tool: str) -> Sequence[Slice]:
+        self._project.record_many([self._row(change, tool) for change in step])
+        for change in step:
+            where = change.t, change.z
+            self._labels[where] = change.after.mask
+            if change.after.state is LabelState.ABSENT:
+                self._states.pop(where, None)
+            else:
+                self._states[where] = change.after.state
+        return [(change.t, change.z) for change in step]
+
+    def _row(self, change: SliceChange, tool: str) -> SliceEdit:
+        model = self._model_of.get((change.t, change.z), "")
+        return SliceEdit(self.study_id, change.t, change.z, change.after.mask, change.after.state, tool, model)

@@ -1,0 +1,45 @@
+"""What a reading tells its listeners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from psygnal import Signal, SignalGroup
+
+
+class Severity(StrEnum):
+    """How a notice is shown."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One line for the reader."""
+
+    text: str
+    severity: Severity = Severity.INFO
+
+
+class ReadingEvents(SignalGroup):
+    """What a reading tells. All are emitted in the thread that drives it."""
+
+    cine_changed = Signal()
+    """Another study or cine is open; everything else follows from it."""
+    labels_changed = Signal(tuple)
+    """Slices ``(t, z)`` whose label or state changed."""
+    phases_changed = Signal()
+    measures_changed = Signal(object)
+    """``VentricularFunction``, or None while nothing can be measured."""
+    model_changed = Signal()
+    job_changed = Signal()
+    """Work began or ended in the engine."""
+    progressed = Signal(float, str)
+    trial_changed = Signal()
+    """A fine-tuned model waits for a decision, or was decided on."""
+    noticed = Signal(Notice)
+    go_to = Signal(int, int)
+    """The view should show phase t, slice z."""

@@ -1,0 +1,530 @@
+"""The open study and everything a reader does to it. Plain Python: panels and layers listen, commands drive it too."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinema_app.labelling import Labelling, Slice
+from cinema_app.news import Notice, ReadingEvents, Severity
+from cinema_app.reporting import report_of
+from cinema_app.teaching import TeachingSet, collect_teaching_set
+from cinema_app.work import Work, WorkEnd
+from cinema_core.anatomy import LabelState
+from cinema_core.cards import ModelCard, list_models, resolve_model
+from cinema_core.cine import Cine, View
+from cinema_core.errors import CinemaError, PhaseError, StudyError
+from cinema_core.io import Study, load_study
+from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.measure import VentricularFunction, ventricular_function
+from cinema_core.project import PhaseChoice, Project, Source, VersionRecord
+from cinema_core.report import write_report
+
+if TYPE_CHECKING:
+    from cinema_core.engine.client import EngineClient, Job
+    from cinema_core.engine.messages import FineTuneOutcome, SegmentOutcome
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A fine-tuned model that waits for the reader's decision; the current model stays in use until then."""
+
+    outcome: FineTuneOutcome
+    base: str
+    study_id: str
+    teaching: TeachingSet
+
+    @property
+    def name(self) -> str:
+        """Name of the version's folder."""
+        return self.outcome.folder.name
+
+    def may_be_kept(self, *, this_study_only: bool) -> bool:
+        """Whether the model did well enough, on enough patients, to be used there."""
+        return (THIS_STUDY if this_study_only else WHOLE_PROJECT) in self.outcome.scopes
+
+
+WHOLE_PROJECT, THIS_STUDY = "project", "this study only"
+"""What ``FineTuneOutcome.scopes`` calls them."""
+
+USUAL_SYSTOLE = 0.35
+"""Share of the beat at which a normal heart is smallest."""
+
+
+class Reading:
+    """One reader at one study, with a project that keeps the work and an engine that computes.
+
+    Hidden rules, and why:
+
+    * Segmenting never touches a slice that was corrected or accepted: the reader's word stands.
+    * A phase is measured once none of its slices is absent. A half-drawn ventricle would give a small,
+      plausible and wrong volume.
+    * A fine-tuned model is in use only after the reader kept it.
+    """
+
+    def __init__(self, project: Project, engine: EngineClient) -> None:
+        self.events = ReadingEvents()
+        self.project = project
+        self._engine = engine
+        self.study: Study | None = None
+        self._work: Work | None = None
+        self.trial: Trial | None = None
+        self._labelling: Labelling | None = None
+        self._uncertainty: NDArray[np.float32] | None = None
+        self._chosen: PhaseChoice | None = None
+        self._measures: VentricularFunction | None = None
+        self._measures_are_stale = False
+
+    # ---------------------------------------------------------------- the study
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a study is open."""
+        return self._labelling is not None
+
+    @property
+    def _open_labelling(self) -> Labelling:
+        if self._labelling is None:
+            raise StudyError("No study is open. Open a DICOM folder or a NIfTI file first.")
+        return self._labelling
+
+    @property
+    def cine(self) -> Cine:
+        """The cine on show.
+
+        Raises
+        ------
+        StudyError
+            If no study is open.
+        """
+        return self._open_labelling.cine
+
+    @property
+    def study_id(self) -> str:
+        """Name under which the project keeps the labels of this cine; empty if no study is open."""
+        return self._labelling.study_id if self._labelling else ""
+
+    def open(self, path: Path | str) -> None:
+        """Read a study and show it."""
+        self.show(load_study(path))
+
+    def show(self, study: Study, cine: Cine | None = None) -> None:
+        """Show a study that has been read, with the labels that the project keeps for it."""
+        cine = cine or first_choice(study)
+        study_id = _study_id(study, cine)
+        if not self.project.read_only:
+            self.project.add_study(study_id, cine.content_sha256, study.path, cine.id, cine.shape, cine.view)
+        labelling = Labelling(self.project, study_id, cine)
+        labelling.load()
+        self._chosen = self.project.phases(study_id)
+        self.study, self._labelling = study, labelling
+        self._uncertainty = None
+        self._measures, self._measures_are_stale = None, True
+        self.events.cine_changed.emit()
+        self.events.model_changed.emit()
+        self.measure()
+
+    def choose_cine(self, cine_id: str) -> None:
+        """Show another cine of the open study."""
+        if cine_id != self.cine.id and self.study is not None:
+            self.show(self.study, next(cine for cine in self.study.cines if cine.id == cine_id))
+
+    # ---------------------------------------------------------------- labels
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """Labels of the cine, shape (t, z, y, x), not writeable; edit with :meth:`correct`."""
+        return self._open_labelling.labels
+
+    @property
+    def uncertainty(self) -> NDArray[np.float32] | None:
+        """How unsure the model was, shape (t, z), 0 to 1; None before it segmented."""
+        return self._uncertainty
+
+    def state(self, t: int, z: int) -> LabelState:
+        """How far the label of a slice has been looked at."""
+        return self._labelling.state(t, z) if self._labelling else LabelState.ABSENT
+
+    def slices_in(self, *states: LabelState) -> list[Slice]:
+        """Slices in any of the given states, ordered by phase and position."""
+        return self._labelling.slices_in(*states) if self._labelling else []
+
+    def models_of_slices(self) -> list[str]:
+        """Hash of the model that each labelled slice came or started from."""
+        return self._open_labelling.models()
+
+    def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str = "brush") -> bool:
+        """Take the reader's label of one slice; returns whether anything differed.
+
+        Parameters
+        ----------
+        mask
+            Label values of the slice, shape (y, x).
+
+        Raises
+        ------
+        ProjectError, StorageError
+            If it cannot be saved; then nothing has changed.
+        """
+        changed = self._open_labelling.correct(t, z, mask, tool)
+        self._labels_changed(changed)
+        return bool(changed)
+
+    def accept(self, slices: Iterable[Slice]) -> int:
+        """Vouch for slices as they are, empty ones too (no heart there); returns how many were not yet accepted."""
+        changed = self._open_labelling.accept(slices)
+        self._labels_changed(changed)
+        return len(changed)
+
+    def accept_phases(self) -> int:
+        """Vouch for every slice of ED and ES, and for the phases themselves.
+
+        Raises
+        ------
+        PhaseError
+            If ED and ES are not known, or have slices without a label.
+        """
+        choice = self.phases
+        if choice is None:
+            raise PhaseError("ED and ES are not known yet. Segment the cine, or set them with Alt+D and Alt+S.")
+        phases = sorted({choice.ed_phase, choice.es_phase})
+        if missing := [t for t in phases if t not in self.complete_phases]:
+            raise PhaseError(
+                f"Phase {missing[0] + 1} has slices without a label. Segment the cine first, or draw them."
+            )
+        n = self.accept((t, z) for t in phases for z in range(self.cine.n_slices))
+        self._choose(replace(choice, source=Source.READER))
+        return n
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to take back."""
+        return self._labelling is not None and self._labelling.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an edit was taken back and can be done again."""
+        return self._labelling is not None and self._labelling.can_redo
+
+    def undo(self) -> None:
+        """Take back the last edit, wherever it was made, and go there."""
+        self._show_edit(self._open_labelling.undo())
+
+    def redo(self) -> None:
+        """Do again what was taken back last, and go there."""
+        self._show_edit(self._open_labelling.redo())
+
+    def _show_edit(self, changed: Sequence[Slice]) -> None:
+        self._labels_changed(changed)
+        if len(changed) == 1:  # an edit of many slices is not worth leaving the view for
+            self.events.go_to.emit(*changed[0])
+
+    def _labels_changed(self, slices: Sequence[Slice]) -> None:
+        if slices:
+            self._measures_are_stale = True
+            self.events.labels_changed.emit(tuple(slices))
+
+    # ---------------------------------------------------------------- phases and measures
+
+    @property
+    def complete_phases(self) -> tuple[int, ...]:
+        """Phases in which no slice is absent, so that volumes mean something."""
+        return self._labelling.complete_phases if self._labelling else ()
+
+    @property
+    def phases(self) -> PhaseChoice | None:
+        """ED and ES: the reader's, else those of the volume curve; None if neither is known."""
+        if self._chosen is not None:
+            return self._chosen
+        found = self._measures
+        if found is None or found.ed_phase is None or found.es_phase is None:
+            return None
+        return PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase, Source.MODEL)
+
+    @property
+    def phases_are_the_readers(self) -> bool:
+        """Whether the reader chose ED and ES."""
+        return self._chosen is not None and self._chosen.source is Source.READER
+
+    def set_ed(self, t: int) -> None:
+        """Make a phase end-diastole, of all slices and both ventricles."""
+        self._check_phase(t)
+        self._choose(replace(self._known_phases(), ed_phase=t, rv_ed_phase=t, source=Source.READER))
+
+    def set_es(self, t: int) -> None:
+        """Make a phase end-systole, of all slices and both ventricles."""
+        self._check_phase(t)
+        self._choose(replace(self._known_phases(), es_phase=t, rv_es_phase=t, source=Source.READER))
+
+    def _known_phases(self) -> PhaseChoice:
+        # Before any volume is known, the one that is not set starts where a normal beat has it.
+        return self.phases or PhaseChoice(0, round(USUAL_SYSTOLE * (self.cine.n_phases - 1)))
+
+    def _check_phase(self, t: int) -> None:
+        if not 0 <= t < self.cine.n_phases:
+            raise PhaseError(f"Phase {t + 1} is not in this cine of {self.cine.n_phases} phases.")
+
+    def _choose(self, choice: PhaseChoice) -> None:
+        if choice == self._chosen:
+            return
+        self.project.set_phases(self.study_id, choice)
+        self._chosen = choice
+        self._measures_are_stale = True
+        self.events.phases_changed.emit()
+        self.measure()
+
+    @property
+    def measures(self) -> VentricularFunction | None:
+        """Volumes and ejection fraction as last computed; None while nothing can be measured."""
+        return self._measures
+
+    def measure(self) -> VentricularFunction | None:
+        """Compute the measures again if labels or phases changed since."""
+        if not self._measures_are_stale:
+            return self._measures
+        self._measures_are_stale = False
+        before = self.phases
+        self._measures = self._measure_now()
+        self.events.measures_changed.emit(self._measures)
+        if self.phases != before:
+            self.events.phases_changed.emit()
+        return self._measures
+
+    def _measure_now(self) -> VentricularFunction | None:
+        phases = self.complete_phases
+        if not phases or not self.cine.measurable or self.cine.view is not View.SAX:
+            return None
+        chosen = self._chosen
+        return ventricular_function(
+            self.labels,
+            self.cine,
+            phases=phases,
+            ed_phase=chosen.ed_phase if chosen else None,
+            es_phase=chosen.es_phase if chosen else None,
+            rv_ed_phase=chosen.rv_ed_phase if chosen else None,
+            rv_es_phase=chosen.rv_es_phase if chosen else None,
+        )
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether every slice of ED and ES is accepted."""
+        choice = self.phases
+        return choice is not None and all(
+            self.state(t, z) is LabelState.ACCEPTED
+            for t in (choice.ed_phase, choice.es_phase)
+            for z in range(self.cine.n_slices)
+        )
+
+    # ---------------------------------------------------------------- the model
+
+    @property
+    def model(self) -> str:
+        """Name of the model in use for this study."""
+        return self.project.current_model(self.study_id or None)
+
+    @property
+    def model_card(self) -> ModelCard:
+        """What is known of the model in use."""
+        return resolve_model(self.model, project_models=self.project.models_folder).card
+
+    def models(self) -> list[ModelCard]:
+        """Models that can be chosen."""
+        return list_models(self.project.models_folder)
+
+    def choose_model(self, name: str) -> None:
+        """Use a model for everything in the project."""
+        if name != self.model:
+            self.project.set_current_model(name)
+            self.events.model_changed.emit()
+
+    def segment(self) -> Job:
+        """Let the engine draw the ventricles on every phase."""
+        self._refuse_while_busy()
+        job = self._engine.segment(self.cine, model=self.model, project_models=self.project.models_folder)
+        asked_for = self._open_labelling
+        self._follow(job, lambda outcome: self._take_segmentation(outcome, asked_for))
+        return job
+
+    def _take_segmentation(self, outcome: SegmentOutcome, labelling: Labelling) -> None:
+        """Keep a prediction, for the study it was made of."""
+        if self._labelling is not None and self._labelling.study_id == labelling.study_id:
+            labelling = self._labelling
+        else:
+            labelling.load()  # left, and perhaps corrected in between
+        slices = labelling.take_prediction(outcome.labels, outcome.phases, outcome.card.sha256)
+        if labelling is not self._labelling:
+            return  # another study is on show by now; the journal has it
+        self._uncertainty = np.asarray(outcome.uncertainty, dtype=np.float32)
+        self._labels_changed(slices)
+        self.measure()
+        kept = len(outcome.phases) * labelling.cine.n_slices - len(slices)
+        yours = f" Your {kept} corrected or accepted slices were kept." if kept else ""
+        self.notify(f"Segmented {len(slices)} slices.{yours}")
+
+    # ---------------------------------------------------------------- the report
+
+    def export_csv(self, path: Path) -> None:
+        """Write the report of this reading.
+
+        Raises
+        ------
+        InputError
+            If nothing is measured yet.
+        StorageError
+            If the file cannot be written; then there is no half file.
+        """
+        write_report(path, [report_of(self)])
+        self.project.log_event("exported", {"study": self.study_id, "format": "csv"})
+        self.notify(f"Report saved: {path}")
+
+    # ---------------------------------------------------------------- learning
+
+    def collect_teaching_set(self) -> TeachingSet:
+        """Collect what the project's readers vouched for; :meth:`TeachingSet.load` then reads the images."""
+        return collect_teaching_set(self.project, self.study_id, self.cine)
+
+    def finetune(self, teaching: TeachingSet, settings: FineTuneSettings | None = None) -> Job:
+        """Let the engine make a new model from the project's labels; the current one stays in use.
+
+        Parameters
+        ----------
+        teaching
+            From :meth:`collect_teaching_set`, with its images read.
+        settings
+            None for the usual ones.
+        """
+        self._refuse_while_busy()
+        if self.project.read_only:
+            raise CinemaError("The project is open in another window; a new model cannot be kept. Close that window.")
+        base, name = self._base(), self._next_version_name()
+        job = self._engine.finetune(
+            teaching.cases,
+            base=base,
+            settings=settings or {},
+            out=self.project.models_folder,
+            name=name,
+            project_models=self.project.models_folder,
+        )
+        study_id = self.study_id
+
+        def take(outcome: FineTuneOutcome) -> None:
+            self.trial = Trial(outcome, base, study_id, teaching)
+            self.events.trial_changed.emit()
+
+        self._follow(job, take)
+        return job
+
+    def _base(self) -> str:
+        """Name the model to start from: not a version but what it was made from, so that nothing drifts."""
+        made_from = {version.name: version.base_name for version in self.project.versions()}
+        name = self.model
+        while name in made_from:
+            name = made_from[name]
+        return name
+
+    def _next_version_name(self) -> str:
+        taken = {version.name for version in self.project.versions()}
+        number = len(taken) + 1
+        while (name := f"v{number:03d}") in taken or (self.project.models_folder / name).exists():
+            number += 1
+        return name
+
+    def keep_trial(self, *, this_study_only: bool) -> None:
+        """Use the fine-tuned model from now on, in the whole project or for this study alone."""
+        trial = self._waiting_trial()
+        if not trial.may_be_kept(this_study_only=this_study_only):
+            raise CinemaError(f"Model {trial.name} cannot be kept there. {' '.join(trial.outcome.notes)}")
+        card = trial.outcome.card
+        self.project.add_version(
+            VersionRecord(
+                name=trial.name,
+                model_sha256=card.sha256,
+                base_name=trial.base,
+                label_set_sha256=trial.teaching.label_set_sha256,
+                journal_position=trial.teaching.journal_position,
+                before=dict(trial.outcome.before),
+                after=dict(trial.outcome.after),
+            )
+        )
+        self.project.set_current_model(trial.name, trial.study_id if this_study_only else "project")
+        self._decided("model kept" + (" for one study" if this_study_only else ""), trial)
+        self.events.model_changed.emit()
+        self.notify(f"Model {trial.name} is in use. Press Segment to redraw the slices you have not corrected.")
+
+    def discard_trial(self) -> None:
+        """Forget the fine-tuned model; the current one stays in use."""
+        trial = self._waiting_trial()
+        shutil.rmtree(trial.outcome.folder, ignore_errors=True)
+        self._decided("model discarded", trial)
+        self.notify(f"The new model was discarded; {trial.base} stays in use.")
+
+    def _waiting_trial(self) -> Trial:
+        if self.trial is None:
+            raise CinemaError("There is no fine-tuned model to decide on. Press Fine-tune on my labels first.")
+        return self.trial
+
+    def _decided(self, what: str, trial: Trial) -> None:
+        self.project.log_event(what, {"version": trial.name, "base": trial.base})
+        self.trial = None
+        self.events.trial_changed.emit()
+
+    # ---------------------------------------------------------------- work in the engine
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine works for this window."""
+        return self._work is not None
+
+    def cancel(self) -> None:
+        """Stop the work that is under way."""
+        if self._work is not None:
+            self._work.job.cancel()
+
+    def _refuse_while_busy(self) -> None:
+        if self.busy:
+            raise CinemaError("The engine is still at work. Wait for it, or press Cancel.")
+
+    def _follow(self, job: Job, take: Callable[[Any], None]) -> None:
+        self._work = Work(job, self.events.progressed.emit, lambda end: self._work_ended(end, take))
+        self.events.job_changed.emit()
+        self._work.listen()
+
+    def _work_ended(self, end: WorkEnd, take: Callable[[Any], None]) -> None:
+        self._work = None
+        self.events.job_changed.emit()
+        if end.cancelled:
+            self.notify("Stopped at your request; nothing was changed.")
+        elif end.failure:
+            self.notify(end.failure, Severity.ERROR)
+        else:
+            try:
+                take(end.outcome)
+            except CinemaError as error:
+                self.notify(str(error), Severity.ERROR)
+
+    # ---------------------------------------------------------------- notices
+
+    def notify(self, text: str, severity: Severity = Severity.INFO) -> None:
+        """Show the reader one line."""
+        self.events.noticed.emit(Notice(text, severity))
+
+
+def first_choice(study: Study) -> Cine:
+    """Cine that opens first: the best short axis, else the first there is."""
+    try:
+        return study.best(View.SAX)
+    except StudyError:
+        if not study.cines:
+            raise
+        return study.cines[0]
+
+
+def _study_id(study: Study, cine: Cine) -> str:
+    """Name under which labels are kept: the study's own for its short axis; other cines have labels of their own."""
+    return study.id if cine is first_choice(study) else f"{study.id}.{cine.id}"

@@ -1,0 +1,113 @@
+"""The labels that readers vouched for, as cases to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from cinema_core.cases import TrainingCase
+from cinema_core.cine import Cine
+from cinema_core.errors import CinemaError, InputError
+from cinema_core.io import load_study
+from cinema_core.localise import HeartRegion, find_heart
+from cinema_core.progress import Progress, no_progress
+from cinema_core.project import Project, StudyRecord, TeachingFrame, label_set_sha256, training_frames, training_slices
+
+
+@dataclass
+class TeachingSet:
+    """Labels of a project that a model may learn from.
+
+    Collecting them needs the project and is quick; reading the images takes time: :meth:`load` may run in
+    another thread.
+
+    Attributes
+    ----------
+    frames
+        One per labelled phase of a study.
+    label_set_sha256, journal_position
+        Pin the labels as they are now.
+    open_study_id, open_cine
+        The study on show, whose image need not be read again.
+    cases, left_out
+        After :meth:`load`: the cases, and why a study could not be used, one line each.
+    """
+
+    frames: list[TeachingFrame]
+    label_set_sha256: str
+    journal_position: int
+    open_study_id: str
+    open_cine: Cine
+    cases: list[TrainingCase] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def n_slices(self) -> int:
+        """Number of labelled slices."""
+        return sum(len(frame.slices) for frame in self.frames)
+
+    @property
+    def study_ids(self) -> tuple[str, ...]:
+        """Studies that the labels are of."""
+        return tuple(dict.fromkeys(frame.study.study_id for frame in self.frames))
+
+    def load(self, progress: Progress = no_progress) -> None:
+        """Read the images and make the cases; studies that cannot be read are left out, each with its reason.
+
+        Raises
+        ------
+        InputError
+            If not one case could be made.
+        """
+        if not self.frames:
+            raise InputError("No slice is corrected or accepted yet. Correct or accept a slice, then fine-tune.")
+        used = []
+        for k, (study_id, group) in enumerate(groupby(self.frames, key=lambda frame: frame.study.study_id)):
+            frames = list(group)
+            progress(k / len(self.study_ids), f"Reading study {k + 1} of {len(self.study_ids)}")
+            try:
+                cine = self.open_cine if study_id == self.open_study_id else _read_again(frames[0].study)
+            except CinemaError as error:
+                self.left_out.append(f"{study_id} was left out: {error}")
+                continue
+            heart = find_heart(cine)
+            self.cases += [_case(frame, cine, heart) for frame in frames]
+            used += frames
+        if not used:
+            raise InputError("None of the labelled studies can be read. " + " ".join(self.left_out))
+        self.frames = used
+
+
+def collect_teaching_set(project: Project, open_study_id: str, open_cine: Cine) -> TeachingSet:
+    """Take from the project every slice that is corrected or accepted, as it is now."""
+    with project.unchanging():
+        return TeachingSet(
+            training_frames(project),
+            label_set_sha256(training_slices(project)),
+            project.journal_position(),
+            open_study_id,
+            open_cine,
+        )
+
+
+def _case(frame: TeachingFrame, cine: Cine, heart: HeartRegion) -> TrainingCase:
+    return TrainingCase(
+        case_id=f"{frame.study.study_id}-phase{frame.t + 1:02d}",
+        study_id=frame.study.study_id,
+        patient=frame.study.patient,
+        image=np.asarray(cine.pixels[frame.t], dtype=np.float32),
+        labels=frame.labels,
+        geometry=cine.geometry,
+        phase=frame.phase,
+        heart_yx=heart.centre_yx,
+        phase_index=frame.t,
+    )
+
+
+def _read_again(record: StudyRecord) -> Cine:
+    for cine in load_study(record.image_path).cines:
+        if cine.id == record.cine_id and cine.content_sha256 == record.content_sha256:
+            return cine
+    raise InputError(f"the images at {record.image_path} are not the ones that were labelled. Open the study again.")

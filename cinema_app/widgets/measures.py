@@ -1,0 +1,212 @@
+"""Volumes over the cycle, and what is read from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
+
+from cinema_app.layers import CineLayers
+from cinema_app.reading import Reading
+from cinema_app.widgets.answering import answered
+from cinema_app.widgets.appearance import MUTED, TEXT, muted
+from cinema_core.anatomy import Structure
+from cinema_core.cine import View
+from cinema_core.measure import VentricularFunction
+
+AFTER_EDIT_MS = 80
+"""A burst of edits is measured once; the curve still follows a stroke at once to the eye."""
+
+LV_COLOUR, RV_COLOUR = "#f08c3a", Structure.RV_CAVITY.colour
+"""The LV's own vermilion is too dark for a thin line on this background; this is its lighter neighbour."""
+
+ROWS = (
+    ("EF", "%", "ef_pct", 0),
+    ("EDV", "ml", "edv_ml", 0),
+    ("ESV", "ml", "esv_ml", 0),
+    ("SV", "ml", "sv_ml", 0),
+)
+
+
+class _Plot(pg.PlotWidget):
+    """A plot that takes the height that is left: pyqtgraph's own wish would push the table off a small screen."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(200, 104)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(100, 90)
+
+
+class MeasuresPanel(QWidget):
+    """Volume-time curve with ED and ES markers to drag, and the table of volumes."""
+
+    def __init__(self, reading: Reading, layers: CineLayers, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reading = reading
+        self._layers = layers
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(AFTER_EDIT_MS)
+        self._soon.timeout.connect(answered(reading, reading.measure))
+        self._build()
+        self._show(reading.measures)
+        self._show_phases()
+        self._show_here(*layers.here)
+        reading.events.measures_changed.connect(self._show)
+        reading.events.phases_changed.connect(self._show_phases)
+        reading.events.labels_changed.connect(self._labels_changed)
+        layers.moved.connect(self._show_here)
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self._build_curve())
+        layout.addLayout(self._build_table())
+        self._more = muted()
+        layout.addWidget(self._more)
+
+    def _build_curve(self) -> QWidget:
+        plot = _Plot(background=None)
+        plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        plot.setMenuEnabled(False)
+        plot.hideButtons()
+        plot.setMouseEnabled(x=False, y=False)
+        plot.setToolTip("Volume over the cycle. Drag ED and ES; click to go to a phase.")
+        for side in ("bottom", "left"):
+            axis = plot.getAxis(side)
+            axis.setPen(MUTED)
+            axis.setTextPen(TEXT)
+        plot.getAxis("left").setLabel("ml", color=TEXT)
+        plot.getAxis("left").setWidth(44)
+        self._lv = plot.plot(
+            pen=pg.mkPen(LV_COLOUR, width=2), symbol="o", symbolSize=4, symbolBrush=LV_COLOUR, symbolPen=None
+        )
+        self._rv = plot.plot(
+            pen=pg.mkPen(RV_COLOUR, width=2), symbol="o", symbolSize=4, symbolBrush=RV_COLOUR, symbolPen=None
+        )
+        self._here = pg.InfiniteLine(pen=pg.mkPen("#ffffff", width=1, style=Qt.PenStyle.DotLine))
+        plot.addItem(self._here)
+        self.ed_marker = self._add_marker(plot, "ED")
+        self.es_marker = self._add_marker(plot, "ES")
+        self.ed_marker.sigPositionChangeFinished.connect(lambda line: self._marker_dropped(line, self._reading.set_ed))
+        self.es_marker.sigPositionChangeFinished.connect(lambda line: self._marker_dropped(line, self._reading.set_es))
+        plot.scene().sigMouseClicked.connect(self._clicked)
+        self.plot = plot
+        return plot
+
+    @staticmethod
+    def _add_marker(plot: Any, name: str) -> Any:
+        marker = pg.InfiniteLine(
+            movable=True,
+            pen=pg.mkPen(TEXT, width=1.5),
+            hoverPen=pg.mkPen("#ffffff", width=3),
+            label=name,
+            labelOpts={"position": 0.92, "color": "#ffffff", "fill": "#2f6fb3", "movable": False},
+        )
+        plot.addItem(marker)
+        return marker
+
+    def _build_table(self) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setVerticalSpacing(1)
+        grid.setHorizontalSpacing(8)
+        self._values: dict[tuple[str, str], QLabel] = {}
+        for column, (name, *_rest) in enumerate(ROWS, start=1):
+            grid.addWidget(_cell(f"{name} {ROWS[column - 1][1]}", MUTED), 0, column)
+            grid.setColumnStretch(column, 1)
+        grid.addWidget(_cell("mass g", MUTED), 0, len(ROWS) + 1)
+        grid.setColumnStretch(len(ROWS) + 1, 1)
+        for row, (side, colour) in enumerate((("lv", LV_COLOUR), ("rv", RV_COLOUR)), start=1):
+            grid.addWidget(_cell(f"<b style='color:{colour}'>{side.upper()}</b>", TEXT), row, 0)
+            for column, (_, _, key, _) in enumerate(ROWS, start=1):
+                self._values[side, key] = _cell("–", TEXT, big=key == "ef_pct")
+                grid.addWidget(self._values[side, key], row, column)
+        self._values["lv", "mass_g"] = _cell("–", TEXT)
+        grid.addWidget(self._values["lv", "mass_g"], 1, len(ROWS) + 1)
+        return grid
+
+    # ---------------------------------------------------------------- showing
+
+    def _labels_changed(self, slices: tuple[Any, ...]) -> None:
+        self._soon.start()
+
+    def _show(self, found: VentricularFunction | None) -> None:
+        for (side, key), cell in self._values.items():
+            value = None if found is None else getattr(found, f"{side}_{key}")
+            cell.setText("–" if value is None else f"{value:.0f}")
+        self._show_curve(found)
+        self._more.setText(self._second_line(found))
+        self._more.setToolTip("\n".join(found.flags) if found else "")
+
+    def _show_curve(self, found: VentricularFunction | None) -> None:
+        for line, name in ((self._lv, "lv_ml"), (self._rv, "rv_ml")):
+            volumes = np.zeros(0) if found is None else np.asarray(getattr(found.curve, name))
+            line.setData(np.arange(1, len(volumes) + 1), volumes, connect="finite")
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).setStyle(showValues=found is not None)
+        if self._reading.is_open:
+            self.plot.setXRange(1, max(2, self._reading.cine.n_phases), padding=0.04)
+        if found is not None:
+            top = max(np.nanmax(found.curve.lv_ml, initial=1.0), np.nanmax(found.curve.rv_ml, initial=1.0))
+            self.plot.setYRange(0, float(top) * 1.15, padding=0)
+
+    def _second_line(self, found: VentricularFunction | None) -> str:
+        reading = self._reading
+        if not reading.is_open:
+            return ""
+        if found is None:
+            if reading.cine.view is not View.SAX:
+                return "Volumes are measured on the short axis."
+            if not reading.cine.measurable:
+                return "The distance between slices is not known; volumes cannot be measured."
+            return "Segment the cine to see its volumes."
+        parts = []
+        if found.heart_rate_bpm is not None:
+            parts.append(f"HR {found.heart_rate_bpm:.0f}/min")
+        if found.cardiac_output_l_min is not None:
+            parts.append(f"CO {found.cardiac_output_l_min:.1f} l/min")
+        if found.bsa_m2 is not None:
+            parts.append(f"BSA {found.bsa_m2:.2f} m²")
+        parts.append("papillaries in cavity")
+        if found.flags:
+            parts.append(f"<span style='color:#ffcb6b'>{found.flags[0]}</span>")
+        return " · ".join(parts)
+
+    def _show_phases(self) -> None:
+        choice = self._reading.phases
+        for marker in (self.ed_marker, self.es_marker):
+            marker.setVisible(choice is not None)
+        if choice is not None:
+            with signals_blocked(self.ed_marker), signals_blocked(self.es_marker):
+                self.ed_marker.setValue(choice.ed_phase + 1)
+                self.es_marker.setValue(choice.es_phase + 1)
+
+    def _show_here(self, t: int, z: int) -> None:
+        self._here.setVisible(self._reading.is_open)
+        self._here.setValue(t + 1)
+
+    # ---------------------------------------------------------------- actions
+
+    def _marker_dropped(self, marker: Any, choose: Any) -> None:
+        t = round(float(marker.value())) - 1
+        answered(self._reading, lambda: choose(min(max(t, 0), self._reading.cine.n_phases - 1)))()
+        self._show_phases()  # back on a whole phase, or where it was if it was refused
+
+    def _clicked(self, event: Any) -> None:
+        if self._reading.is_open and event.button() == Qt.MouseButton.LeftButton:
+            x = self.plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()
+            self._layers.go_to(round(x) - 1, self._layers.here[1])
+
+
+def _cell(text: str, colour: str, *, big: bool = False) -> QLabel:
+    label = QLabel(text)
+    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    label.setStyleSheet(f"color: {colour};" + (" font-weight: 700; font-size: 16px;" if big else ""))
+    return label

@@ -1,0 +1,241 @@
+"""Look at each slice, correct it, vouch for it; say which phases are ED and ES."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
+
+from cinema_app.layers import CineLayers, Tool
+from cinema_app.reading import Reading
+from cinema_app.widgets.answering import answered
+from cinema_app.widgets.appearance import STATE_COLOURS, allow, button, muted, strong, tool_button
+from cinema_app.widgets.player import Player
+from cinema_app.widgets.state_map import StateMap
+from cinema_core.anatomy import LabelState, Structure
+
+STATE_WORDS = {
+    LabelState.ABSENT: "no contours yet",
+    LabelState.PREDICTED: "drawn by the model",
+    LabelState.CORRECTED: "corrected by you",
+    LabelState.ACCEPTED: "accepted",
+}
+TOOLS = (
+    (Tool.MOVE, "Move", "Move and zoom the image (Z)", ""),
+    (Tool.RV, "RV", "Paint the RV cavity", Structure.RV_CAVITY.colour),
+    (Tool.MYO, "Myo", "Paint the LV myocardium", Structure.LV_MYOCARDIUM.colour),
+    (Tool.LV, "LV", "Paint the LV cavity; papillary muscles belong to it", Structure.LV_CAVITY.colour),
+    (Tool.ERASE, "Erase", "Erase (E)", ""),
+)
+
+
+class ReviewPanel(QWidget):
+    """Brush, slice states, ED and ES."""
+
+    def __init__(self, reading: Reading, layers: CineLayers, player: Player, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reading = reading
+        self._layers = layers
+        self._player = player
+        self._build()
+        self._show()
+        for signal in (
+            reading.events.cine_changed,
+            reading.events.labels_changed,
+            reading.events.phases_changed,
+            reading.events.measures_changed,
+        ):
+            signal.connect(self._show)
+        layers.moved.connect(self._show_slice)
+        layers.tool_changed.connect(self._show_tool)
+        player.changed.connect(self._show_playing)
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(5)
+        layout.addLayout(self._build_position())
+        layout.addLayout(self._build_tools())
+        layout.addLayout(self._build_brush())
+        self.map = StateMap(self._reading, self._layers)
+        layout.addWidget(self.map)
+        layout.addLayout(self._build_legend())
+        layout.addLayout(self._build_phases())
+        layout.addLayout(self._build_accept())
+
+    def _build_position(self) -> QHBoxLayout:
+        self._where = strong()
+        self._state = QLabel()
+        self.play = tool_button("▶ Play", "Play the cine at the patient's heart rate (P)", self._player.toggle)
+        self.play.setFixedWidth(64)
+        row = QHBoxLayout()
+        row.addWidget(self._where, 1)
+        row.addWidget(self._state)
+        row.addWidget(self.play)
+        return row
+
+    def _build_tools(self) -> QHBoxLayout:
+        self._tools: dict[Tool, QToolButton] = {}
+        group = QButtonGroup(self)
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        for tool, text, tip, colour in TOOLS:
+            made = tool_button(text, tip, partial(self._layers.use, tool), colour)
+            made.setCheckable(True)
+            group.addButton(made)
+            row.addWidget(made)
+            self._tools[tool] = made
+        return row
+
+    def _build_brush(self) -> QHBoxLayout:
+        self._size = QSlider(Qt.Orientation.Horizontal)
+        self._size.setRange(1, 40)
+        self._size.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._size.setToolTip("Brush size in pixels ( [ and ] )")
+        self._size.valueChanged.connect(self._layers.set_brush_size)
+        self.undo = tool_button("Undo", "Take back the last edit, on whichever slice (Ctrl+Z)", self._undo)
+        self.redo = tool_button("Redo", "Do it again (Ctrl+Y)", self._redo)
+        self.hide_contours = tool_button("Hide", "Hide or show the contours (H)", self._layers.toggle_contours)
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        row.addWidget(muted("Brush", wrap=True))
+        row.addWidget(self._size, 1)
+        for made in (self.undo, self.redo, self.hide_contours):
+            made.setFixedWidth(52)
+            row.addWidget(made)
+        return row
+
+    def _build_legend(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        self._counts: dict[LabelState, QLabel] = {}
+        for state in (LabelState.PREDICTED, LabelState.CORRECTED, LabelState.ACCEPTED):
+            made = QLabel()
+            made.setToolTip(f"Slices {STATE_WORDS[state]}")
+            row.addWidget(made)
+            self._counts[state] = made
+        row.addStretch(1)
+        return row
+
+    def _build_phases(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        self._phase_words = {"ed": strong(), "es": strong()}
+        self._go_buttons, self._set_buttons = [], []
+        kinds = (
+            ("ed", "D", self.go_to_ed, self.set_ed, "end-diastole"),
+            ("es", "S", self.go_to_es, self.set_es, "end-systole"),
+        )
+        for name, key, go, choose, words in kinds:
+            go_button = tool_button("Go", f"Show {words} ({key})", answered(self._reading, go))
+            tip = f"Make the phase on show {words}, of all slices (Alt+{key})"
+            set_button = tool_button("Set here", tip, answered(self._reading, choose))
+            row.addWidget(self._phase_words[name], 1)
+            for made in (go_button, set_button):
+                made.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+                row.addWidget(made)
+            if name == "ed":
+                row.addSpacing(10)
+            self._go_buttons.append(go_button)
+            self._set_buttons.append(set_button)
+        return row
+
+    def _build_accept(self) -> QHBoxLayout:
+        self.accept_slice = button("Accept slice", "", answered(self._reading, self._accept_slice))
+        self.accept_phases = button("Accept ED and ES", "", answered(self._reading, self._reading.accept_phases))
+        row = QHBoxLayout()
+        row.addWidget(self.accept_slice)
+        row.addWidget(self.accept_phases)
+        return row
+
+    # ---------------------------------------------------------------- actions, also bound to keys
+
+    def go_to_ed(self) -> None:
+        """Show end-diastole."""
+        if choice := self._reading.phases:
+            self._layers.go_to(choice.ed_phase, self._layers.here[1])
+
+    def go_to_es(self) -> None:
+        """Show end-systole."""
+        if choice := self._reading.phases:
+            self._layers.go_to(choice.es_phase, self._layers.here[1])
+
+    def set_ed(self) -> None:
+        """Make the phase on show end-diastole."""
+        self._reading.set_ed(self._layers.here[0])
+
+    def set_es(self) -> None:
+        """Make the phase on show end-systole."""
+        self._reading.set_es(self._layers.here[0])
+
+    def _accept_slice(self) -> None:
+        self._reading.accept([self._layers.here])
+
+    def _undo(self) -> None:
+        answered(self._reading, self._reading.undo)()
+
+    def _redo(self) -> None:
+        answered(self._reading, self._reading.redo)()
+
+    # ---------------------------------------------------------------- showing
+
+    def _show(self, *_: object) -> None:
+        self._show_slice()
+        self._show_tool()
+        self._show_phases()
+        for state, label in self._counts.items():
+            count = len(self._reading.slices_in(state))
+            label.setText(f"<span style='color:{STATE_COLOURS[state]}'>■</span> {count} {state.value}")
+        self.undo.setEnabled(self._reading.can_undo)
+        self.redo.setEnabled(self._reading.can_redo)
+
+    def _show_slice(self, *_: object) -> None:
+        is_open = self._reading.is_open
+        self.play.setEnabled(is_open)
+        if not is_open:
+            self._where.setText("Slice and phase")
+            self._state.clear()
+            allow(self.accept_slice, False, "Open a study first.", "")
+            return
+        t, z = self._layers.here
+        n_t, n_z = self._reading.cine.shape[:2]
+        state = self._reading.state(t, z)
+        self._where.setText(f"Slice {z + 1}/{n_z} · phase {t + 1}/{n_t}")
+        self._state.setText(f"<span style='color:{STATE_COLOURS[state]}'>■</span> {STATE_WORDS[state]}")
+        allow(
+            self.accept_slice,
+            state is not LabelState.ACCEPTED,
+            "This slice is accepted already.",
+            "Vouch for this slice as it is (A). An empty slice is accepted as one without ventricles.",
+        )
+
+    def _show_phases(self) -> None:
+        choice = self._reading.phases
+        who = "Set by you" if self._reading.phases_are_the_readers else "Proposed from the volume curve"
+        for name, words in (("ed", "ED"), ("es", "ES")):
+            t = None if choice is None else getattr(choice, f"{name}_phase")
+            self._phase_words[name].setText(f"{words} –" if t is None else f"{words} {t + 1}")
+            self._phase_words[name].setToolTip("Not known yet" if t is None else f"{who}: {words} is phase {t + 1}")
+        for made in self._set_buttons:
+            made.setEnabled(self._reading.is_open)
+        for made in self._go_buttons:
+            made.setEnabled(choice is not None)
+        allow(
+            self.accept_phases,
+            choice is not None,
+            "ED and ES are not known yet: segment the cine, or set them.",
+            "Vouch for every slice of ED and ES",
+        )
+
+    def _show_tool(self) -> None:
+        for tool, made in self._tools.items():
+            made.setChecked(tool is self._layers.tool)
+            made.setEnabled(self._reading.is_open)
+        self.hide_contours.setEnabled(self._reading.is_open)
+        with signals_blocked(self._size):
+            self._size.setValue(self._layers.brush_size)
+
+    def _show_playing(self) -> None:
+        self.play.setText("■ Stop" if self._player.playing else "▶ Play")

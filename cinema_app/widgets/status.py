@@ -1,0 +1,86 @@
+"""The lines at the foot of the panel: work under way, what just happened, and what this program is not for."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+
+from cinema_app.news import Notice, Severity
+from cinema_app.reading import Reading
+from cinema_app.widgets.appearance import NOTICE_COLOURS, button, muted
+
+
+class StatusPanel(QWidget):
+    """Progress with Cancel, the last notice, and the standing line."""
+
+    def __init__(self, reading: Reading, device: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reading = reading
+        self._build(device)
+        self._show_job()
+        reading.events.job_changed.connect(self._show_job)
+        reading.events.progressed.connect(self._show_progress)
+        reading.events.noticed.connect(self.show_notice)
+
+    def _build(self, device: str) -> None:
+        self._work = QWidget()
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 1000)
+        self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(10)
+        self._doing = muted(wrap=False)
+        self.cancel = button("Cancel", "Stop; nothing is changed", self._cancel)
+        row = QHBoxLayout()
+        row.addWidget(self._bar, 1)
+        row.addWidget(self.cancel)
+        work = QVBoxLayout(self._work)
+        work.setContentsMargins(0, 0, 0, 0)
+        work.setSpacing(2)
+        work.addWidget(self._doing)
+        work.addLayout(row)
+        self.notice = QLabel()
+        self.notice.setWordWrap(True)
+        self.notice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.notice.hide()
+        self.standing = muted(f"Research use only, not for diagnosis · {device}")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self._work)
+        layout.addWidget(self.notice)
+        layout.addWidget(self.standing)
+
+    def show_reading_a_file(self, text: str) -> None:
+        """Show that a study is being read; how long it takes is not known."""
+        self._work.show()
+        self.cancel.hide()
+        self._bar.setRange(0, 0)
+        self._doing.setText(text)
+
+    def _show_job(self) -> None:
+        self._bar.setRange(0, 1000)
+        self._bar.setValue(0)
+        self._work.setVisible(self._reading.busy)
+        self.cancel.show()
+        self.cancel.setEnabled(True)
+        if self._reading.busy:
+            self._doing.setText("Starting the engine…")
+            self.notice.hide()
+
+    def _show_progress(self, fraction: float, message: str) -> None:
+        self._bar.setValue(round(1000 * fraction))
+        self._doing.setText(message)
+
+    def _cancel(self) -> None:
+        self.cancel.setEnabled(False)
+        self._doing.setText("Stopping…")
+        self._reading.cancel()
+
+    def show_notice(self, notice: Notice) -> None:
+        """Show one line."""
+        self.notice.setText(notice.text)
+        self.notice.setStyleSheet(f"color: {NOTICE_COLOURS[notice.severity]};")
+        self.notice.setVisible(True)
+        if notice.severity is Severity.INFO:
+            return
+        self.notice.setToolTip(notice.text)

@@ -1,0 +1,209 @@
+"""The CineMA dock: its panels, and the threads between them and the viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psygnal.qt import start_emitting_from_queue
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
+from superqt.utils import create_worker
+
+from cinema_app.corner import CornerText
+from cinema_app.layers import CineLayers
+from cinema_app.news import Severity
+from cinema_app.session import Session
+from cinema_app.widgets.answering import answered
+from cinema_app.widgets.appearance import STYLE
+from cinema_app.widgets.export import ExportPanel
+from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
+from cinema_app.widgets.measures import MeasuresPanel
+from cinema_app.widgets.player import Player
+from cinema_app.widgets.review import ReviewPanel
+from cinema_app.widgets.segment import SegmentPanel
+from cinema_app.widgets.status import StatusPanel
+from cinema_app.widgets.study import StudyPanel
+from cinema_app.widgets.train import TrainPanel
+from cinema_app.widgets.wheel import Wheel
+from cinema_core.anatomy import LabelState
+from cinema_core.errors import CinemaError
+from cinema_core.io import Study, load_study
+from cinema_core.learn.settings import FineTuneSettings
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+WIDTH = 424
+"""Narrowest width at which no button's text is cut."""
+
+
+class Workspace(QWidget):
+    """All panels for one viewer, around one session.
+
+    Parameters
+    ----------
+    session
+        Owned from now on: :meth:`close_session` ends it.
+    device
+        What the engine computes on, for the standing line.
+    finetune_settings
+        Settings that differ from the usual ones.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        session: Session,
+        device: str = "",
+        finetune_settings: FineTuneSettings | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._session = session
+        self._opening: Any = None
+        self.is_closed = False
+        self._was_docked = False
+        self.reading = session.reading
+        # News from the engine comes from another thread and waits in a queue until Qt asks for it.
+        start_emitting_from_queue()
+        self.layers = CineLayers(viewer, self.reading)
+        self.corner = CornerText(viewer, self.reading, self.layers)
+        self.player = Player(self.reading, self.layers, self)
+        self._build(device, finetune_settings)
+        self._actions = key_actions(self.reading, self.layers, self.player, self.review)
+        bind_keys(viewer, self.reading, self._actions)
+        self._wheel = Wheel(viewer, self.layers)
+        self._bind_layers()
+        self.reading.events.cine_changed.connect(self._bind_layers)
+        if self.reading.project.read_only:
+            self.reading.notify(self.reading.project.read_only_reason, Severity.WARNING)
+
+    def _build(self, device: str, finetune_settings: FineTuneSettings | None) -> None:
+        self.study = StudyPanel(self.reading, self.open)
+        self.segment = SegmentPanel(self.reading)
+        self.review = ReviewPanel(self.reading, self.layers, self.player)
+        self.measures = MeasuresPanel(self.reading, self.layers)
+        self.train = TrainPanel(self.reading, finetune_settings)
+        self.export = ExportPanel(self.reading)
+        self.status = StatusPanel(self.reading, device)
+        self.tabs = QTabWidget()
+        self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._tab_panels = ((self.segment, self.review), (self.train,), (self.export,))
+        for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Export"), strict=True):
+            self.tabs.addTab(_column(*panels), title)
+        self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.tabs.currentChanged.connect(self._fit_tabs)
+        self._fit_tabs()
+        content = _column(self.study, self.tabs, self.measures)
+        content.layout().setStretch(2, 1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(content)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 0, 4, 2)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.status)
+        self.setMinimumWidth(WIDTH)
+        self.setStyleSheet(STYLE)
+
+    def _fit_tabs(self) -> None:
+        """Give the tabs the height of the one on show; Qt would take that of the tallest."""
+        for k, panels in enumerate(self._tab_panels):
+            for panel in panels:
+                panel.setVisible(k == self.tabs.currentIndex())
+
+    def _bind_layers(self) -> None:
+        for layer in (self.layers.image, self.layers.labels):
+            if layer is not None:
+                bind_keys(layer, self.reading, self._actions)
+
+    def show_tab(self, name: str) -> None:
+        """Bring a tab to the front by its title."""
+        titles = [self.tabs.tabText(k) for k in range(self.tabs.count())]
+        self.tabs.setCurrentIndex(titles.index(name))
+
+    # ---------------------------------------------------------------- opening
+
+    def open(self, path: Path | str) -> None:
+        """Read a study in another thread and show it when it is there."""
+        if self._opening is not None:
+            self.reading.notify("Another study is still being read.", Severity.WARNING)
+            return
+        self.player.stop()
+        self.status.show_reading_a_file(f"Opening {Path(path).name}…")
+        self._opening = create_worker(_read_study, path)
+        self._opening.returned.connect(self._opened)
+        self._opening.errored.connect(self._open_failed)
+        self._opening.start()
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a study is being read."""
+        return self._opening is not None
+
+    def _opened(self, result: tuple[Study | None, str]) -> None:
+        self._end_opening()
+        study, trouble = result
+        if study is None:
+            self.reading.notify(trouble, Severity.ERROR)
+        else:
+            answered(self.reading, lambda: self._show_study(study))()
+
+    def _end_opening(self) -> None:
+        self._opening = None
+        self.reading.events.job_changed.emit()  # takes the bar away
+
+    def _show_study(self, study: Study) -> None:
+        self.reading.show(study)
+        self._session.engine.start()  # loads torch while the reader looks
+        self.tabs.setCurrentIndex(0)
+        kept = len(self.reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
+        words = f" Your {kept} corrected or accepted slices are back." if kept else ""
+        self.reading.notify(f"Opened {study.id}: {len(study.cines)} cine{'s' if len(study.cines) > 1 else ''}.{words}")
+
+    def _open_failed(self, error: Exception) -> None:
+        """Say so; the worker raises the fault again in this thread, where napari reports and the log keeps it."""
+        self._end_opening()
+        self.reading.notify("The study could not be opened because of a fault in the program.", Severity.ERROR)
+
+    # ---------------------------------------------------------------- closing
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Let go of everything when the dock's cross took the panel out of the window."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange:
+            if self._was_docked and self.parent() is None:
+                self.close_session()
+                unbind_keys(self._viewer, self._actions)
+                self._wheel.close()
+                self.layers.close()
+            self._was_docked = self.parent() is not None
+
+    def close_session(self) -> None:
+        """Stop the work and let go of project and engine; a second call does nothing."""
+        self.is_closed = True
+        self.player.stop()
+        self._session.close()
+
+
+def _read_study(path: Path | str) -> tuple[Study | None, str]:
+    """Read a study, or say in one line why not; superqt takes a returned exception for a fault."""
+    try:
+        return load_study(path), ""
+    except CinemaError as error:
+        return None, str(error)
+
+
+def _column(*widgets: QWidget) -> QWidget:
+    made = QWidget()
+    layout = QVBoxLayout(made)
+    layout.setContentsMargins(4, 6, 4, 4)
+    layout.setSpacing(8)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return made

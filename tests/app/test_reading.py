@@ -1,0 +1,322 @@
+"""What a reader does to a study, without a window."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cinema_app.news import Notice, Severity
+from cinema_app.reading import Reading
+from cinema_core.anatomy import LabelState
+from cinema_core.cards import ModelCard
+from cinema_core.errors import CinemaError, PhaseError, StorageError, StudyError
+from cinema_core.phantom import PhantomStudy
+from cinema_core.project import PhaseChoice, Project, Source
+
+Mask = Callable[[], np.ndarray]
+
+
+def only_row(path: Path) -> dict[str, str]:
+    """The single row of a report."""
+    with path.open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    return row
+
+
+def test_a_reading_without_a_study_says_what_to_do(project: Project, engine: Any) -> None:
+    with pytest.raises(StudyError, match="Open a DICOM folder"):
+        _ = Reading(project, engine).cine
+
+
+def test_a_correction_is_in_the_journal_at_once(reading: Reading, project: Project, mask: Mask) -> None:
+    assert reading.correct(0, 2, mask())
+    row = project.slices(reading.study_id)[0, 2]
+    assert np.array_equal(row.mask, mask())
+    assert (row.state, row.tool, row.reader) == (LabelState.CORRECTED, "brush", "Dr Reader")
+
+
+def test_a_correction_marks_its_slice_and_no_other(reading: Reading, mask: Mask) -> None:
+    reading.correct(0, 2, mask())
+    assert reading.slices_in(LabelState.CORRECTED) == [(0, 2)]
+    assert reading.state(0, 1) is LabelState.ABSENT
+
+
+def test_a_stroke_that_changes_nothing_leaves_no_row(segmented: Reading, project: Project) -> None:
+    before = project.journal_position()
+    assert not segmented.correct(0, 2, segmented.labels[0, 2].copy())
+    assert project.journal_position() == before
+
+
+def test_an_edit_that_cannot_be_saved_does_not_happen(
+    segmented: Reading, project: Project, mask: Mask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(entries: object) -> None:
+        raise StorageError("The disk is full.")
+
+    before = segmented.labels.copy()
+    monkeypatch.setattr(project, "record_many", full)
+    with pytest.raises(StorageError):
+        segmented.correct(0, 2, mask())
+    assert np.array_equal(segmented.labels, before)
+    assert segmented.state(0, 2) is LabelState.PREDICTED
+    assert not segmented.can_undo
+
+
+def test_labels_cannot_be_written_past_the_journal(segmented: Reading) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        segmented.labels[0, 0, 0, 0] = 1
+
+
+def test_reopening_brings_corrections_and_phases_back(
+    segmented: Reading, project: Project, engine: Any, mask: Mask, phantom_study: PhantomStudy, study: Any
+) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.set_es(3)
+    again = Reading(project, engine)
+    again.show(study(phantom_study))
+    assert np.array_equal(again.labels[0, 2], mask())
+    assert again.state(0, 2) is LabelState.CORRECTED
+    assert again.phases is not None
+    assert again.phases.es_phase == 3
+
+
+def test_segmenting_fills_every_phase(segmented: Reading, phantom_study: PhantomStudy) -> None:
+    assert np.array_equal(segmented.labels, phantom_study.labels)
+    assert segmented.complete_phases == tuple(range(phantom_study.cine.n_phases))
+
+
+def test_segmenting_again_keeps_what_the_reader_did(
+    segmented: Reading, engine: Any, mask: Mask, phantom_study: PhantomStudy, segmentation: Any
+) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.accept([(0, 3)])
+    segmented.segment()
+    engine.jobs[-1].finish(segmentation(np.ones_like(phantom_study.labels)))
+    assert np.array_equal(segmented.labels[0, 2], mask())
+    assert np.array_equal(segmented.labels[0, 3], phantom_study.labels[0, 3])
+    assert (segmented.labels[0, 1] == 1).all()
+
+
+def test_a_segmentation_that_comes_late_is_kept_for_its_own_study(
+    reading: Reading,
+    project: Project,
+    engine: Any,
+    phantom_study: PhantomStudy,
+    another_heart: PhantomStudy,
+    study: Any,
+    segmentation: Any,
+) -> None:
+    first = reading.study_id
+    reading.segment()
+    reading.show(study(another_heart, "study-00000002"))
+    engine.jobs[-1].finish(segmentation(phantom_study.labels))
+    assert not reading.labels.any()
+    assert np.array_equal(project.slices(first)[0, 2].mask, phantom_study.labels[0, 2])
+
+
+def test_one_piece_of_work_at_a_time(reading: Reading) -> None:
+    reading.segment()
+    with pytest.raises(CinemaError, match="still at work"):
+        reading.segment()
+
+
+def test_failed_work_is_told_and_leaves_the_labels(reading: Reading, engine: Any, notices: list[Notice]) -> None:
+    reading.segment()
+    engine.jobs[-1].fail("The engine ran out of memory. Close other programs and try again.")
+    assert not reading.busy
+    assert not reading.labels.any()
+    assert notices[-1].severity is Severity.ERROR
+    assert "out of memory" in notices[-1].text
+
+
+def test_cancelled_work_changes_nothing(reading: Reading) -> None:
+    reading.segment()
+    reading.cancel()
+    assert not reading.busy
+    assert not reading.labels.any()
+
+
+def test_undo_restores_the_slice_bit_by_bit(segmented: Reading, mask: Mask, phantom_study: PhantomStudy) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.undo()
+    assert np.array_equal(segmented.labels, phantom_study.labels)
+    assert segmented.state(0, 2) is LabelState.PREDICTED
+
+
+def test_undo_is_itself_in_the_journal(segmented: Reading, project: Project, mask: Mask) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.undo()
+    assert [row.tool for row in project.history(segmented.study_id, 0, 2)] == ["model", "brush", "undo"]
+
+
+def test_undo_shows_the_slice_that_it_changes(segmented: Reading, mask: Mask) -> None:
+    seen: list[tuple[int, int]] = []
+    listen = lambda t, z: seen.append((t, z))  # noqa: E731
+    segmented.events.go_to.connect(listen)
+    segmented.correct(0, 2, mask())
+    segmented.undo()
+    assert seen == [(0, 2)]
+
+
+def test_redo_does_it_again(segmented: Reading, mask: Mask) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.undo()
+    segmented.redo()
+    assert np.array_equal(segmented.labels[0, 2], mask())
+    assert segmented.state(0, 2) is LabelState.CORRECTED
+
+
+def test_a_new_edit_forgets_what_was_undone(segmented: Reading, mask: Mask) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.undo()
+    segmented.accept([(0, 1)])
+    assert not segmented.can_redo
+
+
+def test_accepting_ed_and_es_is_one_step_to_undo(segmented: Reading) -> None:
+    n = segmented.accept_phases()
+    assert n == 2 * segmented.cine.n_slices
+    segmented.undo()
+    assert segmented.slices_in(LabelState.ACCEPTED) == []
+
+
+def test_ed_and_es_are_not_accepted_half_drawn(reading: Reading, mask: Mask) -> None:
+    reading.set_ed(0)
+    reading.correct(0, 2, mask())
+    with pytest.raises(PhaseError, match="slices without a label"):
+        reading.accept_phases()
+
+
+def test_ed_and_es_are_proposed_from_the_curve(segmented: Reading, phantom_study: PhantomStudy) -> None:
+    assert segmented.phases is not None
+    assert segmented.phases.ed_phase == int(np.argmax(phantom_study.lv_ml))
+    assert segmented.phases.es_phase == int(np.argmin(phantom_study.lv_ml))
+    assert not segmented.phases_are_the_readers
+
+
+def test_the_readers_es_is_the_one_that_counts(segmented: Reading, project: Project) -> None:
+    segmented.set_es(4)
+    assert segmented.phases_are_the_readers
+    assert segmented.measures is not None
+    assert segmented.measures.es_phase == 4
+    saved = project.phases(segmented.study_id)
+    assert isinstance(saved, PhaseChoice)
+    assert (saved.es_phase, saved.source) == (4, Source.READER)
+
+
+def test_a_phase_outside_the_cine_is_refused(segmented: Reading) -> None:
+    with pytest.raises(PhaseError, match="phase"):
+        segmented.set_ed(99)
+
+
+def test_measures_follow_an_edit(segmented: Reading, mask: Mask) -> None:
+    before = segmented.measure()
+    assert before is not None and before.lv_edv_ml is not None
+    segmented.correct(0, 2, mask())
+    after = segmented.measure()
+    assert after is not None and after.lv_edv_ml is not None
+    voxel_ml = np.prod(segmented.cine.geometry.pixel_spacing_mm) * 18.0 / 1000
+    assert before.lv_edv_ml - after.lv_edv_ml == pytest.approx(40 * voxel_ml, rel=1e-6)
+
+
+def test_a_half_drawn_phase_has_no_volume(reading: Reading, mask: Mask) -> None:
+    reading.correct(0, 2, mask())
+    assert reading.complete_phases == ()
+    assert reading.measure() is None
+
+
+def test_fine_tuning_takes_only_what_was_vouched_for(segmented: Reading, mask: Mask) -> None:
+    segmented.correct(0, 2, mask())
+    teaching = segmented.collect_teaching_set()
+    teaching.load()
+    (case,) = teaching.cases
+    assert np.array_equal(case.labels[2], mask())
+    assert (np.delete(case.labels, 2, axis=0) == 255).all()
+    assert np.array_equal(case.image, segmented.cine.pixels[0].astype(np.float32))
+
+
+def test_fine_tuning_without_labels_says_what_to_do(segmented: Reading) -> None:
+    with pytest.raises(CinemaError, match="Correct or accept"):
+        segmented.collect_teaching_set().load()
+
+
+@pytest.fixture
+def tried(segmented: Reading, engine: Any, mask: Mask, fine_tuned: Any) -> Reading:
+    """A reading with a fine-tuned model that waits for a decision."""
+    segmented.correct(0, 2, mask())
+    teaching = segmented.collect_teaching_set()
+    teaching.load()
+    segmented.finetune(teaching)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id))
+    return segmented
+
+
+def test_a_fine_tuned_model_waits_for_a_decision(tried: Reading) -> None:
+    assert tried.trial is not None
+    assert tried.model == "bundled"
+
+
+def test_a_model_of_one_study_is_not_kept_for_all(tried: Reading) -> None:
+    with pytest.raises(CinemaError, match="One patient is labelled"):
+        tried.keep_trial(this_study_only=False)
+    assert tried.model == "bundled"
+
+
+def test_keeping_for_this_study_leaves_the_others(
+    tried: Reading, project: Project, another_heart: PhantomStudy, study: Any
+) -> None:
+    tried.keep_trial(this_study_only=True)
+    assert tried.model == "v001"
+    assert [version.name for version in project.versions()] == ["v001"]
+    tried.show(study(another_heart, "study-00000002"))
+    assert tried.model == "bundled"
+
+
+def test_fine_tuning_again_starts_from_the_base_and_not_from_the_version(tried: Reading, engine: Any) -> None:
+    tried.keep_trial(this_study_only=True)
+    teaching = tried.collect_teaching_set()
+    teaching.load()
+    tried.finetune(teaching)
+    assert engine.jobs[-1].request["base"] == "bundled"
+    assert engine.jobs[-1].request["name"] == "v002"
+
+
+def test_discarding_removes_the_model_and_keeps_the_current_one(tried: Reading) -> None:
+    assert tried.trial is not None
+    folder = tried.trial.outcome.folder
+    tried.discard_trial()
+    assert not folder.exists()
+    assert tried.model == "bundled"
+    assert tried.trial is None
+
+
+def test_the_report_names_what_it_was_made_from(
+    segmented: Reading, mask: Mask, tmp_path: Path, card: ModelCard
+) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.export_csv(tmp_path / "report.csv")
+    row = only_row(tmp_path / "report.csv")
+    assert (row["study_id"], row["view"], row["status"]) == ("study-00000001", "sax", "draft")
+    assert (row["corrected_slices"], row["model_sha256"]) == ("1", card.sha256)
+    assert segmented.measures is not None
+    assert float(row["lv_ef_pct"]) == pytest.approx(segmented.measures.lv_ef_pct, abs=0.1)
+
+
+def test_a_report_is_a_draft_until_ed_and_es_are_accepted(segmented: Reading, tmp_path: Path) -> None:
+    segmented.accept_phases()
+    segmented.export_csv(tmp_path / "report.csv")
+    row = only_row(tmp_path / "report.csv")
+    assert row["status"] != "draft"
+    assert row["reader"] == "Dr Reader"
+
+
+def test_nothing_is_reported_before_it_is_measured(reading: Reading, tmp_path: Path) -> None:
+    with pytest.raises(CinemaError, match="Segment the cine first"):
+        reading.export_csv(tmp_path / "report.csv")
+    assert not (tmp_path / "report.csv").exists()

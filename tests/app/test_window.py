@@ -1,0 +1,455 @@
+"""The panels in a real viewer, used with mouse and keyboard."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from cinema_app.layers import Tool
+from cinema_app.reading import Reading
+from cinema_app.widgets.workspace import Workspace
+from cinema_core.anatomy import LabelState
+from cinema_core.errors import StorageError
+from cinema_core.phantom import PhantomStudy, write_phantom
+from cinema_core.project import Project
+
+
+def click(button: Any) -> None:
+    for _ in range(50):  # what has just appeared gets its place in several rounds of layout
+        QApplication.processEvents()
+        if button.height() >= 10:
+            break
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def text_of(panel: Any) -> str:
+    """Everything that a panel says."""
+    from qtpy.QtWidgets import QLabel
+
+    return "\n".join(label.text() for label in panel.findChildren(QLabel) if label.isVisible())
+
+
+# ------------------------------------------------------------------ keys and mouse
+
+
+def test_arrows_step_phases_and_slices(workspace: Workspace, hand: Any) -> None:
+    workspace.layers.go_to(0, 2)
+    hand.press(Qt.Key.Key_Right)
+    hand.press(Qt.Key.Key_Right)
+    hand.press(Qt.Key.Key_Left)
+    hand.press(Qt.Key.Key_Down)
+    assert workspace.layers.here == (1, 3)
+
+
+def test_d_and_s_go_to_ed_and_es(workspace: Workspace, segmented: Reading, hand: Any) -> None:
+    assert segmented.phases is not None
+    workspace.layers.go_to(4, 2)
+    hand.press(Qt.Key.Key_S)
+    assert workspace.layers.here == (segmented.phases.es_phase, 2)
+    hand.press(Qt.Key.Key_D)
+    assert workspace.layers.here == (segmented.phases.ed_phase, 2)
+
+
+def test_alt_s_makes_the_phase_on_show_es(workspace: Workspace, segmented: Reading, hand: Any) -> None:
+    workspace.layers.go_to(4, 2)
+    hand.press(Qt.Key.Key_S, Qt.KeyboardModifier.AltModifier)
+    assert segmented.phases is not None
+    assert segmented.phases.es_phase == 4
+
+
+def test_h_hides_the_contours(workspace: Workspace, hand: Any) -> None:
+    assert workspace.layers.labels is not None
+    hand.press(Qt.Key.Key_H)
+    assert not workspace.layers.labels.visible
+    hand.press(Qt.Key.Key_H)
+    assert workspace.layers.labels.visible
+
+
+def test_p_plays_and_stops(workspace: Workspace, hand: Any, qtbot: Any) -> None:
+    hand.press(Qt.Key.Key_P)
+    with qtbot.waitSignal(workspace.player._timer.timeout):
+        pass
+    qtbot.waitUntil(lambda: workspace.layers.here[0] != 0, timeout=5000)
+    hand.press(Qt.Key.Key_P)
+    assert not workspace.player.playing
+
+
+def test_the_wheel_goes_through_the_slices(workspace: Workspace, viewer: Any, hand: Any) -> None:
+    workspace.layers.go_to(0, 2)
+    centre = QPoint(200, 200)
+    zoom = viewer.scene.camera.zoom
+    event = QWheelEvent(
+        QPointF(centre),
+        QPointF(hand.canvas.mapToGlobal(centre)),
+        QPoint(),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(hand.canvas, event)
+    assert workspace.layers.here == (0, 3)
+    assert viewer.scene.camera.zoom == zoom
+
+
+def test_one_stroke_of_the_brush_is_one_correction(
+    workspace: Workspace, segmented: Reading, project: Project, hand: Any
+) -> None:
+    workspace.layers.go_to(0, 2)
+    click(workspace.review._tools[Tool.MYO])
+    spacing = segmented.cine.geometry.pixel_spacing_mm
+    before = project.journal_position()
+    hand.drag(hand.point(100, 90, spacing), hand.point(100, 104, spacing))
+    assert segmented.state(0, 2) is LabelState.CORRECTED
+    assert segmented.labels[0, 2, 100, 97] == 2
+    assert project.journal_position() == before + 1
+    assert "corrected" in text_of(workspace.review)
+
+
+def test_ctrl_z_takes_the_stroke_back(
+    workspace: Workspace, segmented: Reading, phantom_study: PhantomStudy, hand: Any
+) -> None:
+    workspace.layers.go_to(0, 2)
+    click(workspace.review._tools[Tool.MYO])
+    spacing = segmented.cine.geometry.pixel_spacing_mm
+    hand.drag(hand.point(100, 90, spacing), hand.point(100, 104, spacing))
+    workspace.layers.go_to(3, 1)
+    hand.press(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert np.array_equal(segmented.labels, phantom_study.labels)
+    assert workspace.layers.here == (0, 2)
+    hand.press(Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
+    assert segmented.state(0, 2) is LabelState.CORRECTED
+
+
+# ------------------------------------------------------------------ panels
+
+
+def test_segment_button_asks_the_engine(workspace: Workspace, engine: Any, reading: Reading) -> None:
+    click(workspace.segment.segment)
+    assert engine.jobs[-1].request["cine"] is reading.cine
+    assert not workspace.segment.segment.isEnabled()
+    assert workspace.segment.segment.toolTip() == "The engine is still at work."
+
+
+def test_progress_is_shown_and_can_be_cancelled(workspace: Workspace, engine: Any, reading: Reading) -> None:
+    click(workspace.segment.segment)
+    engine.jobs[-1].events.progressed.emit(0.5, "Segmenting phase 3 of 6")
+    assert "Segmenting phase 3 of 6" in text_of(workspace.status)
+    assert workspace.status._bar.value() == 500
+    click(workspace.status.cancel)
+    assert engine.jobs[-1].state == "cancelled"
+    assert not workspace.status.cancel.isVisible()
+
+
+def test_an_error_is_one_line_in_the_panel(workspace: Workspace, engine: Any) -> None:
+    click(workspace.segment.segment)
+    engine.jobs[-1].fail("The engine ran out of memory. Close other programs and try again.")
+    assert "ran out of memory" in text_of(workspace.status)
+    assert workspace.segment.segment.isEnabled()
+
+
+def test_accept_slice_marks_the_slice_on_show(workspace: Workspace, segmented: Reading) -> None:
+    workspace.layers.go_to(1, 3)
+    click(workspace.review.accept_slice)
+    assert segmented.slices_in(LabelState.ACCEPTED) == [(1, 3)]
+    assert not workspace.review.accept_slice.isEnabled()
+    assert "accepted already" in workspace.review.accept_slice.toolTip()
+
+
+def test_ef_and_volumes_are_in_the_table(workspace: Workspace, segmented: Reading) -> None:
+    assert segmented.measures is not None
+    shown = text_of(workspace.measures)
+    assert f"{segmented.measures.lv_ef_pct:.0f}" in shown.split("\n")
+    assert f"{segmented.measures.lv_edv_ml:.0f}" in shown.split("\n")
+
+
+def test_the_table_follows_an_edit(
+    workspace: Workspace, segmented: Reading, mask: Callable[[], np.ndarray], qtbot: Any
+) -> None:
+    before = segmented.measures
+    segmented.correct(0, 2, mask())
+    qtbot.waitUntil(lambda: segmented.measures is not before)
+    assert segmented.measures is not None
+    assert f"{segmented.measures.lv_edv_ml:.0f}" in text_of(workspace.measures).split("\n")
+
+
+def test_dragging_the_es_marker_sets_es(workspace: Workspace, segmented: Reading, qtbot: Any) -> None:
+    measures = workspace.measures
+    assert segmented.phases is not None
+    box = measures.plot.getPlotItem().vb
+
+    def pixel(phase: float) -> QPoint:
+        from pyqtgraph import Point
+
+        y_low, y_high = box.viewRange()[1]
+        scene = box.mapViewToScene(Point(phase, (y_low + y_high) / 2))
+        return QPoint(measures.plot.mapFromScene(scene))
+
+    target = 5
+    start, end = pixel(segmented.phases.es_phase + 1), pixel(target + 1)
+    view = measures.plot.viewport()
+    QTest.mouseMove(view, start)
+    qtbot.wait(30)
+    QTest.mousePress(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, start)
+    for k in range(1, 9):
+        QTest.mouseMove(view, start + (end - start) * k / 8)
+        qtbot.wait(15)
+    QTest.mouseRelease(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, end)
+    qtbot.waitUntil(lambda: segmented.phases is not None and segmented.phases.es_phase == target)
+    assert f"ES {target + 1}" in text_of(workspace.review)
+
+
+def test_the_map_goes_where_it_is_clicked(workspace: Workspace, segmented: Reading) -> None:
+    state_map = workspace.review.map
+    QTest.mouseClick(state_map, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, state_map.centre_of(4, 1))
+    assert workspace.layers.here == (4, 1)
+
+
+def test_fine_tune_is_grey_until_something_is_labelled(workspace: Workspace, segmented: Reading) -> None:
+    workspace.show_tab("Fine-tune")
+    assert not workspace.train.finetune.isEnabled()
+    assert "Correct or accept" in workspace.train.finetune.toolTip()
+    segmented.accept([(0, 2)])
+    assert workspace.train.finetune.isEnabled()
+
+
+@pytest.fixture
+def tried(workspace: Workspace, segmented: Reading, engine: Any, fine_tuned: Any, qtbot: Any) -> Workspace:
+    """Workspace in which a fine-tuned model waits for a decision."""
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    jobs = len(engine.jobs)
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id))
+    return workspace
+
+
+def test_before_and_after_are_shown(tried: Workspace) -> None:
+    shown = text_of(tried.train)
+    for words in ("0.700", "0.800", "+0.100", "the labels it learned from", "Slices that changed most"):
+        assert words in shown
+
+
+def test_one_labelled_study_offers_only_this_study_and_says_why(tried: Workspace) -> None:
+    assert not tried.train.keep.isEnabled()
+    assert tried.train.keep.toolTip() == "One patient is labelled."
+    assert "One patient is labelled." in text_of(tried.train)
+    assert tried.train.keep_here.isEnabled()
+
+
+def test_a_model_that_did_well_on_held_out_studies_can_be_kept_for_all(
+    workspace: Workspace, segmented: Reading, engine: Any, fine_tuned: Any, project: Project, qtbot: Any
+) -> None:
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    jobs = len(engine.jobs)
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
+    request = engine.jobs[-1].request
+    scopes = ("project", "this study only")
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id, scopes))
+    click(workspace.train.keep)
+    assert project.current_model() == "v001"
+
+
+def test_a_model_that_got_worse_can_only_be_discarded(
+    workspace: Workspace, segmented: Reading, engine: Any, fine_tuned: Any, qtbot: Any
+) -> None:
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    jobs = len(engine.jobs)
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id, ()))
+    assert "is worse than bundled" in text_of(workspace.train)
+    assert [b.isEnabled() for b in (workspace.train.keep, workspace.train.keep_here, workspace.train.discard)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_keeping_for_this_study_puts_the_model_to_use(tried: Workspace, project: Project) -> None:
+    click(tried.train.keep_here)
+    assert tried.reading.model == "v001"
+    assert project.current_model() == "bundled"
+    assert not tried.train._result.isVisible()
+
+
+def test_discarding_goes_on_with_the_current_model(tried: Workspace) -> None:
+    click(tried.train.discard)
+    assert tried.reading.model == "bundled"
+    assert not tried.train._result.isVisible()
+
+
+def test_export_writes_where_the_reader_says(
+    workspace: Workspace, segmented: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "report.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
+    workspace.show_tab("Export")
+    click(workspace.export.export)
+    assert target.read_text(encoding="utf-8").startswith("study_id,view")
+    assert str(target) in text_of(workspace.export)
+
+
+def test_a_report_that_cannot_be_written_is_told(
+    workspace: Workspace, segmented: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise StorageError("The report could not be written: the disk is full. Free some space and try again.")
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: ("/somewhere.csv", ""))
+    monkeypatch.setattr(segmented, "export_csv", full)
+    workspace.show_tab("Export")
+    click(workspace.export.export)
+    assert "the disk is full" in text_of(workspace.status)
+
+
+def test_research_use_and_device_are_always_said(workspace: Workspace) -> None:
+    assert "Research use only" in text_of(workspace.status)
+    assert "CPU" in text_of(workspace.status)
+
+
+def test_the_model_version_is_always_said(workspace: Workspace, reading: Reading) -> None:
+    assert reading.model_card.sha256[:8] in text_of(workspace.segment)
+
+
+def test_buttons_say_why_they_are_grey(make_napari_viewer: Any, project: Project, engine: Any) -> None:
+    from cinema_app.session import Session
+
+    empty = Workspace(make_napari_viewer(show=False), Session(project, engine))
+    for made in (empty.segment.segment, empty.train.finetune, empty.export.export, empty.review.accept_slice):
+        assert not made.isEnabled()
+        assert made.toolTip()
+    empty.deleteLater()
+
+
+# ------------------------------------------------------------------ opening
+
+
+@pytest.fixture
+def study_file(tmp_path: Path, another_heart: PhantomStudy) -> Path:
+    return write_phantom(tmp_path / "study", another_heart)
+
+
+def test_viewer_open_shows_the_study_in_the_panel(
+    workspace: Workspace, viewer: Any, study_file: Path, another_heart: PhantomStudy, qtbot: Any
+) -> None:
+    viewer.open(study_file, plugin="napari-cinema")
+    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=10000)
+    assert workspace.reading.cine.shape == another_heart.cine.shape
+    assert [layer.data.shape for layer in viewer.layers] == [another_heart.cine.shape] * 2
+
+
+def test_a_dropped_file_is_opened(workspace: Workspace, viewer: Any, study_file: Path, qtbot: Any) -> None:
+    from qtpy.QtCore import QMimeData, QUrl
+    from qtpy.QtGui import QDropEvent
+
+    from cinema_app.app import _prefer_our_reader
+
+    _prefer_our_reader()
+    before = workspace.reading.study_id
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(study_file))])
+    event = QDropEvent(
+        QPointF(50, 50),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    viewer.window._qt_viewer.dropEvent(event)
+    qtbot.waitUntil(lambda: not workspace.is_opening and workspace.reading.study_id != before, timeout=10000)
+
+
+def test_the_sample_menu_opens_a_beating_heart(
+    workspace: Workspace, viewer: Any, qtbot: Any, study_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cinema_app.readers.synthetic_heart", lambda: study_file)
+    before = workspace.reading.study_id
+    viewer.open_sample("napari-cinema", "synthetic-heart")
+    qtbot.waitUntil(lambda: not workspace.is_opening and workspace.reading.study_id != before, timeout=10000)
+
+
+def test_a_file_that_is_no_study_is_told_and_the_open_one_stays(
+    workspace: Workspace, tmp_path: Path, qtbot: Any
+) -> None:
+    before = workspace.reading.study_id
+    (tmp_path / "broken.nii.gz").write_bytes(b"not an image")
+    workspace.open(tmp_path / "broken.nii.gz")
+    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=10000)
+    assert "broken.nii.gz" in text_of(workspace.status)
+    assert workspace.reading.study_id == before
+
+
+# ------------------------------------------------------------------ closing
+
+
+def test_closing_while_a_model_works_asks_first(
+    workspace: Workspace, viewer: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cinema_app.widgets.closing import CloseGuard
+
+    answers = [False, True]
+    monkeypatch.setattr(CloseGuard, "give_up_work", lambda _: answers.pop(0))
+    click(workspace.segment.segment)
+    window = viewer.window._qt_window
+    window.close()
+    assert window.isVisible()
+    assert not engine.closed
+    # Only the guard is asked: the viewer itself is closed by its fixture.
+    from qtpy.QtGui import QCloseEvent
+
+    assert not window.findChild(CloseGuard).eventFilter(window, QCloseEvent())
+    assert engine.closed
+
+
+def test_the_plugin_menu_docks_a_panel_and_its_cross_ends_the_engine(
+    make_napari_viewer: Any, project: Project, engine: Any, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    from cinema_app.session import Session
+
+    monkeypatch.setattr(Session, "open", lambda *_: Session(project, engine))
+    viewer = make_napari_viewer(show=True)
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-cinema", "CineMA")
+    assert isinstance(panel, Workspace)
+    keys = set(viewer.keymap)
+    click(dock.title.close_button)
+    qtbot.waitUntil(lambda: engine.closed)
+    assert keys - set(viewer.keymap)
+
+
+def test_the_window_never_loads_torch() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "cinema_app").rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+    code = "\n".join(f"import {name}" for name in modules)
+    code += "\nimport sys; assert 'napari' in sys.modules; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_no_local_variable_reaches_the_log() -> None:
+    code = "import cinema_app, os; assert os.environ['PSYGNAL_HIDE_LOCALS'] == '1'"
+    environment = {name: value for name, value in os.environ.items() if name != "PSYGNAL_HIDE_LOCALS"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment)
+
+
+ROOT = Path(__file__).resolve().parents[2]
