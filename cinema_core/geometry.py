@@ -129,15 +129,15 @@ def grid_map(
 
 def _axis(n_native: int, native_mm: float, centre: float, model_mm: float, n_model: int) -> tuple[Array, Array]:
     ratio = model_mm / native_mm
-    positions = centre + (np.arange(n_model) - (n_model - 1) / 2) * ratio
-    back = (np.arange(n_native) - centre) / ratio + (n_model - 1) / 2
+    positions = centre + (np.arange(n_model, dtype=np.float64) - (n_model - 1) / 2) * ratio
+    back = (np.arange(n_native, dtype=np.float64) - centre) / ratio + (n_model - 1) / 2
     return interpolation_matrix(n_native, positions, edge="zero"), interpolation_matrix(n_model, back, edge="zero")
 
 
 def _slices(n_native: int, step_mm: float, model_mm: float) -> tuple[Array, Array]:
     n_model = max(1, round(n_native * step_mm / model_mm))
-    positions = (np.arange(n_model) + 0.5) * model_mm / step_mm - 0.5
-    back = (np.arange(n_native) + 0.5) * step_mm / model_mm - 0.5
+    positions = (np.arange(n_model, dtype=np.float64) + 0.5) * model_mm / step_mm - 0.5
+    back = (np.arange(n_native, dtype=np.float64) + 0.5) * step_mm / model_mm - 0.5
     return (
         interpolation_matrix(n_native, positions, edge="hold"),
         interpolation_matrix(n_model, back, edge="hold"),

@@ -20,6 +20,9 @@ CENTRAL_PRIOR: Final = 0.35
 HEART_RADIUS_MM: Final = 65.0
 """Half the width of both ventricles of a large adult heart."""
 
+STILL: Final = 1e-6
+"""A change below this share of the image's range is rounding."""
+
 
 @dataclass(frozen=True)
 class HeartRegion:
@@ -51,7 +54,7 @@ def find_heart(cine: Cine) -> HeartRegion:
     spacing = np.array(cine.geometry.pixel_spacing_mm)
     motion = _motion(cine)
     middle = np.array([(rows - 1) / 2, (columns - 1) / 2])
-    if motion.max() <= 0:
+    if motion.max() < STILL:
         return HeartRegion((float(middle[0]), float(middle[1])), HEART_RADIUS_MM, 0.0)
 
     y, x = np.mgrid[:rows, :columns]

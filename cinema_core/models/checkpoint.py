@@ -52,7 +52,7 @@ def read_config(config: Path | str | Config) -> Config:
 
 
 def model_views(config: Config) -> tuple[str, ...]:
-    """Views of the model, in config order."""
+    """Name the views of the model, in config order."""
     model = _section(config, "model")
     views = model.get("views", model.get("view"))  # very old files say `view`
     if isinstance(views, str):

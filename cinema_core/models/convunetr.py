@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -170,15 +171,18 @@ class ConvUNetR(nn.Module):
         }
 
     def _decode(self, view: str, image: Tensor, stages: Sequence[Tensor], tokens: Tensor) -> Tensor:
-        grid = self.enc_down_dict[view].grid
+        # Containers of torch forget what they hold.
+        grid = cast(ViewEncoder, self.enc_down_dict[view]).grid
+        downs = cast(nn.ModuleList, self.dec_down_blocks_dict[view])
+        blocks = cast(nn.ModuleList, self.dec_conv_blocks_dict[view])
         features = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)  # (b, n, c) -> (b, c, *grid)
         sources = [*stages, features]
-        for down in self.dec_down_blocks_dict[view]:
+        for down in downs:
             sources.append(down(sources[-1]))
-        adjusted = [block(x) for block, x in zip(self.dec_conv_blocks_dict[view], sources, strict=True)]
+        adjusted = [block(x) for block, x in zip(blocks, sources, strict=True)]
         image_skip = self.dec_image_conv_block_dict[view](image)
-        *skips, deepest = [image_skip, *[None] * self.n_without_skip, *adjusted]
-        decoded = self.decoder_dict[view](deepest, skips[::-1])
+        skips: list[Tensor | None] = [image_skip, *[None] * self.n_without_skip, *adjusted[:-1]]
+        decoded = self.decoder_dict[view](adjusted[-1], skips[::-1])
         logits: Tensor = self.pred_head_dict[view](decoded)
         return logits
 
@@ -197,7 +201,7 @@ class ConvUNetR(nn.Module):
 
 
 def _level_counts(views: Mapping[str, ViewInput], settings: ConvUNetRSettings) -> tuple[int, int]:
-    """Decoder levels without skip between image and first stage, and below the tokens; equal for all views."""
+    """Count decoder levels without skip between image and first stage, and below the tokens; alike for all views."""
     counts = set()
     for view_input in views.values():
         n_dims = len(view_input.image_size)

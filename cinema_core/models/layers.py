@@ -45,10 +45,10 @@ class PlaneAwareConvTranspose3d(nn.ConvTranspose3d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Up-sample (b, c, x, y, z)."""
-        if x.shape[-1] != 1 or self.kernel_size[2] != 1:
+        if x.shape[-1] != 1 or self.kernel_size[2] != 1 or any(self.padding):
             return super().forward(x, output_size)
         weight = self.weight[..., 0].contiguous(memory_format=torch.channels_last)
-        y = F.conv_transpose2d(x.squeeze(-1), weight, self.bias, self.stride[:2], self.padding[:2])
+        y = F.conv_transpose2d(x.squeeze(-1), weight, self.bias, self.stride[:2])
         return y.unsqueeze(-1)
 
 
@@ -167,7 +167,8 @@ class MaskedConvBlock(nn.Module):
         if visible is not None:
             y = y * visible
         x = x + self.drop_path(self.conv2(self.dw_conv(y)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out
 
 
 class ConvNormAct(nn.Module):

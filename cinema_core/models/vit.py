@@ -194,7 +194,8 @@ class TransformerBlock(nn.Module):
         """Map (b, n, c); with ``keys`` (b, m, c) attend to those instead, as they are (not normalised)."""
         queries = self.norm1(x)
         x = x + self.drop_path(self.attn(queries, queries if keys is None else keys))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out
 
 
 class SharedEncoder(nn.Module):

@@ -153,8 +153,8 @@ def short_axis_grid(model: LoadedModel) -> ViewSettings:
     n_classes = model.config["model"].get("out_chans")
     if SAX not in views or views[SAX].in_chans != 1 or n_classes != len(Structure):
         raise CheckpointError(
-            f"The model {model.card.name} takes {', '.join(views)} and gives {n_classes} channels; segmenting needs one "
-            f"that takes a single short-axis frame and gives {len(Structure)}. Choose another, see `cinema models list`."
+            f"The model {model.card.name} takes {', '.join(views)} and gives {n_classes} channels; segmenting needs "
+            f"one that takes a single short-axis frame and gives {len(Structure)}. See `cinema models list`."
         )
     return views[SAX]
 

@@ -1,0 +1,197 @@
+"""From a cine to labels on its own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cinema_core.anatomy import FOREGROUND, Structure
+from cinema_core.cards import ModelCard
+from cinema_core.cine import Cine, Geometry, View
+from cinema_core.errors import Cancelled, CheckpointError, PhaseError, StudyError
+from cinema_core.io import load_study
+from cinema_core.measure.agreement import dice
+from cinema_core.models import zoo
+from cinema_core.models.zoo import LoadedModel
+from cinema_core.phantom import PhantomStudy
+from cinema_core.predict import segment_cine
+from cinema_core.progress import CancelToken
+
+GREY = {Structure.BACKGROUND: 0, Structure.RV_CAVITY: 100, Structure.LV_MYOCARDIUM: 200, Structure.LV_CAVITY: 300}
+
+
+class GreyReader(nn.Module):
+    """Sees each structure in its own grey, so that the right answer is known on any grid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = nn.Parameter(torch.tensor([GREY[s] / 300 for s in Structure]), requires_grad=False)
+        self.depths: list[int] = []
+
+    def forward(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self.depths.append(images["sax"].shape[-1])
+        distance = (images["sax"] - self.levels.view(1, 4, 1, 1, 1)) ** 2
+        return {"sax": -2000 * distance}
+
+
+def grey_reader(depth: int, **model: Any) -> LoadedModel:
+    config = {
+        "model": {"name": "convunetr", "views": "sax", "out_chans": 4, **model},
+        "data": {"sax": {"patch_size": [192, 192, depth], "spacing": [1.0, 1.0, 10.0], "in_chans": 1}},
+    }
+    return LoadedModel(GreyReader(), config, ModelCard(name="grey", sha256=""), Path())
+
+
+def ball_cine(n_slices: int = 8, step_mm: float = 10.0, spacing_mm: tuple[float, float] = (1.3, 1.5)) -> Cine:
+    """A beating ball: LV within myocardium, an RV beside it; the greys are the truth."""
+    shape = (3, n_slices, 150, 140)
+    z, y, x = np.mgrid[:n_slices, : shape[2], : shape[3]].astype(float)
+    along = (z - (n_slices - 1) / 2) * step_mm
+    across = (y - 80) * spacing_mm[0], (x - 75) * spacing_mm[1]
+    pixels = np.zeros(shape, dtype=np.int16)
+    for t, scale in enumerate((1.0, 0.8, 0.9)):
+        beside = np.sqrt(along**2 + across[0] ** 2 + (across[1] + 35) ** 2)
+        pixels[t][beside < 24] = GREY[Structure.RV_CAVITY]
+        radius = np.sqrt(along**2 + across[0] ** 2 + across[1] ** 2)
+        pixels[t][radius < 33] = GREY[Structure.LV_MYOCARDIUM]
+        pixels[t][radius < 26 * scale] = GREY[Structure.LV_CAVITY]
+    geometry = Geometry.from_affine(np.diag([spacing_mm[1], spacing_mm[0], step_mm, 1.0]), n_slices)
+    return Cine("sax", pixels, geometry, View.SAX)
+
+
+def truth_of(cine: Cine) -> np.ndarray:
+    truth = np.zeros(cine.shape, dtype=np.uint8)
+    for structure, grey in GREY.items():
+        truth[cine.pixels == grey] = structure
+    return truth
+
+
+@pytest.mark.parametrize("depth", [1, 16])
+def test_labels_lie_on_the_studys_own_pixels(depth: int) -> None:
+    cine = ball_cine()
+    found = segment_cine(cine, grey_reader(depth))
+    assert found.labels.shape == cine.shape
+    # The LV cavity's border moves by less than half a pixel. Along the outer border of the myocardium the image
+    # is blurred through the grey of the RV, which is this reader's fault and not that of the grids.
+    assert dice(found.labels, truth_of(cine), Structure.LV_CAVITY) > 0.97
+    for structure in (Structure.RV_CAVITY, Structure.LV_MYOCARDIUM):
+        assert dice(found.labels, truth_of(cine), structure) > 0.9
+
+
+def test_a_stack_deeper_than_the_window_is_covered_by_overlapping_windows() -> None:
+    cine = ball_cine(n_slices=11, step_mm=6.0)  # 66 mm: 7 slices of 10 mm in a window of 4
+    model = grey_reader(4)
+    found = segment_cine(cine, model)
+    assert dice(found.labels, truth_of(cine), Structure.LV_CAVITY) > 0.9  # 6 mm slices through a 10 mm grid
+    assert set(model.network.depths) == {4}  # type: ignore[arg-type]
+
+
+def test_volumes_come_from_the_native_geometry() -> None:
+    cine = ball_cine()
+    volumes = segment_cine(cine, grey_reader(1)).volumes
+    voxel_ml = 1.3 * 1.5 * 10 / 1000
+    for t in range(3):
+        counted = (cine.pixels[t] == GREY[Structure.LV_CAVITY]).sum() * voxel_ml
+        assert volumes.lv_ml[t] == pytest.approx(counted, rel=0.03)
+
+
+def test_only_the_asked_phases_are_segmented() -> None:
+    found = segment_cine(ball_cine(), grey_reader(1), phases=[2, 0])
+    assert found.phases == (0, 2)
+    assert not found.labels[1].any()
+    assert np.isnan(found.uncertainty[1]).all() and np.isfinite(found.uncertainty[[0, 2]]).all()
+
+
+def test_what_is_not_there_is_not_asked_of_the_model() -> None:
+    with pytest.raises(PhaseError, match=r"Phase 4 was asked for.*phases 1 to 3"):
+        segment_cine(ball_cine(), grey_reader(1), phases=[3])
+    with pytest.raises(PhaseError, match="No phase"):
+        segment_cine(ball_cine(), grey_reader(1), phases=[])
+
+
+def test_a_long_axis_cine_is_refused() -> None:
+    with pytest.raises(StudyError, match="2-chamber; only the short axis"):
+        segment_cine(replace(ball_cine(), view=View.LAX_2C), grey_reader(1))
+
+
+def test_pixels_that_are_no_numbers_are_refused_with_their_phase() -> None:
+    pixels = ball_cine().pixels.astype(np.float32)
+    pixels[1, 3, 5, 5] = np.nan
+    with pytest.raises(StudyError, match=r"Phase 2 .* no numbers"):
+        segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1))
+
+
+def test_a_model_of_another_task_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="gives 3 channels"):
+        segment_cine(ball_cine(), grey_reader(1, out_chans=3))
+    with pytest.raises(CheckpointError, match="needs one"):
+        segment_cine(ball_cine(), replace(grey_reader(1), config=long_axis_config()))
+
+
+def long_axis_config() -> dict[str, Any]:
+    return {
+        "model": {"name": "convunetr", "views": "lax_4c", "out_chans": 4},
+        "data": {"lax": {"patch_size": [256, 256], "spacing": [1.0, 1.0], "in_chans": 1}},
+    }
+
+
+def test_a_blank_frame_is_left_blank() -> None:
+    pixels = ball_cine().pixels.copy()
+    pixels[1] = 7
+    found = segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1))
+    assert not found.labels[1].any() and found.labels[0].any()
+
+
+def test_cancel_stops_before_the_next_batch() -> None:
+    cancel, told = CancelToken(), []
+
+    def progress(fraction: float, message: str) -> None:
+        told.append((fraction, message))
+        if message.startswith("Segmenting"):
+            cancel.cancel()
+
+    with pytest.raises(Cancelled):
+        segment_cine(ball_cine(), grey_reader(16), progress=progress, cancel=cancel)
+    assert len([message for _, message in told if message.startswith("Segmenting")]) <= 2
+
+
+def test_progress_rises_to_one() -> None:
+    told: list[float] = []
+    segment_cine(ball_cine(), grey_reader(1), progress=lambda fraction, _message: told.append(fraction))
+    assert told == sorted(told) and told[0] == 0 and told[-1] == 1
+
+
+def test_a_doubtful_slice_is_more_uncertain_than_a_clear_one() -> None:
+    pixels = ball_cine().pixels.copy()
+    pixels[0, 4][pixels[0, 4] == GREY[Structure.LV_CAVITY]] = 250  # between myocardium and cavity
+    found = segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1), phases=[0])
+    assert found.uncertainty[0].argmax() == 4
+
+
+def test_the_bundled_model_finds_the_synthetic_heart(phantom_study: PhantomStudy) -> None:
+    found = segment_cine(phantom_study.cine, phases=[0, 2])
+    for structure in FOREGROUND:
+        assert dice(found.labels[[0, 2]], phantom_study.labels[[0, 2]], structure) > 0.8, structure
+
+
+def test_the_same_cine_gives_the_same_labels(phantom_study: PhantomStudy) -> None:
+    model = zoo.load("bundled")
+    first, again = (segment_cine(phantom_study.cine, model, phases=[1]).labels for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize(("patient", "least"), [("patient006", 0.8), ("patient042", 0.7)])
+def test_the_bundled_model_finds_a_real_heart(patient: str, least: float, shared_data: Path) -> None:
+    from cinema_core.io.nifti import read_labels
+
+    folder = shared_data / "acdc" / patient
+    cine = load_study(folder).best("sax")
+    truth = np.concatenate([read_labels(path) for path in sorted(folder.glob("*_gt.nii.gz"))])
+    assert dice(segment_cine(cine).labels, truth, Structure.LV_CAVITY) > least
