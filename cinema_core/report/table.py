@@ -1,0 +1,149 @@
+"""The report as a table: one row per study and reading, units in the names, empty for what is not known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from cinema_core.cards import ModelCard
+from cinema_core.cine import Cine
+from cinema_core.errors import StorageError
+from cinema_core.measure.function import VentricularFunction
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One line of ``report.csv``; None is written as an empty field. Phases count from 1, as on the screen."""
+
+    study_id: str
+    view: str
+    reader: str
+    status: str
+    convention: str
+    n_slices: int
+    n_phases: int
+    slice_step_mm: float | None
+    ed_phase: int | None
+    es_phase: int | None
+    rv_ed_phase: int | None
+    rv_es_phase: int | None
+    lv_edv_ml: float | None
+    lv_esv_ml: float | None
+    lv_sv_ml: float | None
+    lv_ef_pct: float | None
+    lv_mass_g: float | None
+    rv_edv_ml: float | None
+    rv_esv_ml: float | None
+    rv_sv_ml: float | None
+    rv_ef_pct: float | None
+    heart_rate_bpm: float | None
+    cardiac_output_l_min: float | None
+    bsa_m2: float | None
+    lv_edvi_ml_m2: float | None
+    lv_esvi_ml_m2: float | None
+    lv_svi_ml_m2: float | None
+    lv_massi_g_m2: float | None
+    rv_edvi_ml_m2: float | None
+    rv_esvi_ml_m2: float | None
+    rv_svi_ml_m2: float | None
+    cardiac_index_l_min_m2: float | None
+    corrected_slices: int
+    accepted_slices: int
+    flags: str
+    model: str
+    model_sha256: str
+    software_version: str
+    created_utc: str
+
+
+REPORT_COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
+
+
+def report_row(
+    study_id: str,
+    cine: Cine,
+    function: VentricularFunction,
+    *,
+    reader: str = "",
+    status: str = "draft",
+    corrected_slices: int = 0,
+    accepted_slices: int = 0,
+    card: ModelCard | None = None,
+    software_version: str,
+    created_utc: str,
+) -> ReportRow:
+    """Row of a reading.
+
+    Parameters
+    ----------
+    status
+        ``draft`` until a named reader approved ED and ES.
+    card
+        Model that drew the labels; None if none did.
+    created_utc
+        ISO 8601.
+    """
+    measured = {
+        name: getattr(function, name)
+        for name in REPORT_COLUMNS
+        if hasattr(function, name) and name not in {"flags", "convention"}
+    }
+    for name in ("ed_phase", "es_phase", "rv_ed_phase", "rv_es_phase"):
+        measured[name] = None if measured[name] is None else measured[name] + 1
+    return ReportRow(
+        study_id=study_id,
+        view=cine.view.value,
+        reader=reader,
+        status=status,
+        convention=function.convention,
+        n_slices=cine.n_slices,
+        n_phases=cine.n_phases,
+        slice_step_mm=cine.geometry.slice_step_mm,
+        **measured,
+        corrected_slices=corrected_slices,
+        accepted_slices=accepted_slices,
+        flags="; ".join(function.flags),
+        model=card.name if card else "",
+        model_sha256=card.sha256 if card else "",
+        software_version=software_version,
+        created_utc=created_utc,
+    )
+
+
+def write_report(path: Path, rows: Sequence[ReportRow]) -> None:
+    """Write the table, whole or not at all; a file that is there is replaced. Figures have two decimals.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(REPORT_COLUMNS)
+    writer.writerows([_text(getattr(row, name)) for name in REPORT_COLUMNS] for row in rows)
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with partial.open("x", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"The report could not be written to {path}: {error.strerror or error}. Close it in other programs, "
+            "free some space, or choose another place."
+        ) from error
+
+
+def _text(value: str | int | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
