@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 WIDTH = 424
 """Narrowest width at which no button's text is cut."""
 
+NEWS_EVERY_MS = 20
+"""How often the queue is looked at. Without pause, psygnal's default, it would keep a core busy and starve the engine."""
+
 
 class Workspace(QWidget):
     """All panels for one viewer, around one session.
@@ -67,7 +70,7 @@ class Workspace(QWidget):
         self._was_docked = False
         self.reading = session.reading
         # News from the engine comes from another thread and waits in a queue until Qt asks for it.
-        start_emitting_from_queue()
+        start_emitting_from_queue(NEWS_EVERY_MS)
         self.layers = CineLayers(viewer, self.reading)
         self.corner = CornerText(viewer, self.reading, self.layers)
         self.player = Player(self.reading, self.layers, self)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
@@ -24,18 +24,25 @@ LIMIT_S = 240.0
 SIZES = ((1600, 1000), (1366, 768))
 
 
+def pause(ms: int) -> None:
+    """Let the window live for a moment. Not ``QTest.qWait``: vispy replaces it with a loop that never sleeps."""
+    loop = QEventLoop()
+    QTimer.singleShot(ms, loop.quit)
+    loop.exec_()
+
+
 def wait(done: Callable[[], bool], what: str) -> None:
     """Let the window live until something is done."""
     end = time.monotonic() + LIMIT_S
     while not done():
-        QTest.qWait(20)
+        pause(20)
         if time.monotonic() > end:
             raise TimeoutError(what)
 
 
 def click(button: Any) -> None:
     """Press a button that a reader could press."""
-    QTest.qWait(50)
+    pause(50)
     assert button.isVisible() and button.isEnabled(), (button.text(), button.toolTip())
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
@@ -56,20 +63,20 @@ def stroke(viewer: Any, start: QPoint, end: QPoint) -> None:
     """Drag the mouse over the canvas with the left button held."""
     canvas = viewer.window._qt_viewer.canvas.native
     QTest.mouseMove(canvas, start)
-    QTest.qWait(50)
+    pause(50)
     QTest.mousePress(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, start)
     for k in range(1, 11):
         QTest.mouseMove(canvas, start + (end - start) * k / 10)
-        QTest.qWait(15)
+        pause(15)
     QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, end)
-    QTest.qWait(50)
+    pause(50)
 
 
 def pictures(viewer: Any, out: Path, name: str) -> None:
     """Save what the reader sees, at both sizes."""
     for width, height in SIZES:
         viewer.window.resize(width, height)
-        QTest.qWait(300)
+        pause(300)
         viewer.screenshot(str(out / f"{name}-{width}x{height}.png"), canvas_only=False, flash=False)
 
 
@@ -155,7 +162,7 @@ def main() -> None:
         QApplication.processEvents()
         return
     while True:
-        QTest.qWait(100)
+        pause(100)
 
 
 if __name__ == "__main__":
