@@ -47,11 +47,13 @@ class Watched:
         job.events.cancelled.connect(self.on_end)
 
     def on_progress(self, *_: object) -> None:
+        """Note when the first one came."""
         if self.first_progress_s is None:
             self.first_progress_s = time.perf_counter() - self.asked_at
             self.begun.set()
 
     def on_end(self, *_: object) -> None:
+        """Note when it ended."""
         self.ended_s = time.perf_counter() - self.asked_at
         self.ended.set()
 

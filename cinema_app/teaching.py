@@ -68,7 +68,7 @@ class TeachingSet:
             frames = list(group)
             progress(k / len(self.study_ids), f"Reading study {k + 1} of {len(self.study_ids)}")
             try:
-                cine = self.open_cine if study_id == self.open_study_id else _read_again(frames[0].study)
+                cine = self.open_cine if study_id == self.open_study_id else read_again(frames[0].study)
             except CinemaError as error:
                 self.left_out.append(f"{study_id} was left out: {error}")
                 continue
@@ -106,7 +106,14 @@ def _case(frame: TeachingFrame, cine: Cine, heart: HeartRegion) -> TrainingCase:
     )
 
 
-def _read_again(record: StudyRecord) -> Cine:
+def read_again(record: StudyRecord) -> Cine:
+    """Read the image that a study's labels were drawn on.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is another image by now.
+    """
     for cine in load_study(record.image_path).cines:
         if cine.id == record.cine_id and cine.content_sha256 == record.content_sha256:
             return cine

@@ -38,7 +38,7 @@ WIDTH = 424
 """Narrowest width at which no button's text is cut."""
 
 NEWS_EVERY_MS = 20
-"""How often the queue is looked at. Without pause, psygnal's default, it would keep a core busy and starve the engine."""
+"""How often the queue is looked at. Without a pause, as psygnal has it by default, one core does nothing else."""
 
 
 class Workspace(QWidget):

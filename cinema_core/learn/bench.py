@@ -17,14 +17,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cinema_core.anatomy import FOREGROUND, UNLABELLED, Structure
 from cinema_core.cases import TrainingCase, group_of
-from cinema_core.errors import InputError
 from cinema_core.learn.augment import Sample
 from cinema_core.learn.fit import Batches, Fitted, Weights, fit, optimiser_of, take_step
 from cinema_core.learn.measuring import Opinion, opinions
 from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.learn.tiers import choose_precision, choose_tier, freeze_all_but
 from cinema_core.learn.windows import Window, windows_of
-from cinema_core.models.zoo import ViewSettings, choose_device, view_settings
+from cinema_core.models.zoo import choose_device, short_axis_grid
 from cinema_core.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Bench:
         cls, cases: Sequence[TrainingCase], base: LoadedModel, settings: FineTuneSettings, cancel: CancelToken
     ) -> Bench:
         """Cut the windows, choose device and tier, and ask the base about every window."""
-        grid = _short_axis_grid(base)
+        grid = short_axis_grid(base)
         windows = []
         for case in cases:
             cancel.raise_if_cancelled()
@@ -175,24 +174,6 @@ class Bench:
         # The flash kernel's backward pass took an eighth of a step for 144 tokens (two cores).
         with sdpa_kernel(SDPBackend.MATH):
             yield
-
-
-def _short_axis_grid(base: LoadedModel) -> ViewSettings:
-    """Grid of a model that labels the short axis.
-
-    Raises
-    ------
-    InputError
-        If it is another kind of model.
-    """
-    views = view_settings(base.config)
-    n_values = base.config["model"].get("out_chans")
-    if VIEW not in views or views[VIEW].in_chans != 1 or n_values != len(Structure):
-        raise InputError(
-            f"{base.card.name} cannot learn from these labels: it must label one short-axis frame with background, "
-            "RV, myocardium and LV. Choose another base model."
-        )
-    return views[VIEW]
 
 
 def _spare_unlabelled_structures(windows: Sequence[Window], base: Sequence[Opinion]) -> tuple[list[Window], list[str]]:

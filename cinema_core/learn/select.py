@@ -50,7 +50,7 @@ class SliceFacts:
     t, z
         Phase and slice, from 0.
     uncertainty
-        Mean entropy on the predicted heart, 0 to 1.
+        Mean entropy on the predicted heart, 0 to 1; None if it was not kept.
     heart_px, cavity_px
         Area of all structures, and of the two cavities, in pixels.
     state
@@ -64,7 +64,7 @@ class SliceFacts:
     study_id: str
     t: int
     z: int
-    uncertainty: float
+    uncertainty: float | None
     heart_px: int
     cavity_px: int
     state: LabelState
@@ -87,7 +87,7 @@ class Suggestion:
 def slice_facts(
     study_id: str,
     labels: NDArray[np.uint8],
-    uncertainty: NDArray[np.floating],
+    uncertainty: NDArray[np.floating] | None,
     states: Mapping[tuple[int, int], LabelState],
     ed_es: Sequence[int] = (),
     phases: Iterable[int] | None = None,
@@ -99,7 +99,7 @@ def slice_facts(
     labels
         Shape (t, z, y, x).
     uncertainty
-        Shape (t, z); NaN where nothing was predicted.
+        Shape (t, z); NaN where nothing was predicted. None if it was not kept.
     states
         State of the slices ``(t, z)`` that have one; others are absent.
     ed_es
@@ -116,7 +116,7 @@ def slice_facts(
             study_id=study_id,
             t=t,
             z=z,
-            uncertainty=float(np.nan_to_num(uncertainty[t, z])),
+            uncertainty=None if uncertainty is None else float(np.nan_to_num(uncertainty[t, z])),
             heart_px=int(heart_px[t, z]),
             cavity_px=int(cavity_px[t, z]),
             state=states.get((t, z), LabelState.ABSENT),
@@ -133,9 +133,10 @@ def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None) -> li
 
     The risk is uncertainty times cavity area, less the further the slice lies from ED and ES. It is a
     stand-in for the effect on EF: a doubtful border moves the volume in proportion to the area it encloses.
+    Where uncertainty was not kept, all slices count as equally doubtful.
     """
     unread = [fact for fact in facts if not fact.state.is_teaching and fact.heart_px > 0]
-    scored = [(fact.uncertainty * fact.cavity_px * _nearness(fact), fact) for fact in unread]
+    scored = [(_doubt(fact) * fact.cavity_px * _nearness(fact), fact) for fact in unread]
     scored.sort(key=lambda pair: (-pair[0], pair[1].study_id, pair[1].t, pair[1].z))
     top = max((score for score, _ in scored), default=0.0) or 1.0
     return [
@@ -195,6 +196,10 @@ def _cyclic_distance(t: int, phase: int, n_phases: int) -> int:
     return min(distance, n_phases - distance)
 
 
+def _doubt(fact: SliceFacts) -> float:
+    return 1.0 if fact.uncertainty is None else fact.uncertainty
+
+
 def _nearness(fact: SliceFacts) -> float:
     """Weight of a slice by its phase: 1 at ED and ES, half at :data:`PHASE_REACH` phases away."""
     if fact.phases_from_ed_es is None:
@@ -204,7 +209,8 @@ def _nearness(fact: SliceFacts) -> float:
 
 def _review_reason(fact: SliceFacts) -> str:
     phase = "at ED or ES" if fact.phases_from_ed_es == 0 else f"phase {fact.t + 1}"
-    return f"{phase}, slice {fact.z + 1}: uncertainty {fact.uncertainty:.2f}, cavities {fact.cavity_px} pixels"
+    doubt = "" if fact.uncertainty is None else f"uncertainty {fact.uncertainty:.2f}, "
+    return f"{phase}, slice {fact.z + 1}: {doubt}cavities {fact.cavity_px} pixels"
 
 
 def _teach_reason(fact: SliceFacts) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from cinema_core.anatomy import Structure
 from cinema_core.cards import ModelCard, ModelFiles, list_models, resolve_model
-from cinema_core.errors import InputError
+from cinema_core.errors import CheckpointError, InputError
 from cinema_core.models.checkpoint import ViewSettings, load_model, read_config, view_settings
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "list_models",
     "load",
     "resolve_model",
+    "short_axis_grid",
     "view_settings",
 ]
 
@@ -81,3 +83,21 @@ def load(
     settings = read_config(files.config)
     network = load_model(files.weights, settings).to(choose_device(device))
     return LoadedModel(network, settings, files.card, files.weights.parent)
+
+
+def short_axis_grid(model: LoadedModel) -> ViewSettings:
+    """Grid of a model that draws RV, myocardium and LV on one short-axis frame.
+
+    Raises
+    ------
+    CheckpointError
+        If it is another kind of model.
+    """
+    views = view_settings(model.config)
+    n_classes = model.config["model"].get("out_chans")
+    if "sax" not in views or views["sax"].in_chans != 1 or n_classes != len(Structure):
+        raise CheckpointError(
+            f"The model {model.card.name} takes {', '.join(views)} and gives {n_classes} channels; segmenting needs "
+            f"one that takes a single short-axis frame and gives {len(Structure)}. See `cinema models list`."
+        )
+    return views["sax"]

@@ -71,7 +71,7 @@ class WindowedNetwork:
                     open_frames[t] = np.zeros((len(window), *padded.shape[1:]), dtype=np.float32)
                 open_frames[t][..., z : z + self.depth] += window
                 if z == starts[-1]:
-                    yield (open_frames.pop(t) / seen)[..., :n_slices]
+                    yield np.divide(open_frames.pop(t), seen, dtype=np.float32)[..., :n_slices]
 
     def _forward(self, windows: Array) -> Array:
         """Probabilities (b, c, x, y, z) of windows (b, x, y, z)."""

@@ -39,7 +39,7 @@ def label_frame(probabilities: Array, pixel_spacing_mm: tuple[float, float]) -> 
     -------
     Shape (z, y, x).
     """
-    labels = probabilities.argmax(axis=0).astype(np.uint8)
+    labels: Labels = probabilities.argmax(axis=0).astype(np.uint8)
     box = _bounding_box(labels > 0)
     if box is None:
         return labels

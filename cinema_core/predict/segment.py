@@ -11,15 +11,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_core.anatomy import Structure
 from cinema_core.cards import BUNDLED, ModelCard
 from cinema_core.cine import Cine, Geometry, View
-from cinema_core.errors import CheckpointError, PhaseError, StudyError
+from cinema_core.errors import PhaseError, StudyError
 from cinema_core.geometry import GridMap, grid_map, scale_frames
 from cinema_core.localise import find_heart
 from cinema_core.measure.volumes import VolumeCurves, volume_curves
 from cinema_core.models import zoo
-from cinema_core.models.zoo import LoadedModel, ViewSettings
+from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid
 from cinema_core.predict.forward import WindowedNetwork
 from cinema_core.predict.postprocess import label_frame
 from cinema_core.predict.uncertainty import slice_uncertainty
@@ -139,24 +138,6 @@ def segment_cine(
         uncertainty[t] = slice_uncertainty(probabilities, spacing[0] * spacing[1])
     progress(1.0, f"Segmented {len(chosen)} phases")
     return Segmentation(labels, uncertainty, chosen, cine.geometry, loaded.card)
-
-
-def short_axis_grid(model: LoadedModel) -> ViewSettings:
-    """Grid of a model that draws RV, myocardium and LV on one short-axis frame.
-
-    Raises
-    ------
-    CheckpointError
-        If it is another kind of model.
-    """
-    views = zoo.view_settings(model.config)
-    n_classes = model.config["model"].get("out_chans")
-    if SAX not in views or views[SAX].in_chans != 1 or n_classes != len(Structure):
-        raise CheckpointError(
-            f"The model {model.card.name} takes {', '.join(views)} and gives {n_classes} channels; segmenting needs "
-            f"one that takes a single short-axis frame and gives {len(Structure)}. See `cinema models list`."
-        )
-    return views[SAX]
 
 
 def _grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:

@@ -36,4 +36,4 @@ def slice_uncertainty(probabilities: Array, pixel_area_mm2: float) -> Array:
     entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=0) / np.log(n_classes)
     total = np.bincount(z, weights=entropy, minlength=heart.shape[0])
     pixels = np.maximum(heart.sum(axis=(1, 2)), LEAST_AREA_MM2 / pixel_area_mm2)
-    return np.clip(total / pixels, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(total / pixels, 0, 1), dtype=np.float32)

@@ -196,7 +196,7 @@ def test_a_structure_that_nobody_drew_is_left_to_the_base_and_said(
 def test_a_base_that_labels_no_short_axis_is_refused(
     make_base: Callable[..., LoadedModel], make_case: Make, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="Choose another base model"):
+    with pytest.raises(InputError, match="needs one that takes a single short-axis frame"):
         finetune([make_case()], make_base(view="lax_4c"), QUICK, tmp_path, "v001")
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
 from cinema_core.anatomy import FOREGROUND, Structure
-from cinema_core.cards import ModelCard
 from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import Cancelled, CheckpointError, PhaseError, StudyError
 from cinema_core.io import load_study
@@ -25,28 +22,7 @@ from cinema_core.predict import segment_cine
 from cinema_core.progress import CancelToken
 
 GREY = {Structure.BACKGROUND: 0, Structure.RV_CAVITY: 100, Structure.LV_MYOCARDIUM: 200, Structure.LV_CAVITY: 300}
-
-
-class GreyReader(nn.Module):
-    """Sees each structure in its own grey, so that the right answer is known on any grid."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.levels = nn.Parameter(torch.tensor([GREY[s] / 300 for s in Structure]), requires_grad=False)
-        self.depths: list[int] = []
-
-    def forward(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        self.depths.append(images["sax"].shape[-1])
-        distance = (images["sax"] - self.levels.view(1, 4, 1, 1, 1)) ** 2
-        return {"sax": -2000 * distance}
-
-
-def grey_reader(depth: int, **model: Any) -> LoadedModel:
-    config = {
-        "model": {"name": "convunetr", "views": "sax", "out_chans": 4, **model},
-        "data": {"sax": {"patch_size": [192, 192, depth], "spacing": [1.0, 1.0, 10.0], "in_chans": 1}},
-    }
-    return LoadedModel(GreyReader(), config, ModelCard(name="grey", sha256=""), Path())
+Make = Callable[..., LoadedModel]
 
 
 def ball_cine(n_slices: int = 8, step_mm: float = 10.0, spacing_mm: tuple[float, float] = (1.3, 1.5)) -> Cine:
@@ -74,7 +50,7 @@ def truth_of(cine: Cine) -> np.ndarray:
 
 
 @pytest.mark.parametrize("depth", [1, 16])
-def test_labels_lie_on_the_studys_own_pixels(depth: int) -> None:
+def test_labels_lie_on_the_studys_own_pixels(grey_reader: Make, depth: int) -> None:
     cine = ball_cine()
     found = segment_cine(cine, grey_reader(depth))
     assert found.labels.shape == cine.shape
@@ -85,7 +61,7 @@ def test_labels_lie_on_the_studys_own_pixels(depth: int) -> None:
         assert dice(found.labels, truth_of(cine), structure) > 0.9
 
 
-def test_a_stack_deeper_than_the_window_is_covered_by_overlapping_windows() -> None:
+def test_a_stack_deeper_than_the_window_is_covered_by_overlapping_windows(grey_reader: Make) -> None:
     cine = ball_cine(n_slices=11, step_mm=6.0)  # 66 mm: 7 slices of 10 mm in a window of 4
     model = grey_reader(4)
     found = segment_cine(cine, model)
@@ -93,7 +69,7 @@ def test_a_stack_deeper_than_the_window_is_covered_by_overlapping_windows() -> N
     assert set(model.network.depths) == {4}  # type: ignore[arg-type]
 
 
-def test_volumes_come_from_the_native_geometry() -> None:
+def test_volumes_come_from_the_native_geometry(grey_reader: Make) -> None:
     cine = ball_cine()
     volumes = segment_cine(cine, grey_reader(1)).volumes
     voxel_ml = 1.3 * 1.5 * 10 / 1000
@@ -102,33 +78,33 @@ def test_volumes_come_from_the_native_geometry() -> None:
         assert volumes.lv_ml[t] == pytest.approx(counted, rel=0.03)
 
 
-def test_only_the_asked_phases_are_segmented() -> None:
+def test_only_the_asked_phases_are_segmented(grey_reader: Make) -> None:
     found = segment_cine(ball_cine(), grey_reader(1), phases=[2, 0])
     assert found.phases == (0, 2)
     assert not found.labels[1].any()
     assert np.isnan(found.uncertainty[1]).all() and np.isfinite(found.uncertainty[[0, 2]]).all()
 
 
-def test_what_is_not_there_is_not_asked_of_the_model() -> None:
+def test_what_is_not_there_is_not_asked_of_the_model(grey_reader: Make) -> None:
     with pytest.raises(PhaseError, match=r"Phase 4 was asked for.*phases 1 to 3"):
         segment_cine(ball_cine(), grey_reader(1), phases=[3])
     with pytest.raises(PhaseError, match="No phase"):
         segment_cine(ball_cine(), grey_reader(1), phases=[])
 
 
-def test_a_long_axis_cine_is_refused() -> None:
+def test_a_long_axis_cine_is_refused(grey_reader: Make) -> None:
     with pytest.raises(StudyError, match="2-chamber; only the short axis"):
         segment_cine(replace(ball_cine(), view=View.LAX_2C), grey_reader(1))
 
 
-def test_pixels_that_are_no_numbers_are_refused_with_their_phase() -> None:
+def test_pixels_that_are_no_numbers_are_refused_with_their_phase(grey_reader: Make) -> None:
     pixels = ball_cine().pixels.astype(np.float32)
     pixels[1, 3, 5, 5] = np.nan
     with pytest.raises(StudyError, match=r"Phase 2 .* no numbers"):
         segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1))
 
 
-def test_a_model_of_another_task_is_refused() -> None:
+def test_a_model_of_another_task_is_refused(grey_reader: Make) -> None:
     with pytest.raises(CheckpointError, match="gives 3 channels"):
         segment_cine(ball_cine(), grey_reader(1, out_chans=3))
     with pytest.raises(CheckpointError, match="needs one"):
@@ -142,14 +118,14 @@ def long_axis_config() -> dict[str, Any]:
     }
 
 
-def test_a_blank_frame_is_left_blank() -> None:
+def test_a_blank_frame_is_left_blank(grey_reader: Make) -> None:
     pixels = ball_cine().pixels.copy()
     pixels[1] = 7
     found = segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1))
     assert not found.labels[1].any() and found.labels[0].any()
 
 
-def test_cancel_stops_before_the_next_batch() -> None:
+def test_cancel_stops_before_the_next_batch(grey_reader: Make) -> None:
     cancel, told = CancelToken(), []
 
     def progress(fraction: float, message: str) -> None:
@@ -162,13 +138,13 @@ def test_cancel_stops_before_the_next_batch() -> None:
     assert len([message for _, message in told if message.startswith("Segmenting")]) <= 2
 
 
-def test_progress_rises_to_one() -> None:
+def test_progress_rises_to_one(grey_reader: Make) -> None:
     told: list[float] = []
     segment_cine(ball_cine(), grey_reader(1), progress=lambda fraction, _message: told.append(fraction))
     assert told == sorted(told) and told[0] == 0 and told[-1] == 1
 
 
-def test_a_doubtful_slice_is_more_uncertain_than_a_clear_one() -> None:
+def test_a_doubtful_slice_is_more_uncertain_than_a_clear_one(grey_reader: Make) -> None:
     pixels = ball_cine().pixels.copy()
     pixels[0, 4][pixels[0, 4] == GREY[Structure.LV_CAVITY]] = 250  # between myocardium and cavity
     found = segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1), phases=[0])

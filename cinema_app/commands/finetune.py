@@ -1,0 +1,87 @@
+"""``cinema finetune``: the function behind the button, without the window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cinema_core.errors import InputError
+
+if TYPE_CHECKING:
+    from cinema_core.learn.finetune import FineTuneResult
+    from cinema_core.learn.guard import Figures
+
+
+def finetune(
+    cases: Annotated[Path, typer.Option(metavar="CASES.csv", help="Labelled images: study,image,labels,...")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Becomes the folder of the new model; must not exist yet.")],
+    base: Annotated[str, typer.Option(metavar="NAME", help="Model to start from: name, folder or file.")] = "bundled",
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Config of a base that is a .safetensors file.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=1, help="Time for all of it. Default: 120.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Training steps, instead of a time; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Source of all chance.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Teach a model from labelled slices, and measure it before and after.
+
+    Example: cinema finetune --cases labels.csv --base bundled --out my-model --budget 120
+
+    The list has the columns study,image,labels[,patient][,phase][,slices]; label value 255 means unlabelled.
+    With two patients or more, figures come from patients that were held out.
+    """
+    if budget is not None and steps is not None:
+        raise InputError("Give --budget or --steps, not both.")
+    from cinema_core.process import prepare_to_compute
+
+    prepare_to_compute()
+    from cinema_app.terminal import progress_bar
+    from cinema_core.cases import load_cases
+    from cinema_core.learn.finetune import finetune as teach
+    from cinema_core.learn.settings import FineTuneSettings
+    from cinema_core.learn.versions import refuse_existing
+    from cinema_core.models import zoo
+
+    out = out.absolute()
+    refuse_existing(out)
+    labelled = load_cases(cases)
+    loaded = zoo.load(base, config, device)
+    asked = {"budget_s": budget, "steps": steps, "seed": seed, "device": device}
+    settings = FineTuneSettings.model_validate({name: value for name, value in asked.items() if value is not None})
+    with progress_bar() as progress:
+        result = teach(labelled, loaded, settings, out.parent, out.name, progress)
+    _tell(result)
+
+
+def _tell(result: FineTuneResult) -> None:
+    from cinema_app.terminal import say
+
+    say(f"{result.steps} steps in {result.seconds:.0f} s, from {result.card.lineage['base']}")
+    _compare(f"Measured on {result.validation}", result.before, result.after)
+    if result.after is not result.learned_after:
+        _compare("Measured on the labels it learned from", result.learned_before, result.learned_after)
+    for note in result.notes:
+        say(note)
+    if result.worse:
+        say("The new model is worse than its base. It was written, but should not be used.")
+    say(f"Model  {result.folder}")
+
+
+def _compare(heading: str, before: Figures, after: Figures) -> None:
+    from cinema_app.terminal import number, say, say_table
+    from cinema_core.anatomy import FOREGROUND
+
+    say(f"{heading} ({after.n_slices} slice{'s' if after.n_slices != 1 else ''})")
+    rows = [("loss", number(before.loss, 4), number(after.loss, 4))]
+    keys = {f"Dice {structure.display_name}": structure.key for structure in reversed(FOREGROUND)} | {
+        "Dice mean": "mean"
+    }
+    rows += [(name, number(before.dice.get(key), 3), number(after.dice.get(key), 3)) for name, key in keys.items()]
+    say_table(("", "Before", "After"), rows)

@@ -1,0 +1,121 @@
+"""``cinema measure``: volumes and function from labels that somebody drew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cinema_core.io import Study
+    from cinema_core.report import ReportRow
+
+    Labels = NDArray[np.uint8]
+
+
+def measure(
+    out: Annotated[Path, typer.Option(metavar="F", help="The report, a CSV file.")],
+    image: Annotated[
+        Path | None, typer.Option(metavar="F", help="Whole cine: NIfTI file or DICOM folder; with --labels.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="F", help="Its labels, NIfTI on the same grid.")] = None,
+    ed_image: Annotated[Path | None, typer.Option(metavar="F", help="End-diastole, 3-D NIfTI.")] = None,
+    es_image: Annotated[Path | None, typer.Option(metavar="F", help="End-systole, 3-D NIfTI.")] = None,
+    ed_labels: Annotated[Path | None, typer.Option(metavar="F", help="Labels of end-diastole.")] = None,
+    es_labels: Annotated[Path | None, typer.Option(metavar="F", help="Labels of end-systole.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report's row as JSON, for a program.")] = False,
+) -> None:
+    """Measure from given labels (0 background, 1 RV, 2 myocardium, 3 LV, 255 unlabelled), without a model.
+
+    Example: cinema measure --image cine.nii.gz --labels labels.nii.gz --out report.csv
+
+    Example: cinema measure --ed-image ed.nii.gz --es-image es.nii.gz --ed-labels ed_gt.nii.gz
+    --es-labels es_gt.nii.gz --out report.csv
+
+    A phase without any label, or with unlabelled voxels, is not measured.
+    """
+    from dataclasses import asdict
+
+    from cinema_app.terminal import say, say_json, say_measures
+    from cinema_core.errors import InputError
+    from cinema_core.report import write_report
+
+    pair = (ed_image, es_image, ed_labels, es_labels)
+    if image and labels and not any(pair):
+        study, drawn = _whole(image, labels)
+    elif ed_image and es_image and ed_labels and es_labels and not (image or labels):
+        study, drawn = _pair(ed_image, es_image, ed_labels, es_labels)
+    else:
+        raise InputError("Give --image and --labels, or all of --ed-image, --es-image, --ed-labels and --es-labels.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} is there already. Choose another name, or replace it with --overwrite.")
+    row = _row(study, drawn)
+    write_report(out, [row])
+    if as_json:
+        say_json(asdict(row))
+        return
+    say_measures(row)
+    say(str(out))
+
+
+def _whole(image: Path, labels: Path) -> tuple[Study, Labels]:
+    """Read a cine and labels of each of its phases."""
+    from cinema_core.cine import View
+    from cinema_core.errors import LabelError
+    from cinema_core.io import load_study, read_labels
+
+    study = load_study(image)
+    cine = study.best(View.SAX)
+    drawn = read_labels(labels, like=cine)
+    if len(drawn) != cine.n_phases:
+        raise LabelError(
+            f"{labels} holds one phase but {image} has {cine.n_phases}. Give labels of every phase (0 where nothing "
+            "is drawn), or ED and ES with --ed-image, --es-image, --ed-labels and --es-labels."
+        )
+    return study, drawn
+
+
+def _pair(ed_image: Path, es_image: Path, ed_labels: Path, es_labels: Path) -> tuple[Study, Labels]:
+    """Read two volumes, each with its labels."""
+    import numpy as np
+
+    from cinema_core.errors import LabelError
+    from cinema_core.io import load_pair, read_labels
+
+    study = load_pair(ed_image, es_image)
+    [cine] = study.cines
+    drawn = [read_labels(path, like=cine) for path in (ed_labels, es_labels)]
+    for path, frames in zip((ed_labels, es_labels), drawn, strict=True):
+        if len(frames) != 1:
+            raise LabelError(f"{path} holds {len(frames)} phases; the labels of one of a pair hold one.")
+    return study, np.concatenate(drawn)  # 2 x (1, z, y, x) -> (2, z, y, x)
+
+
+def _row(study: Study, labels: Labels) -> ReportRow:
+    """Measure the phases that somebody labelled completely."""
+    from datetime import UTC, datetime
+
+    from cinema_core import __version__
+    from cinema_core.anatomy import UNLABELLED
+    from cinema_core.cine import View
+    from cinema_core.errors import LabelError
+    from cinema_core.measure import ventricular_function
+    from cinema_core.report import report_row
+
+    cine = study.best(View.SAX)
+    # An all-zero phase is one that nobody drew: public sets label ED and ES and leave the rest zero.
+    phases = [t for t, frame in enumerate(labels) if frame.any() and not (frame == UNLABELLED).any()]
+    if not phases:
+        raise LabelError("No phase of the labels is drawn completely, so nothing can be measured. Label ED and ES.")
+    return report_row(
+        study.id,
+        cine,
+        ventricular_function(labels, cine, phases=phases),
+        software_version=__version__,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

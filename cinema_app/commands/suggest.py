@@ -1,0 +1,86 @@
+"""``cinema suggest``: what to look at next in a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from cinema_core.learn.select import SliceFacts, Suggestion
+    from cinema_core.project import Project, StudySnapshot
+
+BASIS = {
+    "review": "cavity area, nearness to ED and ES; the project keeps no uncertainty of the model",
+    "teach": "random over the thirds of the heart, ED and ES first, few slices per study",
+}
+"""What each queue rests on; said with every answer, because it is less than the window knows."""
+
+
+def suggest(
+    project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema.")],
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Longest queue.")] = 10,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Source of chance in the teach queue.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")] = False,
+) -> None:
+    """Show the two queues: slices to review for today's ejection fraction, slices to label to teach the model.
+
+    Example: cinema suggest --project heart.cinema --limit 5
+
+    Slices that you corrected or accepted are in neither.
+    """
+    from cinema_app.terminal import say_json
+    from cinema_core.learn.select import rank_for_review, rank_for_teaching
+    from cinema_core.project import Project
+
+    with Project.open(project) as opened:
+        facts = _facts(opened)
+    queues = {"review": rank_for_review(facts, limit), "teach": rank_for_teaching(facts, limit, seed)}
+    if as_json:
+        say_json({name: _to_json(BASIS[name], found) for name, found in queues.items()})
+    else:
+        _tell(queues)
+
+
+def _facts(project: Project) -> list[SliceFacts]:
+    from cinema_core.learn.select import slice_facts
+    from cinema_core.project import study_snapshots
+
+    facts = []
+    for snapshot in study_snapshots(project):
+        study_id, phases = snapshot.study.study_id, snapshot.labelled_phases
+        facts += slice_facts(study_id, snapshot.labels, None, snapshot.states, _ed_es(snapshot), phases)
+    return facts
+
+
+def _ed_es(snapshot: StudySnapshot) -> tuple[int, ...]:
+    """ED and ES as chosen, else where the LV cavity covers most and fewest pixels; empty if neither is known."""
+    from cinema_core.anatomy import Structure
+
+    if snapshot.phases is not None:
+        return snapshot.phases.ed_phase, snapshot.phases.es_phase
+    cavity_px = {t: int((snapshot.labels[t] == Structure.LV_CAVITY).sum()) for t in snapshot.labelled_phases}
+    if len(cavity_px) < 2:
+        return ()
+    return max(cavity_px, key=lambda t: cavity_px[t]), min(cavity_px, key=lambda t: cavity_px[t])
+
+
+def _to_json(basis: str, found: list[Suggestion]) -> dict[str, Any]:
+    slices = [
+        {"study_id": s.study_id, "t": s.t, "z": s.z, "score": round(s.score, 4), "reason": s.reason} for s in found
+    ]
+    return {"basis": basis, "slices": slices}
+
+
+def _tell(queues: dict[str, list[Suggestion]]) -> None:
+    from cinema_app.terminal import say, say_table
+
+    for name, found in queues.items():
+        say(f"{name.capitalize()} (by {BASIS[name]})")
+        if found:
+            rows = [(s.study_id, str(s.t + 1), str(s.z + 1), s.reason) for s in found]
+            say_table(("Study", "Phase", "Slice", "Why"), rows)
+        else:
+            say("Nothing: segment a study first, or all of its slices are done.")
+        say()

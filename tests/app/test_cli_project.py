@@ -1,0 +1,195 @@
+"""``cinema export`` and ``cinema suggest`` on a project with one segmented study."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cinema_app import cli
+from cinema_core.anatomy import LabelState
+from cinema_core.cards import resolve_model
+from cinema_core.io import load_study
+from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
+from cinema_core.project import PhaseChoice, Project, SliceEdit, Source
+
+
+@pytest.fixture
+def project(tmp_path: Path, phantom_study: PhantomStudy) -> Iterator[Path]:
+    """Project with the phantom as the bundled model would have drawn it, and one corrected slice."""
+    image = write_phantom(tmp_path / "images", phantom_study)
+    study = load_study(image)
+    [cine] = study.cines
+    folder = tmp_path / "heart.cinema"
+    sha256 = resolve_model("bundled").card.sha256
+    with Project.open(folder, create=True, reader="Dr Reader") as opened:
+        opened.add_study(study.id, cine.content_sha256, image, cine.id, cine.shape, cine.view)
+        opened.record_many(
+            SliceEdit(study.id, t, z, phantom_study.labels[t, z], LabelState.PREDICTED, "model", sha256)
+            for t in range(cine.n_phases)
+            for z in range(cine.n_slices)
+        )
+        opened.record(SliceEdit(study.id, 0, 2, phantom_study.labels[0, 2], LabelState.CORRECTED, "brush", sha256))
+    yield folder
+
+
+def read_report(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def study_id(project: Path) -> str:
+    with Project.open(project) as opened:
+        return opened.studies()[0].study_id
+
+
+def approve(project: Path, phantom_study: PhantomStudy) -> None:
+    """A named reader accepts all of ED and ES, and the phases themselves."""
+    name = study_id(project)
+    with Project.open(project, reader="Dr Reader") as opened:
+        opened.set_phases(name, PhaseChoice(0, 2, 0, 2, Source.READER))
+        opened.record_many(
+            SliceEdit(name, t, z, phantom_study.labels[t, z], LabelState.ACCEPTED, "accept")
+            for t in (0, 2)
+            for z in range(5)
+        )
+
+
+def test_export_writes_one_row_per_study(project: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
+    assert cli.run(["export", "--project", str(project), "--format", "csv", "--out", str(tmp_path / "out")]) == 0
+    [row] = read_report(tmp_path / "out" / "report.csv")
+    assert row["study_id"] == study_id(project)
+    assert (row["corrected_slices"], row["accepted_slices"], row["status"]) == ("1", "0", "draft")
+    assert row["model"] == "bundled"
+    assert float(row["lv_edv_ml"]) == pytest.approx(phantom_study.lv_discs_ml.max(), rel=0.03)
+
+
+def test_labels_go_out_on_their_own_grid(project: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
+    out = tmp_path / "out"
+    assert cli.run(["export", "--project", str(project), "--format", "csv,nifti", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"labels-{study_id(project)}.nii.gz", "report.csv"]
+    written = np.asarray(nib.load(out / f"labels-{study_id(project)}.nii.gz").dataobj)
+    assert np.array_equal(written.transpose(3, 2, 1, 0), phantom_study.labels)
+
+
+def test_reading_is_approved_once_a_named_reader_accepted_ed_and_es(
+    project: Path, tmp_path: Path, phantom_study: PhantomStudy
+) -> None:
+    approve(project, phantom_study)
+    assert cli.run(["export", "--project", str(project), "--out", str(tmp_path / "out")]) == 0
+    [row] = read_report(tmp_path / "out" / "report.csv")
+    assert (row["status"], row["reader"]) == ("approved", "Dr Reader")
+
+
+def test_export_without_a_folder_goes_into_the_project(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["export", "--project", str(project)]) == 0
+    [written] = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert written.is_file()
+    assert written.parent.parent == project / "exports"
+
+
+def test_export_never_replaces_results_unasked(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.csv").write_text("mine", encoding="utf-8")
+    assert cli.run(["export", "--project", str(project), "--out", str(out)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (out / "report.csv").read_text(encoding="utf-8") == "mine"
+    assert cli.run(["export", "--project", str(project), "--out", str(out), "--overwrite"]) == 0
+    assert len(read_report(out / "report.csv")) == 1
+
+
+@pytest.mark.parametrize(
+    ("formats", "told"),
+    [("pdf", "'pdf' is not available yet"), ("csv,dicom-seg", "'dicom-seg' is not"), ("xls", "'xls' is not known")],
+)
+def test_other_formats_are_refused(
+    formats: str, told: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.run(["export", "--project", str(project), "--format", formats, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Choose csv or nifti" in error
+    assert not out.exists()
+
+
+def test_image_that_moved_is_named_and_nothing_is_written(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    out = tmp_path / "out"
+    assert cli.run(["export", "--project", str(project), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert study_id(project) in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_what_can_be_exported_is_when_another_study_has_moved(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = make_phantom(HeartParameters(n_slices=2, slice_step_mm=30.0, n_phases=2), seed=1)
+    with Project.open(project) as opened:
+        opened.add_study("study-moved", moved.cine.content_sha256, tmp_path / "gone", "sax", moved.cine.shape, "sax")
+        opened.record(SliceEdit("study-moved", 0, 0, moved.labels[0, 0], LabelState.PREDICTED, "model"))
+    assert cli.run(["export", "--project", str(project), "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "1 of 2 studies are not complete. study-moved: There is no file or folder" in error
+    assert [row["study_id"] for row in read_report(tmp_path / "out" / "report.csv")] != ["study-moved"]
+
+
+def test_half_drawn_heart_is_not_measured(
+    project: Path, tmp_path: Path, phantom_study: PhantomStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new.cinema"
+    with Project.open(project) as opened:
+        study = opened.studies()[0]
+    with Project.open(new, create=True) as opened:
+        opened.add_study(study.study_id, study.content_sha256, study.image_path, study.cine_id, study.shape, study.view)
+        opened.record(SliceEdit(study.study_id, 0, 2, phantom_study.labels[0, 2], LabelState.CORRECTED, "brush"))
+    assert cli.run(["export", "--project", str(new), "--out", str(tmp_path / "out")]) == 2
+    assert "No phase has labels on all of its slices" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_project_has_nothing_to_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Project.open(tmp_path / "new.cinema", create=True).close()
+    assert cli.run(["export", "--project", str(tmp_path / "new.cinema")]) == 1
+    assert "holds no labels to export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["export", "suggest"])
+def test_folder_that_is_no_project(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command, "--project", str(tmp_path)]) == 1
+    assert f"There is no project in {tmp_path}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_suggest_leaves_out_what_was_corrected(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["suggest", "--project", str(project), "--limit", "50", "--json"]) == 0
+    queues = json.loads(capsys.readouterr().out)
+    assert list(queues) == ["review", "teach"]
+    for queue in queues.values():
+        assert queue["slices"]
+        assert (0, 2) not in [(found["t"], found["z"]) for found in queue["slices"]]
+
+
+def test_suggest_says_what_it_rests_on(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["suggest", "--project", str(project), "--limit", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "the project keeps no uncertainty of the model" in told
+    assert "uncertainty 1.00" not in told
+
+
+def test_review_queue_starts_at_ed_or_es(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["suggest", "--project", str(project), "--limit", "1", "--json"]) == 0
+    [first] = json.loads(capsys.readouterr().out)["review"]["slices"]
+    assert first["reason"].startswith("at ED or ES")
