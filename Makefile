@@ -57,6 +57,7 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.segment
 	$(BIN)/python -m benchmarks.open_study
 	$(SCREEN) $(BIN)/python -m benchmarks.launch
+	$(BIN)/python -m benchmarks.engine
 
 model: $(READY)  ## Train the bundled model again
 	$(BIN)/python -m training.bundled

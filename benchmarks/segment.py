@@ -7,9 +7,8 @@ import time
 from benchmarks.table import DATA, Figure, print_table
 from cinema_core.cine import Cine
 from cinema_core.io import load_study
-from cinema_core.models import zoo
 from cinema_core.phantom import HeartParameters, make_phantom
-from cinema_core.predict import segment_cine
+from cinema_core.process import prepare_to_compute
 
 CORES = 2
 
@@ -29,7 +28,11 @@ def cines() -> dict[str, Cine]:
 
 def main() -> None:
     """Load the model once, then segment each cine."""
+    prepare_to_compute()  # as the engine and the commands do, before torch is imported
     import torch
+
+    from cinema_core.models import zoo
+    from cinema_core.predict import segment_cine
 
     torch.set_num_threads(CORES)
     start = time.perf_counter()
