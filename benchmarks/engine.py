@@ -26,6 +26,7 @@ from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom
 TICK_S = 0.005
 BUDGET_S = 40.0
 CANCELS = 3
+CANCEL_AFTER_S = 6.0
 
 
 @dataclass
@@ -109,7 +110,9 @@ def finetune(engine: EngineClient, phantom: PhantomStudy, out: Path) -> tuple[Wa
     second = Watched()
     job = engine.finetune(cases, base="bundled", settings={"budget_s": BUDGET_S}, out=out, name="v002")
     second.follow(job)
-    second.ended.wait(BUDGET_S / 2)
+    second.begun.wait()
+    second.ended.wait(CANCEL_AFTER_S)
+    assert not second.ended.is_set(), "fine-tuning ended before it could be cancelled"
     second.asked_at = time.perf_counter()
     job.cancel()
     second.ended.wait()

@@ -12,7 +12,6 @@ import os
 import pkgutil
 import queue
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -20,11 +19,10 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import psutil
-
 from cinema_core.engine.messages import Cancel, Failed, Finished, FromEngine, Progressed, Run, Started, Stopped
 from cinema_core.engine.parcel import pack, unpack
 from cinema_core.errors import Cancelled, CinemaError
+from cinema_core.process import prepare_to_compute
 from cinema_core.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -35,9 +33,6 @@ log = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S: Final = 0.05
 """The window is told at most 20 times a second."""
-
-NICENESS: Final = 10
-"""All cores compute, but the window goes first."""
 
 MESSAGE_LENGTH: Final = 200
 """Texts of unforeseen errors are cut to one line; torch writes pages."""
@@ -77,7 +72,8 @@ def serve(connection: Connection, tasks: str, log_folder: Path) -> None:
     log_folder
         Where to keep the log; no patient data is written to it.
     """
-    _go_second()
+    prepare_to_compute()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the window, which closes the engine in its own way
     _keep_log(log_folder)
     inbox, outbox = Inbox(connection), Outbox(connection)
     inbox.listen()
@@ -255,15 +251,6 @@ def _without_values(error: BaseException) -> str:
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
     cause = error.__cause__ or error.__context__
     return f"{type(error).__name__} at {where}" + (f"; after {_without_values(cause)}" if cause else "")
-
-
-def _go_second() -> None:
-    """Leave Ctrl+C to the window, and the processor too when it wants it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "win32":
-        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-    else:
-        psutil.Process().nice(NICENESS)
 
 
 def _keep_log(folder: Path) -> None:
