@@ -6,32 +6,21 @@ One formula per function, each with its source; :func:`ventricular_function` onl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_core.anatomy import MYOCARDIAL_DENSITY_G_PER_ML
+from cinema_core.anatomy import MYOCARDIAL_DENSITY_G_PER_ML, Structure
 from cinema_core.cine import Cine
 from cinema_core.errors import LabelError, PhaseError
-from cinema_core.measure.quality import quality_flags
-from cinema_core.measure.volumes import Curve, VolumeCurves, volume_curves
+from cinema_core.measure.quality import Flag, quality_flags
+from cinema_core.measure.ventricle import at_phase, incomplete_phases, read_ventricle
+from cinema_core.measure.volumes import VolumeCurves, count_pixels, curves_of_counts, segmented_phases
 
 CONVENTION: Final = "papillary muscles and trabeculae counted as cavity (smooth)"
 """Printed with every result: volumes and mass of the other conventions have other normal ranges."""
-
-
-@dataclass(frozen=True)
-class VentricleVolumes:
-    """Volumes of one ventricle in ml, ejection fraction in percent, and the phases (from 0) they were read at."""
-
-    ed_phase: int | None = None
-    es_phase: int | None = None
-    edv_ml: float | None = None
-    esv_ml: float | None = None
-    sv_ml: float | None = None
-    ef_pct: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +32,7 @@ class VentricularFunction:
     ed_phase, es_phase, rv_ed_phase, rv_es_phase
         Frame indices from 0; the first two are those of the LV.
     flags
-        What a reader should look at, one sentence each.
+        What a reader should look at, in stable words, the most serious first.
     curve
         Volumes of every measured phase.
     convention
@@ -74,33 +63,28 @@ class VentricularFunction:
     rv_esvi_ml_m2: float | None
     rv_svi_ml_m2: float | None
     cardiac_index_l_min_m2: float | None
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     curve: VolumeCurves
     convention: str = CONVENTION
 
 
-def stroke_volume_ml(edv_ml: float | None, esv_ml: float | None) -> float | None:
-    """EDV minus ESV."""
-    return None if edv_ml is None or esv_ml is None else edv_ml - esv_ml
-
-
-def ejection_fraction_pct(edv_ml: float | None, esv_ml: float | None) -> float | None:
-    """Share of the end-diastolic volume that is ejected; None where that volume is zero."""
-    return None if edv_ml is None or esv_ml is None or edv_ml <= 0 else 100 * (edv_ml - esv_ml) / edv_ml
-
-
 def myocardial_mass_g(volume_ml: float | None) -> float | None:
-    """Mass of the myocardium at 1.05 g/ml (Schulz-Menger et al., JCMR 22:19, 2020)."""
-    return None if volume_ml is None else MYOCARDIAL_DENSITY_G_PER_ML * volume_ml
+    """Mass of the LV myocardium at 1.05 g/ml; None if it was not drawn: 0 g would be a claim.
+
+    References
+    ----------
+    Schulz-Menger et al., J Cardiovasc Magn Reson 22:19 (2020).
+    """
+    return MYOCARDIAL_DENSITY_G_PER_ML * volume_ml if volume_ml else None
 
 
-def cardiac_output_l_min(stroke_volume: float | None, heart_rate_bpm: float | None) -> float | None:
-    """Stroke volume (ml) times heart rate (1/min)."""
-    return None if stroke_volume is None or heart_rate_bpm is None else stroke_volume * heart_rate_bpm / 1000
+def cardiac_output_l_min(sv_ml: float | None, heart_rate_bpm: float | None) -> float | None:
+    """Blood ejected per minute: stroke volume (ml) times heart rate (1/min); None if one is not known."""
+    return None if sv_ml is None or heart_rate_bpm is None else sv_ml * heart_rate_bpm / 1000
 
 
 def indexed(value: float | None, bsa_m2: float | None) -> float | None:
-    """Value per square metre of body surface."""
+    """Value per square metre of body surface; None if one is not known."""
     return None if value is None or not bsa_m2 else value / bsa_m2
 
 
@@ -118,44 +102,49 @@ def ventricular_function(
 
     ED is the phase of the largest LV cavity, ES that of the smallest, one for all slices; the RV has its own
     (Schulz-Menger et al., JCMR 22:19, 2020). Phases that are named ED and ES, and phases that the reader sets, win.
+    A phase that shows a cavity on few slices only is not taken for ED or ES by itself: a model that lost the
+    ventricle there would make it ES.
 
     Parameters
     ----------
     labels
-        uint8, shape (t, z, y, x), on the grid of the cine.
+        Values 0 to 3 in the measured phases, uint8, shape (t, z, y, x), on the grid of the cine.
     cine
         Gives geometry, heart rate and body surface.
     phases
         Frames that are segmented from base to apex; None for all.
     ed_phase, es_phase, rv_ed_phase, rv_es_phase
-        Frames set by the reader. The RV follows the LV's where only those are set.
+        Frames from 0, set by the reader. The RV follows the LV's where only those are set.
 
     Raises
     ------
     LabelError
-        If the labels are not on the grid of the cine.
+        If the labels are not on the grid of the cine, or a measured phase has unlabelled pixels or other values.
     PhaseError
-        If a set phase is not among the measured ones.
+        If a phase is not in the cine, or a set phase is not among the measured ones.
     GeometryError
-        If the distance between slices is not known.
+        If the distance between slices is not known, or the slices are no stack.
     """
     if labels.shape != cine.shape:
         raise LabelError(f"The labels have shape {labels.shape}; the cine {cine.id} has {cine.shape} (t, z, y, x).")
-    measured = tuple(sorted(set(range(cine.n_phases) if phases is None else phases)))
+    measured = segmented_phases(cine.n_phases, phases)
     for name, phase in (("ED", ed_phase), ("ES", es_phase), ("RV ED", rv_ed_phase), ("RV ES", rv_es_phase)):
         if phase is not None and phase not in measured:
             raise PhaseError(f"{name} is set to phase {phase + 1}, which is not segmented. Segment it or set another.")
-    curve = volume_curves(labels, cine.geometry, measured)
     named = {name: cine.phase_names.index(name) for name in ("ed", "es") if name in cine.phase_names}
     ed_phase = named.get("ed") if ed_phase is None else ed_phase
     es_phase = named.get("es") if es_phase is None else es_phase
-    lv = _read(curve.lv_ml, ed_phase, es_phase)
-    rv = _read(
+
+    counts = count_pixels(labels, measured)
+    curve = curves_of_counts(counts, cine.geometry, measured)
+    lv = read_ventricle(curve.lv_ml, incomplete_phases(counts, Structure.LV_CAVITY, measured), ed_phase, es_phase)
+    rv = read_ventricle(
         curve.rv_ml,
+        incomplete_phases(counts, Structure.RV_CAVITY, measured),
         ed_phase if rv_ed_phase is None else rv_ed_phase,
         es_phase if rv_es_phase is None else rv_es_phase,
     )
-    mass_g = myocardial_mass_g(_at(curve.myo_ml, lv.ed_phase))
+    mass_g = myocardial_mass_g(at_phase(curve.myo_ml, lv.ed_phase))
     rate, bsa = cine.timing.heart_rate_bpm, cine.patient.bsa_m2
     output = cardiac_output_l_min(lv.sv_ml, rate)
     return VentricularFunction(
@@ -163,8 +152,14 @@ def ventricular_function(
         es_phase=lv.es_phase,
         rv_ed_phase=rv.ed_phase,
         rv_es_phase=rv.es_phase,
-        **{f"lv_{name}": getattr(lv, name) for name in ("edv_ml", "esv_ml", "sv_ml", "ef_pct")},
-        **{f"rv_{name}": getattr(rv, name) for name in ("edv_ml", "esv_ml", "sv_ml", "ef_pct")},
+        lv_edv_ml=lv.edv_ml,
+        lv_esv_ml=lv.esv_ml,
+        lv_sv_ml=lv.sv_ml,
+        lv_ef_pct=lv.ef_pct,
+        rv_edv_ml=rv.edv_ml,
+        rv_esv_ml=rv.esv_ml,
+        rv_sv_ml=rv.sv_ml,
+        rv_ef_pct=rv.ef_pct,
         lv_mass_g=mass_g,
         heart_rate_bpm=rate,
         cardiac_output_l_min=output,
@@ -177,27 +172,14 @@ def ventricular_function(
         rv_esvi_ml_m2=indexed(rv.esv_ml, bsa),
         rv_svi_ml_m2=indexed(rv.sv_ml, bsa),
         cardiac_index_l_min_m2=indexed(output, bsa),
-        flags=quality_flags(curve, cine, lv_phases=(lv.ed_phase, lv.es_phase), lv_sv_ml=lv.sv_ml, rv_sv_ml=rv.sv_ml),
+        flags=quality_flags(
+            counts,
+            curve,
+            cine,
+            lv,
+            rv,
+            measured=measured,
+            phases_were_given=ed_phase is not None and es_phase is not None,
+        ),
         curve=curve,
     )
-
-
-def _read(volume_ml: Curve, ed_phase: int | None, es_phase: int | None) -> VentricleVolumes:
-    """Volumes at ED and ES; a ventricle that is nowhere drawn, or measured at one phase only, has none."""
-    known = np.isfinite(volume_ml)
-    if not known.any() or not np.nanmax(volume_ml) > 0:
-        return VentricleVolumes()
-    if known.sum() < 2 and (ed_phase is None or es_phase is None):
-        return VentricleVolumes()
-    ed = int(np.nanargmax(volume_ml)) if ed_phase is None else ed_phase
-    es = int(np.nanargmin(volume_ml)) if es_phase is None else es_phase
-    edv, esv = _at(volume_ml, ed), _at(volume_ml, es)
-    return VentricleVolumes(ed, es, edv, esv, stroke_volume_ml(edv, esv), ejection_fraction_pct(edv, esv))
-
-
-def _at(volume_ml: Curve, phase: int | None) -> float | None:
-    return None if phase is None or not np.isfinite(volume_ml[phase]) else float(volume_ml[phase])
-
-
-MEASURES: Final = tuple(field.name for field in fields(VentricularFunction) if field.type == "float | None")
-"""Names of all measured values."""

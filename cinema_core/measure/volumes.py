@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_core.anatomy import Structure
-from cinema_core.cine import Geometry
-from cinema_core.errors import LabelError
+from cinema_core.anatomy import UNLABELLED, Structure
+from cinema_core.cine import PARALLEL_TOLERANCE_DEG, Geometry
+from cinema_core.errors import GeometryError, LabelError, PhaseError
 
 Curve = NDArray[np.float64]
+
+SAME_POSITION_MM: Final = 0.1
+"""Slices closer than this lie at one place: positions are written to 0.01 mm, slices are 4 mm apart and more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +31,13 @@ class VolumeCurves:
 def volume_curves(labels: NDArray[np.uint8], geometry: Geometry, phases: Iterable[int] | None = None) -> VolumeCurves:
     """Volumes of every phase.
 
+    A slice reaches half way to each neighbour, whatever their distances; on a regular stack that is area times
+    slice step on every slice, the first and the last included.
+
     Parameters
     ----------
     labels
-        Shape (t, z, y, x).
+        Values 0 to 3, shape (t, z, y, x).
     geometry
         Planes of the slices.
     phases
@@ -39,19 +46,123 @@ def volume_curves(labels: NDArray[np.uint8], geometry: Geometry, phases: Iterabl
     Raises
     ------
     LabelError
-        If the labels do not have the slices of the geometry.
+        If the labels do not have the slices of the geometry, or a segmented frame holds another value, such as
+        255 for unlabelled: its volume would be too small.
+    PhaseError
+        If a frame is not in the labels.
     GeometryError
-        If the distance between slices is not known.
+        If the distance between slices is not known, or the slices are no stack: not parallel, not in order.
+
+    References
+    ----------
+    Schulz-Menger et al., J Cardiovasc Magn Reson 22:19 (2020).
     """
-    if labels.ndim != 4 or labels.shape[1] != geometry.n_slices:
-        raise LabelError(f"The labels have shape {labels.shape}; the cine has {geometry.n_slices} slices.")
+    chosen = segmented_phases(len(labels), phases)
+    return curves_of_counts(count_pixels(labels, chosen), geometry, chosen)
+
+
+def segmented_phases(n_phases: int, phases: Iterable[int] | None = None) -> tuple[int, ...]:
+    """Frames in order, each once; all of them for None.
+
+    Raises
+    ------
+    PhaseError
+        If there is no such frame.
+    """
+    chosen = tuple(sorted(set(range(n_phases) if phases is None else phases)))
+    outside = [t for t in chosen if not 0 <= t < n_phases]
+    if outside:
+        raise PhaseError(f"Phase {outside[0] + 1} was to be measured, but the cine has phases 1 to {n_phases}.")
+    return chosen
+
+
+def count_pixels(labels: NDArray[np.uint8], phases: Iterable[int]) -> NDArray[np.int64]:
+    """Pixels of each structure on each slice.
+
+    Parameters
+    ----------
+    labels
+        Values 0 to 3, shape (t, z, y, x).
+    phases
+        Frames to count.
+
+    Returns
+    -------
+    Shape (t, z, structure), the last axis indexed by :class:`~cinema_core.anatomy.Structure`; 0 in other frames.
+
+    Raises
+    ------
+    LabelError
+        If there are not four axes, or a counted frame holds a value that names no structure.
+    """
+    if labels.ndim != 4:
+        raise LabelError(f"Labels have four axes (t, z, y, x); these have {labels.ndim}.")
+    counts = np.zeros((*labels.shape[:2], len(Structure)), dtype=np.int64)
+    for t in phases:
+        for z, plane in enumerate(labels[t]):
+            # Plane by plane it stays in the processor's cache: 6 ms for 25 x 12 planes of 256 x 256, not 42.
+            counts[t, z] = [np.count_nonzero(plane == structure) for structure in Structure]
+            if counts[t, z].sum() != plane.size:
+                raise LabelError(_unknown_value(plane, t, z))
+    return counts
+
+
+def curves_of_counts(counts: NDArray[np.int64], geometry: Geometry, phases: Iterable[int]) -> VolumeCurves:
+    """Volumes from pixel counts, shape (t, z, structure); NaN in frames that are not among ``phases``."""
+    if counts.shape[1] != geometry.n_slices:
+        raise LabelError(
+            f"The labels have {counts.shape[1]} slices; the cine has {geometry.n_slices} slices. "
+            "Choose the labels that were drawn on this cine."
+        )
+    segmented = np.zeros(len(counts), dtype=bool)
+    segmented[list(phases)] = True
+    volumes_ml = np.einsum("tzs,z->ts", counts, pixel_volumes_ml(geometry))
+    volumes_ml[~segmented] = np.nan
+    return VolumeCurves(
+        lv_ml=volumes_ml[:, Structure.LV_CAVITY],
+        rv_ml=volumes_ml[:, Structure.RV_CAVITY],
+        myo_ml=volumes_ml[:, Structure.LV_MYOCARDIUM],
+    )
+
+
+def pixel_volumes_ml(geometry: Geometry) -> Curve:
+    """Volume that one pixel of each slice stands for; shape (z,), in ml.
+
+    Raises
+    ------
+    GeometryError
+        If the distance between slices is not known, or the slices are no stack: not parallel, not in order.
+    """
+    if not geometry.is_regular:
+        _refuse_what_is_no_stack(geometry)
     pixel_mm2 = np.array([plane.spacing_mm[0] * plane.spacing_mm[1] for plane in geometry.planes])
-    slice_ml = pixel_mm2 * geometry.slice_extent_mm() / 1000.0  # per pixel of each slice
-    chosen = list(range(len(labels)) if phases is None else phases)
+    return np.asarray(pixel_mm2 * geometry.slice_extent_mm() / 1000.0, dtype=np.float64)
 
-    def curve(structure: Structure) -> Curve:
-        volume = np.full(len(labels), np.nan)
-        volume[chosen] = (labels[chosen] == structure).sum(axis=(2, 3)) @ slice_ml
-        return volume
 
-    return VolumeCurves(curve(Structure.LV_CAVITY), curve(Structure.RV_CAVITY), curve(Structure.LV_MYOCARDIUM))
+def _refuse_what_is_no_stack(geometry: Geometry) -> None:
+    """Half-way distances mean something between parallel slices that follow each other only."""
+    first = geometry.planes[0].normal
+    for z, plane in enumerate(geometry.planes):
+        tilt_deg = float(np.rad2deg(np.arccos(np.clip(abs(plane.normal @ first), 0.0, 1.0))))
+        if tilt_deg > PARALLEL_TOLERANCE_DEG:
+            raise GeometryError(
+                f"Slice {z + 1} is tilted by {tilt_deg:.0f} degrees against slice 1, so areas do not add up to a "
+                f"volume (limit {PARALLEL_TOLERANCE_DEG:g}). Choose a stack of parallel short-axis slices."
+            )
+    steps_mm = np.diff(geometry.positions_mm)
+    direction = np.sign(np.median(steps_mm)) or 1.0
+    for z, step_mm in enumerate(steps_mm):
+        if step_mm * direction < SAME_POSITION_MM:
+            where = "at the same position" if abs(step_mm) < SAME_POSITION_MM else "out of order"
+            raise GeometryError(
+                f"Slices {z + 1} and {z + 2} lie {where} ({step_mm * direction:.1f} mm apart), so volumes cannot be "
+                "measured. Import the series again with each slice once, from base to apex."
+            )
+
+
+def _unknown_value(plane: NDArray[np.uint8], t: int, z: int) -> str:
+    value = int(plane[~np.isin(plane, list(Structure))][0])
+    where = f"Phase {t + 1}, slice {z + 1}"
+    if value == UNLABELLED:
+        return f"{where} has unlabelled pixels (255), so its volume is not known. Label it, or leave the phase out."
+    return f"{where} has the label {value}; known are 0 background, 1 RV, 2 myocardium, 3 LV. Choose other labels."

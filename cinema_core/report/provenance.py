@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
 
 from cinema_core.cards import ModelCard
 from cinema_core.cine import Cine
+from cinema_core.measure.function import CONVENTION
+
+LIBRARIES: Final = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom")
+"""Whose version can move a figure: those that read, resample and compute."""
 
 
 def provenance(
@@ -19,7 +24,9 @@ def provenance(
     software_version: str,
     created_utc: str,
 ) -> dict[str, Any]:
-    """Plain values for ``provenance.json``: input by its content, model by its hash, settings, versions. No names.
+    """Plain values for ``provenance.json``: input by its content, model by its hash, settings, versions.
+
+    No names, no dates of the patient, no paths: what is hashed can be found again without them.
 
     Parameters
     ----------
@@ -28,9 +35,31 @@ def provenance(
     """
     return {
         "study_id": study_id,
-        "cine": {"id": cine.id, "shape_tzyx": list(cine.shape), "content_sha256": cine.content_sha256},
+        "cine": {
+            "id": cine.id,
+            "view": cine.view.value,
+            "shape_tzyx": list(cine.shape),
+            "content_sha256": cine.content_sha256,
+            "pixel_spacing_mm": list(cine.geometry.pixel_spacing_mm),
+            "slice_step_mm": cine.geometry.slice_step_mm,
+            "phase_order": cine.timing.order_rule,
+        },
         "model": {"name": card.name, "sha256": card.sha256, "kind": card.kind} if card else None,
+        "convention": CONVENTION,
         "settings": dict(settings),
-        "software": {"napari-cinema": software_version, "python": platform.python_version()},
+        "software": {
+            "napari-cinema": software_version,
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            **{name: found for name in LIBRARIES if (found := _version(name))},
+        },
         "created_utc": created_utc,
     }
+
+
+def _version(distribution: str) -> str | None:
+    """Version as installed, without importing it: torch stays out of the window's process."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -6,7 +6,9 @@ import csv
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -64,6 +66,15 @@ class ReportRow:
 
 REPORT_COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
 
+MEASURED_COLUMNS: Final = tuple(
+    name for name in REPORT_COLUMNS if name in {field.name for field in fields(VentricularFunction)} - {"flags"}
+)
+"""Columns that are values of :class:`~cinema_core.measure.VentricularFunction`."""
+
+DECIMALS: Final = 2
+"""Of every figure. Readers differ by 5 ml and 5 % EF (Suinesiaputra et al., JCMR 17:63, 2015); the second decimal
+is there so that EF and stroke volume can be recomputed from the volumes of the table."""
+
 
 def report_row(
     study_id: str,
@@ -89,19 +100,14 @@ def report_row(
     created_utc
         ISO 8601.
     """
-    measured = {
-        name: getattr(function, name)
-        for name in REPORT_COLUMNS
-        if hasattr(function, name) and name not in {"flags", "convention"}
-    }
+    measured = {name: getattr(function, name) for name in MEASURED_COLUMNS}
     for name in ("ed_phase", "es_phase", "rv_ed_phase", "rv_es_phase"):
-        measured[name] = None if measured[name] is None else measured[name] + 1
+        measured[name] = None if measured[name] is None else measured[name] + 1  # as on the screen
     return ReportRow(
         study_id=study_id,
         view=cine.view.value,
         reader=reader,
         status=status,
-        convention=function.convention,
         n_slices=cine.n_slices,
         n_phases=cine.n_phases,
         slice_step_mm=cine.geometry.slice_step_mm,
@@ -117,12 +123,14 @@ def report_row(
 
 
 def write_report(path: Path, rows: Sequence[ReportRow]) -> None:
-    """Write the table, whole or not at all; a file that is there is replaced. Figures have two decimals.
+    """Write the table, whole or not at all; a file that is there is replaced.
+
+    UTF-8 with a header, figures with two decimals and a point, empty for what is not known.
 
     Raises
     ------
     StorageError
-        If it cannot be written.
+        If it cannot be written; what was there before is still there.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -136,14 +144,17 @@ def write_report(path: Path, rows: Sequence[ReportRow]) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise StorageError(
             f"The report could not be written to {path}: {error.strerror or error}. Close it in other programs, "
             "free some space, or choose another place."
         ) from error
+    finally:
+        with suppress(OSError):  # gone after the rename; never there if its folder is not
+            partial.unlink()
 
 
 def _text(value: str | int | float | None) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and not isfinite(value)):
         return ""
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    # Adding zero turns the -0.0 that rounding leaves of a tiny negative value into 0.0.
+    return f"{round(value, DECIMALS) + 0.0:.{DECIMALS}f}" if isinstance(value, float) else str(value)

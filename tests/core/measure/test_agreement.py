@@ -9,6 +9,7 @@ from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
 
 from cinema_core.anatomy import UNLABELLED, Structure
+from cinema_core.errors import LabelError
 from cinema_core.measure.agreement import dice, hd95_mm
 
 LV = Structure.LV_CAVITY
@@ -32,6 +33,35 @@ def test_hd95_is_monais(pair: tuple[np.ndarray, np.ndarray]) -> None:
     spacing = (8.0, 1.4, 1.2)
     expected = compute_hausdorff_distance(drawn, truth, include_background=True, percentile=95, spacing=spacing)
     assert hd95_mm(*pair, LV, spacing) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_hd95_is_monais_where_a_structure_touches_the_border() -> None:
+    rng = np.random.default_rng(5)
+    drawn, truth = (np.where(rng.random((4, 12, 12)) < share, LV, 0).astype(np.uint8) for share in (0.5, 0.1))
+    masks = (torch.from_numpy(mask == LV)[None, None] for mask in (drawn, truth))
+    spacing = (10.0, 1.5, 1.5)
+    expected = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=spacing)
+    assert hd95_mm(drawn, truth, LV, spacing) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_hd95_of_a_shifted_square_is_the_shift() -> None:
+    truth, drawn = np.zeros((2, 30, 30), np.uint8), np.zeros((2, 30, 30), np.uint8)
+    truth[:, 5:15, 5:15] = LV
+    drawn[:, 5:15, 9:19] = LV  # 4 columns of 1.5 mm
+    assert hd95_mm(drawn, truth, LV, (8.0, 1.0, 1.5)) == pytest.approx(6.0)
+
+
+def test_other_structures_do_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    drawn, truth = (mask.copy() for mask in pair)
+    expected = dice(drawn, truth, LV)
+    drawn[drawn == 0] = Structure.RV_CAVITY
+    assert dice(drawn, truth, LV) == expected
+
+
+def test_labels_of_different_shapes_are_refused(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    drawn, truth = pair
+    with pytest.raises(LabelError, match="cannot be compared"):
+        dice(drawn, truth[:1], LV)  # numpy would stretch the one slice over all
 
 
 def test_what_is_unlabelled_does_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cinema_core.anatomy import Structure
+from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.cine import Geometry, Plane
-from cinema_core.errors import GeometryError, LabelError
+from cinema_core.errors import GeometryError, LabelError, PhaseError
 from cinema_core.measure import volume_curves
 from cinema_core.phantom import PhantomStudy
 
@@ -53,6 +53,71 @@ def test_phases_that_were_not_segmented_have_no_volume() -> None:
 def test_one_slice_without_a_stated_distance_has_no_volume() -> None:
     with pytest.raises(GeometryError, match="one slice"):
         volume_curves(lv([100]), stack([0]))
+
+
+def test_slices_may_differ_in_pixel_spacing() -> None:
+    x, y = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
+    planes = (Plane(np.zeros(3), x, y, (1.0, 1.0)), Plane(np.array([0, 0, 10.0]), x, y, (2.0, 2.0)))
+    found = volume_curves(lv([100, 100]), Geometry(planes))
+    assert found.lv_ml.tolist() == pytest.approx([(100 + 400) * 10 / 1000])
+
+
+def test_a_stack_that_lies_obliquely_is_measured_across_its_slices() -> None:
+    # Turned by 30 degrees, and every slice shifted within its plane: neither changes a volume.
+    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    x, y, normal = np.array([1.0, 0, 0]), np.array([0, c, s]), np.array([0, -s, c])
+    planes = tuple(Plane(normal * 8 * z + x * 3 * z, x, y, (1.5, 2.0)) for z in range(3))
+    assert volume_curves(lv([100, 200, 100]), Geometry(planes)).lv_ml.tolist() == pytest.approx([9.6])
+
+
+def test_slices_at_one_position_are_refused() -> None:
+    with pytest.raises(GeometryError, match="Slices 2 and 3 lie at the same position"):
+        volume_curves(lv([100, 100, 100, 100]), stack([0, 10, 10, 20]))
+
+
+def test_slices_out_of_order_are_refused() -> None:
+    with pytest.raises(GeometryError, match="Slices 2 and 3 lie out of order"):
+        volume_curves(lv([100, 100, 100, 100]), stack([0, 20, 10, 30]))
+
+
+def test_planes_that_fan_out_are_refused() -> None:
+    y = np.array([0, 1.0, 0])
+    angles = np.deg2rad([0, 30, 60])
+    planes = tuple(Plane(np.zeros(3), np.array([np.cos(a), 0, np.sin(a)]), y, (1.0, 1.0)) for a in angles)
+    with pytest.raises(GeometryError, match="Slice 2 is tilted by 30 degrees"):
+        volume_curves(lv([100, 100, 100]), Geometry(planes))
+
+
+def test_unlabelled_pixels_have_no_volume_to_give() -> None:
+    labels = lv([100, 100])
+    labels[0, 1, -1, -1] = UNLABELLED
+    with pytest.raises(LabelError, match="Phase 1, slice 2 has unlabelled pixels"):
+        volume_curves(labels, stack([0, 10]))
+
+
+def test_unlabelled_pixels_in_other_phases_do_no_harm() -> None:
+    labels = np.repeat(lv([100, 100]), 2, axis=0)
+    labels[1] = UNLABELLED
+    assert volume_curves(labels, stack([0, 10]), phases=[0]).lv_ml[0] == pytest.approx(2.0)
+
+
+def test_a_value_that_names_no_structure_is_refused() -> None:
+    labels = lv([100, 100])
+    labels[0, 0, -1, -1] = 4
+    with pytest.raises(LabelError, match="Phase 1, slice 1 has the label 4"):
+        volume_curves(labels, stack([0, 10]))
+
+
+@pytest.mark.parametrize("phases", [[2], [-1]])
+def test_a_phase_that_is_not_there_is_refused(phases: list[int]) -> None:
+    with pytest.raises(PhaseError, match="the cine has phases 1 to 1"):
+        volume_curves(lv([100, 100]), stack([0, 10]), phases=phases)
+
+
+def test_voxels_are_counted_not_added_up() -> None:
+    # A published tool once summed label values; LV is 3, so its volumes were three times too large.
+    labels = np.full((1, 2, 10, 10), Structure.LV_CAVITY, dtype=np.uint8)
+    assert volume_curves(labels, stack([0, 10])).lv_ml.tolist() == pytest.approx([2.0])
 
 
 def test_labels_of_another_stack_are_refused() -> None:

@@ -15,7 +15,7 @@ from cinema_core.cine import Patient
 from cinema_core.errors import StorageError
 from cinema_core.measure import ventricular_function
 from cinema_core.phantom import PhantomStudy
-from cinema_core.report import REPORT_COLUMNS, ReportRow, provenance, report_row, write_report
+from cinema_core.report import REPORT_COLUMNS, ReportRow, report_row, write_report
 
 COLUMNS = """study_id, view, reader, status, convention, n_slices, n_phases, slice_step_mm, ed_phase, es_phase,
 rv_ed_phase, rv_es_phase, lv_edv_ml, lv_esv_ml, lv_sv_ml, lv_ef_pct, lv_mass_g, rv_edv_ml, rv_esv_ml, rv_sv_ml,
@@ -56,6 +56,39 @@ def test_what_is_not_known_is_empty(row: ReportRow, tmp_path: Path) -> None:
     assert float(found["lv_ef_pct"]) > 0
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(58.456, "58.46"), (60.0, "60.00"), (-0.001, "0.00"), (-12.5, "-12.50"), (float("nan"), "")]
+)
+def test_figures_have_two_decimals(row: ReportRow, tmp_path: Path, value: float, text: str) -> None:
+    write_report(tmp_path / "report.csv", [replace(row, lv_ef_pct=value)])
+    assert written(tmp_path / "report.csv")["lv_ef_pct"] == text
+
+
+def test_stroke_volume_and_ejection_fraction_follow_from_the_table(row: ReportRow, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.csv", [row])
+    found = written(tmp_path / "report.csv")
+    edv, esv, sv, ef = (float(found[name]) for name in ("lv_edv_ml", "lv_esv_ml", "lv_sv_ml", "lv_ef_pct"))
+    assert (edv - esv, 100 * (edv - esv) / edv) == (pytest.approx(sv, abs=0.02), pytest.approx(ef, abs=0.02))
+
+
+def test_words_with_commas_quotes_and_umlauts_come_back(row: ReportRow, tmp_path: Path) -> None:
+    reader = 'Dr. "Müller", Köln'
+    write_report(tmp_path / "report.csv", [replace(row, reader=reader)])
+    assert written(tmp_path / "report.csv")["reader"] == reader
+
+
+def test_every_row_is_one_line(row: ReportRow, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.csv", [row, replace(row, study_id="study-2")])
+    lines = (tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["study_id", "study-0a1b2c3d", "study-2"]
+
+
+def test_flags_are_words_in_one_field(phantom_study: PhantomStudy, row: ReportRow) -> None:
+    function = ventricular_function(phantom_study.labels, phantom_study.cine)
+    assert row.flags == "; ".join(function.flags)
+    assert "ED and ES chosen among fewer than 10 phases" in row.flags
+
+
 def test_phases_count_from_one(row: ReportRow, phantom_study: PhantomStudy) -> None:
     function = ventricular_function(phantom_study.labels, phantom_study.cine)
     assert function.ed_phase is not None
@@ -84,10 +117,20 @@ def test_a_full_disk_keeps_the_old_report(row: ReportRow, tmp_path: Path, monkey
     assert [file.name for file in tmp_path.iterdir()] == ["report.csv"]
 
 
-def test_provenance_knows_input_and_model_by_their_content(phantom_study: PhantomStudy) -> None:
-    cine, card = phantom_study.cine, ModelCard(name="reader-1", sha256="f" * 64)
-    found = provenance(
-        "study-1", cine, card=card, settings={"phases": "all"}, software_version="1", created_utc="2026-01-02"
-    )
-    assert found["cine"]["content_sha256"] == cine.content_sha256
-    assert found["model"]["sha256"] == card.sha256
+def test_a_rename_that_fails_leaves_nothing_behind(
+    row: ReportRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_use(*_paths: Path) -> None:
+        raise PermissionError(errno.EACCES, "The file is open in another program")
+
+    monkeypatch.setattr(os, "replace", in_use)
+    with pytest.raises(StorageError, match="open in another program"):
+        write_report(tmp_path / "report.csv", [row])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["no such folder/report.csv", "a file/report.csv"])
+def test_a_place_that_holds_no_files_is_said(row: ReportRow, tmp_path: Path, place: str) -> None:
+    (tmp_path / "a file").write_text("", encoding="utf-8")
+    with pytest.raises(StorageError, match="choose another place"):
+        write_report(tmp_path / place, [row])
