@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 TITLE = "CineMA"
 OUR_READER = "napari-cinema"
+SCREEN_SHARE = 0.94
 
 
 class Desktop:
@@ -62,6 +63,7 @@ class Desktop:
             session.close()
             raise
         _tidy(viewer)
+        _fit_screen(viewer)
         _log_faults()
         viewer.window.show()
         viewer.window._qt_viewer.canvas.native.setFocus()  # the arrows work from the first moment
@@ -185,10 +187,10 @@ def _workspace_in(viewer: Any) -> Workspace | None:
 
 def device_words() -> str:
     """Say what the engine computes on, without asking torch: a window must not load it."""
+    from importlib.metadata import version
+
     gpu = Path("/proc/driver/nvidia/version").exists() or os.environ.get("CUDA_VISIBLE_DEVICES", "") not in ("", "-1")
-    if gpu:
-        return "NVIDIA GPU"
-    return "Apple GPU" if sys.platform == "darwin" and os.uname().machine == "arm64" else "CPU"
+    return "NVIDIA GPU" if gpu and not version("torch").endswith("+cpu") else "CPU"
 
 
 def _use_our_settings() -> None:
@@ -213,7 +215,25 @@ def _tidy(viewer: Any) -> None:
         dock.setVisible(False)
     # Its sliders count from 0 where everything else counts from 1; the map of slices and phases takes their place.
     window.dims.setVisible(False)
+    # Voxel coordinates of a layer's name are not how a reader of hearts says where something lies.
+    viewer.window._qt_window.statusBar().setVisible(False)
     window.show_welcome_screen = False
+
+
+def _fit_screen(viewer: Any) -> None:
+    """Give a window that has no remembered size most of the screen: contours want pixels, the figures want height."""
+    from napari.settings import get_settings
+    from qtpy.QtGui import QGuiApplication
+
+    remembered = get_settings().application
+    if remembered.window_size is not None:
+        return
+    remembered.first_time = False  # napari would shrink its very first window to the smallest that fits
+    screen = QGuiApplication.primaryScreen().availableGeometry()
+    width, height = (round(SCREEN_SHARE * size) for size in (screen.width(), screen.height()))
+    viewer.window._qt_window.setGeometry(
+        screen.x() + (screen.width() - width) // 2, screen.y() + (screen.height() - height) // 2, width, height
+    )
 
 
 def log_to_file() -> Path:

@@ -20,11 +20,13 @@ from cinema_app.session import Session
 from cinema_core.errors import Cancelled, EngineError
 from cinema_core.io.nifti import read_labels
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.measure import ventricular_function
 
 if TYPE_CHECKING:
     from cinema_app.app import Desktop
 
 POLL_S = 0.01
+HALFWAY = 0.5
 Say = Callable[[str], None]
 
 
@@ -36,6 +38,8 @@ class DemoResult:
     model_folder: Path
     pictures: tuple[Path, ...]
     lv_ef_pct: float | None
+    true_lv_ef_pct: float | None
+    """Of the synthetic heart itself, which a patient does not tell."""
 
 
 class Stage(Protocol):
@@ -62,7 +66,7 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
         If a step fails.
     """
     reading = stage.reading
-    trouble = _Trouble(reading)
+    trouble, progress = _Trouble(reading), _Progress(reading)
     pictures: list[Path] = []
 
     def picture(name: str, where: Slice, words: str, panel: str = "Read") -> None:
@@ -83,37 +87,40 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
 
     say("Segmenting every phase with the bundled model")
     work(reading.segment)
-    picture("segmented", middle, "Segmented")
+    picture("segment", middle, "Segmented")
 
     worst = _worst_slices(reading, truth)
     say(f"Correcting {len(worst)} slices")
     for t, z in worst:
         reading.correct(t, z, truth[t, z])
-        reading.accept([(t, z)])
     reading.measure()
-    picture("corrected", worst[0], "Corrected")
+    shown = _most_to_see(worst, truth)
+    picture("correct", shown, "Corrected")
 
     say(f"Fine-tuning on them for at most {budget_s:.0f} s")
     teaching = reading.collect_teaching_set()
     teaching.load()
-    work(lambda: reading.finetune(teaching, FineTuneSettings.model_validate({"budget_s": budget_s})))
+    reading.finetune(teaching, FineTuneSettings.model_validate({"budget_s": budget_s}))
+    stage.wait(lambda: progress.fraction > HALFWAY or not reading.busy)
+    picture("teach", shown, "Fine-tuning", "Fine-tune")
+    work(lambda: None)
     trial = reading.trial
     assert trial is not None
     before, after = trial.outcome.before["dice"]["mean"], trial.outcome.after["dice"]["mean"]
-    picture("before-and-after", worst[0], "Fine-tuned", "Fine-tune")
+    picture("before-after", shown, "Fine-tuned", "Fine-tune")
     say(f"Mean Dice on {trial.outcome.validation}: {before:.3f} before, {after:.3f} after; kept for this study")
     reading.keep_trial(this_study_only=True)
 
     say("Segmenting again with the new model")
     work(reading.segment)
     reading.accept_phases()
-    picture("segmented-again", middle, "Segmented with the new model")
+    picture("segment-again", middle, "Segmented with the new model")
 
     report = folder / "report.csv"
     reading.export_csv(report)
-    picture("exported", middle, "Exported", "Export")
-    found = reading.measures
-    return DemoResult(report, trial.outcome.folder, tuple(pictures), found.lv_ef_pct if found else None)
+    picture("export", middle, "Exported", "Export")
+    found, true = reading.measures, ventricular_function(truth, reading.cine)
+    return DemoResult(report, trial.outcome.folder, tuple(pictures), found.lv_ef_pct if found else None, true.lv_ef_pct)
 
 
 class _Trouble:
@@ -132,6 +139,21 @@ class _Trouble:
             raise EngineError(self._first)
 
 
+class _Progress:
+    """Remembers how far the engine's work is."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.fraction = 0.0
+        reading.events.job_changed.connect(self._begin)
+        reading.events.progressed.connect(self._listen)
+
+    def _begin(self) -> None:
+        self.fraction = 0.0
+
+    def _listen(self, fraction: float, message: str) -> None:
+        self.fraction = fraction
+
+
 def _worst_slices(reading: Reading, truth: NDArray[np.uint8], n: int = 6) -> list[Slice]:
     """Slices of ED and ES where the model is most wrong, as a reader would pick them."""
     choice = reading.phases
@@ -142,6 +164,11 @@ def _worst_slices(reading: Reading, truth: NDArray[np.uint8], n: int = 6) -> lis
         for z in range(reading.cine.n_slices)
     }
     return [where for where in sorted(wrong, key=lambda where: -wrong[where])[:n] if wrong[where]]
+
+
+def _most_to_see(slices: list[Slice], truth: NDArray[np.uint8]) -> Slice:
+    """Slice with the most heart in it."""
+    return max(slices, key=lambda where: np.count_nonzero(truth[where]))
 
 
 class OffScreen:

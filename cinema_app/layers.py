@@ -226,7 +226,15 @@ class CineLayers:
     def _show_image(self, scale: tuple[float, ...], limits: tuple[float, float]) -> None:
         cine = self._reading.cine
         if self.image is None:
-            self.image = Image(cine.pixels, name="Cine", scale=scale, axis_labels=AXES, contrast_limits=limits)
+            # Smoothed between the pixels, as every cardiac workstation shows it; labels stay as they are.
+            self.image = Image(
+                cine.pixels,
+                name="Cine",
+                scale=scale,
+                axis_labels=AXES,
+                contrast_limits=limits,
+                interpolation2d="linear",
+            )
             self._viewer.add_layer(self.image)
         else:
             self.image.data = cine.pixels

@@ -18,7 +18,7 @@ def demo(
     close: Annotated[
         bool, typer.Option("--close", help="Close the window when done, instead of leaving it to you.")
     ] = False,
-    budget: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Time for fine-tuning.")] = 30.0,
+    budget: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Time for fine-tuning.")] = 60.0,
 ) -> None:
     """Segment, correct, fine-tune and report a synthetic heart, in a window if there is a display.
 
@@ -35,7 +35,8 @@ def demo(
 
     def tell(result: DemoResult) -> None:
         ef = "not known" if result.lv_ef_pct is None else f"{result.lv_ef_pct:.0f} %"
-        print(f"LV ejection fraction {ef}")
+        true = "" if result.true_lv_ef_pct is None else f" (the synthetic heart's own: {result.true_lv_ef_pct:.0f} %)"
+        print(f"LV ejection fraction {ef}{true}")
         print(f"Report         {result.report}")
         print(f"Model version  {result.model_folder}")
         print(f"Pictures       {', '.join(path.name for path in result.pictures)}")

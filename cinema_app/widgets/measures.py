@@ -24,6 +24,9 @@ AFTER_EDIT_MS = 80
 LV_COLOUR, RV_COLOUR = "#f08c3a", Structure.RV_CAVITY.colour
 """The LV's own vermilion is too dark for a thin line on this background; this is its lighter neighbour."""
 
+AXIS_PX = 38
+"""Height of the phases' numbers and name; pyqtgraph's own guess cuts the name's descenders."""
+
 ROWS = (
     ("EF", "%", "ef_pct", 0),
     ("EDV", "ml", "edv_ml", 0),
@@ -85,6 +88,8 @@ class MeasuresPanel(QWidget):
             axis.setTextPen(TEXT)
         plot.getAxis("left").setLabel("ml", color=TEXT)
         plot.getAxis("left").setWidth(44)
+        plot.getAxis("bottom").setLabel("phase", color=TEXT)
+        plot.getAxis("bottom").setHeight(AXIS_PX)
         self._lv = plot.plot(
             pen=pg.mkPen(LV_COLOUR, width=2), symbol="o", symbolSize=4, symbolBrush=LV_COLOUR, symbolPen=None
         )
@@ -142,6 +147,7 @@ class MeasuresPanel(QWidget):
             value = None if found is None else getattr(found, f"{side}_{key}")
             cell.setText("–" if value is None else f"{value:.0f}")
         self._show_curve(found)
+        self._here.setVisible(found is not None)
         self._more.setText(self._second_line(found))
         self._more.setToolTip("\n".join(found.flags) if found else "")
 
@@ -150,7 +156,7 @@ class MeasuresPanel(QWidget):
             volumes = np.zeros(0) if found is None else np.asarray(getattr(found.curve, name))
             line.setData(np.arange(1, len(volumes) + 1), volumes, connect="finite")
         for side in ("left", "bottom"):
-            self.plot.getAxis(side).setStyle(showValues=found is not None)
+            self.plot.showAxis(side, found is not None)  # axes without a curve look like a fault
         if self._reading.is_open:
             self.plot.setXRange(1, max(2, self._reading.cine.n_phases), padding=0.04)
         if found is not None:
@@ -189,7 +195,7 @@ class MeasuresPanel(QWidget):
                 self.es_marker.setValue(choice.es_phase + 1)
 
     def _show_here(self, t: int, z: int) -> None:
-        self._here.setVisible(self._reading.is_open)
+        self._here.setVisible(self._reading.measures is not None)
         self._here.setValue(t + 1)
 
     # ---------------------------------------------------------------- actions
@@ -208,5 +214,5 @@ class MeasuresPanel(QWidget):
 def _cell(text: str, colour: str, *, big: bool = False) -> QLabel:
     label = QLabel(text)
     label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    label.setStyleSheet(f"color: {colour};" + (" font-weight: 700; font-size: 16px;" if big else ""))
+    label.setStyleSheet(f"color: {colour};" + (" font-weight: 700; font-size: 22px;" if big else ""))
     return label

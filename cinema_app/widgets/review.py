@@ -22,6 +22,7 @@ STATE_WORDS = {
     LabelState.CORRECTED: "corrected by you",
     LabelState.ACCEPTED: "accepted",
 }
+SHORT_WORDS = {LabelState.ABSENT: "no contours"}
 TOOLS = (
     (Tool.MOVE, "Move", "Move and zoom the image (Z)", ""),
     (Tool.RV, "RV", "Paint the RV cavity", Structure.RV_CAVITY.colour),
@@ -203,7 +204,10 @@ class ReviewPanel(QWidget):
         n_t, n_z = self._reading.cine.shape[:2]
         state = self._reading.state(t, z)
         self._where.setText(f"Slice {z + 1}/{n_z} · phase {t + 1}/{n_t}")
-        self._state.setText(f"<span style='color:{STATE_COLOURS[state]}'>■</span> {STATE_WORDS[state]}")
+        self._state.setText(
+            f"<span style='color:{STATE_COLOURS[state]}'>■</span> {SHORT_WORDS.get(state, state.value)}"
+        )
+        self._state.setToolTip(f"This slice: {STATE_WORDS[state]}")
         allow(
             self.accept_slice,
             state is not LabelState.ACCEPTED,

@@ -59,7 +59,8 @@ class SegmentPanel(QWidget):
             self._version.setText(f"Model {current} cannot be used.")
             self._version.setToolTip(str(error))
             return
-        self._version.setText(f"Model version {card.sha256[:8]} · {card.description}")
+        base = card.lineage.get("base")
+        self._version.setText(f"Model version {card.sha256[:8]}" + (f" · fine-tuned from {base}" if base else ""))
         self._version.setToolTip(f"{card.description}\nSHA-256 {card.sha256}")
 
     def _show_button(self) -> None:

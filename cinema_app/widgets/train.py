@@ -79,7 +79,9 @@ class TrainPanel(QWidget):
         self._changed.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._changed.setToolTip("Click to look at the slice")
         self._changed.itemClicked.connect(self._look_at)
-        self.keep = button("Keep", "", answered(self._reading, lambda: self._reading.keep_trial(this_study_only=False)))
+        self.keep = button(
+            "Keep for all", "", answered(self._reading, lambda: self._reading.keep_trial(this_study_only=False))
+        )
         self.keep_here = button(
             "Keep for this study only",
             "",
@@ -110,9 +112,7 @@ class TrainPanel(QWidget):
 
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
-        self._labels_line.setText(
-            f"{n_here} labelled slice{'' if n_here == 1 else 's'} here, and those of your other studies."
-        )
+        self._labels_line.setText(f"{_counted(n_here, 'labelled slice')} here, and those of your other studies.")
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
 
     def _why_not(self, n_here: int) -> str:
@@ -143,9 +143,9 @@ class TrainPanel(QWidget):
             self._cells[key, "change"].setStyleSheet(f"color: {_colour_of(change)};")
         self._headline.setText(_headline(trial))
         self._basis.setText(
-            f"Measured on {trial.outcome.validation} · loss {before.get('loss', float('nan')):.3f} → "
-            f"{after.get('loss', float('nan')):.3f} · {trial.teaching.n_slices} slices, {trial.outcome.steps} steps, "
-            f"{trial.outcome.seconds:.0f} s"
+            f"Measured on {trial.outcome.validation}. Learned from {_counted(trial.teaching.n_slices, 'slice')} in "
+            f"{_counted(trial.outcome.steps, 'step')}, {trial.outcome.seconds:.0f} s; loss "
+            f"{before.get('loss', float('nan')):.3f} → {after.get('loss', float('nan')):.3f}."
         )
         self._show_changed(trial)
         notes = " ".join(trial.outcome.notes)
@@ -211,6 +211,10 @@ def _headline(trial: Trial) -> str:
     better = old is not None and new is not None and new > old
     verdict = "agrees better with you than" if better else "agrees with you as well as"
     return f"Model {trial.name} {verdict} {trial.base}."
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"
 
 
 def _figure(value: float | None) -> str:

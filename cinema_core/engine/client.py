@@ -39,6 +39,7 @@ from cinema_core.engine.messages import (
     Stopped,
 )
 from cinema_core.engine.parcel import discard, new_block_name, pack, release, take
+from cinema_core.engine.server import without_values
 from cinema_core.errors import Cancelled, CinemaError, EngineError
 from cinema_core.learn.settings import FineTuneSettings
 
@@ -309,7 +310,7 @@ class EngineClient:
         except CinemaError as error:
             job._fail(str(error))
         except Exception as error:
-            log.exception("The engine cannot be reached.")
+            log.error("The engine cannot be reached: %s", without_values(error))
             self._end_child()
             job._fail(f"The engine could not be started or reached ({type(error).__name__}). Restart the program.")
         finally:

@@ -10,6 +10,7 @@ unlinked, Windows until its last handle is closed; so the engine keeps a reply o
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import secrets
 import shutil
@@ -37,8 +38,13 @@ class Parcel:
 
 
 def new_block_name() -> str:
-    """Name that no other block has; macOS allows 30 characters."""
-    return f"cinema-{secrets.token_hex(8)}"
+    """Name that no other block has, and that shows whose it is; macOS allows 30 characters."""
+    return f"{block_prefix(os.getpid())}{secrets.token_hex(6)}"
+
+
+def block_prefix(pid: int) -> str:
+    """Begin of the name of every block that a client in a process chooses, also of the outcomes it asks for."""
+    return f"cinema-{pid:x}-"
 
 
 def pack(value: object, block: str) -> tuple[Parcel, SharedMemory]:

@@ -82,7 +82,7 @@ def serve(connection: Connection, tasks: str, log_folder: Path) -> None:
     try:
         bench.warm_up()
     except Exception as error:  # each job will meet it again and tell the reader
-        log.error("Warming up failed: %s", _without_values(error))
+        log.error("Warming up failed: %s", without_values(error))
     desk = Desk(bench, outbox)
     while desk.is_open:
         run, cancel = inbox.next_run()
@@ -210,10 +210,10 @@ class Desk:
         except Cancelled:
             return Stopped(run.job_id)
         except CinemaError as error:
-            log.warning("Job %d, %s: %s", run.job_id, doing, _without_values(error))
+            log.warning("Job %d, %s: %s", run.job_id, doing, without_values(error))
             return Failed(run.job_id, str(error))
         except Exception as error:
-            log.error("Job %d, %s: %s", run.job_id, doing, _without_values(error))
+            log.error("Job %d, %s: %s", run.job_id, doing, without_values(error))
             return _unexpected(run.job_id, doing, error)
         finally:
             progress.close()
@@ -245,12 +245,12 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def _without_values(error: BaseException) -> str:
+def without_values(error: BaseException) -> str:
     """Kind of an error and where it was raised; not its text, which may name a folder and with it a patient."""
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
     cause = error.__cause__ or error.__context__
-    return f"{type(error).__name__} at {where}" + (f"; after {_without_values(cause)}" if cause else "")
+    return f"{type(error).__name__} at {where}" + (f"; after {without_values(cause)}" if cause else "")
 
 
 def _keep_log(folder: Path) -> None:

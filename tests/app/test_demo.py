@@ -76,11 +76,12 @@ def test_the_demo_leaves_a_model_version(played: DemoResult) -> None:
 def test_the_demo_leaves_a_picture_of_each_step(played: DemoResult) -> None:
     assert [path.stem[2:] for path in played.pictures] == [
         "open",
-        "segmented",
-        "corrected",
-        "before-and-after",
-        "segmented-again",
-        "exported",
+        "segment",
+        "correct",
+        "teach",
+        "before-after",
+        "segment-again",
+        "export",
     ]
     with Image.open(played.pictures[1]) as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cinema_core.engine.client import EngineClient, Job
+from cinema_core.engine.parcel import block_prefix
 
 WAIT_S = 60.0
 
@@ -24,9 +26,10 @@ def engine_processes() -> list[psutil.Process]:
     return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
 
 
-def shared_blocks() -> set[str]:
-    """Blocks of shared memory that are there, where the system shows them."""
-    return {path.name for path in Path("/dev/shm").glob("cinema-*")} if sys.platform == "linux" else set()
+def shared_blocks(pid: int | None = None) -> set[str]:
+    """Blocks of shared memory of a program's engine, of this one's if None, where the system shows them."""
+    prefix = block_prefix(pid or os.getpid())
+    return {path.name for path in Path("/dev/shm").glob(f"{prefix}*")} if sys.platform == "linux" else set()
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def log_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_client(log_folder: Path) -> Iterator[Callable[..., EngineClient]]:
     """Make clients that are closed at the end, when no process and no memory may be left."""
-    before = shared_blocks()
+    before = engine_processes()
     made: list[EngineClient] = []
 
     def make(tasks: str = "engine_practice:PracticeTasks") -> EngineClient:
@@ -47,8 +50,8 @@ def make_client(log_folder: Path) -> Iterator[Callable[..., EngineClient]]:
     yield make
     for client in made:
         client.close()
-    assert engine_processes() == []
-    assert shared_blocks() <= before
+    assert engine_processes() == before
+    assert shared_blocks() == set()
 
 
 @pytest.fixture
@@ -90,3 +93,8 @@ class Listener:
 @pytest.fixture
 def listen() -> Callable[[Job], Listener]:
     return Listener
+
+
+@pytest.fixture
+def blocks() -> Callable[..., set[str]]:
+    return shared_blocks

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from cinema_core.engine import server
 from cinema_core.engine.messages import Request
 from cinema_core.errors import CheckpointError
 from cinema_core.progress import CancelToken, Progress
@@ -51,9 +53,11 @@ class Obey(Practice):
             threading.Event().wait(0.01)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ignore(Practice):
     """Work for ever without looking, as in one long step of a large model."""
+
+    value: Any = None
 
     def answer(self, progress: Progress, cancel: CancelToken) -> object:
         progress(0.0, str(os.getpid()))
@@ -61,9 +65,10 @@ class Ignore(Practice):
             threading.Event().wait(60)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exit(Practice):
     code: int
+    value: Any = None
 
     def answer(self, progress: Progress, cancel: CancelToken) -> object:
         os._exit(self.code)
@@ -112,3 +117,31 @@ class ColdTasks(PracticeTasks):
 
     def run(self, request: Practice, progress: Progress, cancel: CancelToken, /) -> object:
         raise ImportError("torch is damaged")
+
+
+class CallingTasks(PracticeTasks):
+    """Calls whoever listens at port ``PRACTICE_PORT`` when it warms up."""
+
+    def warm_up(self) -> None:
+        socket.create_connection(("127.0.0.1", int(os.environ["PRACTICE_PORT"]))).close()
+
+
+class EndlessTasks(PracticeTasks):
+    """Never warm; prints the number of its process."""
+
+    def warm_up(self) -> None:
+        print(os.getpid(), flush=True)
+        threading.Event().wait()
+
+
+class LostReplyTasks(PracticeTasks):
+    """Its process dies when it has put an outcome into shared memory, before it says so."""
+
+    def warm_up(self) -> None:
+        pack = server.pack
+
+        def pack_and_die(value: object, block: str) -> Any:
+            pack(value, block)
+            os._exit(5)
+
+        server.pack = pack_and_die  # type: ignore[assignment]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from cinema_core.errors import Cancelled, EngineError
 WAIT_S = 60.0
 
 Listen = Callable[[Job], Any]
+Blocks = Callable[..., set[str]]
+
+MEGABYTES = np.ones((4, 1024, 1024), np.uint8)
 
 
 def engine_pids() -> list[int]:
@@ -99,10 +104,15 @@ def test_start_ahead_gives_a_process_that_the_first_job_uses(client: EngineClien
     assert len(engine_pids()) == 1
 
 
-def test_engine_runs_with_lower_priority(client: EngineClient) -> None:
-    client.submit(Echo(None)).result(WAIT_S)
-    engine = psutil.Process(engine_pids()[0])
-    assert engine.nice() == (psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 10)
+def test_start_ahead_warms_up_before_there_is_a_job(
+    make_client: Callable[..., EngineClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as telephone:
+        telephone.settimeout(WAIT_S)
+        monkeypatch.setenv("PRACTICE_PORT", str(telephone.getsockname()[1]))
+        make_client("engine_practice:CallingTasks").start()
+        caller, _ = telephone.accept()
+        caller.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl+C to the whole console")
@@ -254,6 +264,50 @@ def test_log_names_the_error_but_not_its_text(client: EngineClient, log_folder: 
     assert "Doe" not in text
 
 
+# ---------------------------------------------------------------- shared memory
+
+
+def test_memory_is_free_when_the_outcome_is_there(client: EngineClient, blocks: Blocks) -> None:
+    client.submit(Echo(MEGABYTES)).result(WAIT_S)
+    assert blocks() == set()
+
+
+def test_memory_of_a_request_is_free_while_the_engine_works(
+    client: EngineClient, listen: Listen, blocks: Blocks
+) -> None:
+    job = client.submit(Ignore(MEGABYTES))
+    listen(job).until("progressed")
+    assert blocks() == set()
+    job.cancel()
+
+
+def test_memory_is_free_after_a_crash(client: EngineClient, blocks: Blocks) -> None:
+    with pytest.raises(EngineError, match="exit code 3"):
+        client.submit(Exit(3, MEGABYTES)).result(WAIT_S)
+    client.submit(Echo("next")).result(WAIT_S)
+    assert blocks() == set()
+
+
+def test_memory_is_free_after_a_crash_between_outcome_and_news(
+    make_client: Callable[..., EngineClient], blocks: Blocks
+) -> None:
+    client = make_client("engine_practice:LostReplyTasks")
+    with pytest.raises(EngineError, match="exit code 5"):
+        client.submit(Echo(MEGABYTES)).result(WAIT_S)
+    client.close()
+    assert blocks() == set()
+
+
+def test_memory_is_free_after_a_close_while_the_engine_warms_up(
+    make_client: Callable[..., EngineClient], blocks: Blocks, capfd: Any
+) -> None:
+    client = make_client("engine_practice:EndlessTasks")
+    job = client.submit(Echo(MEGABYTES))
+    client.close()
+    assert job.state is JobState.CANCELLED
+    assert blocks() == set()
+
+
 # ---------------------------------------------------------------- the end
 
 
@@ -281,48 +335,99 @@ def test_client_may_be_closed_by_a_listener(client: EngineClient, listen: Listen
     heard.until("cancelled")
 
 
-WINDOW = """
-    import sys
-    from pathlib import Path
+def test_client_that_is_closed_while_it_starts_leaves_nothing(client: EngineClient) -> None:
+    client.start()
+    client.close()
+    assert engine_pids() == []
 
-    sys.path.insert(0, {here!r})
-    from engine_practice import Ignore
 
-    from cinema_core.engine.client import EngineClient
-
-    if __name__ == "__main__":
-        client = EngineClient("engine_practice:PracticeTasks", Path({log!r}))
+BUSY_WINDOW = """
+        client = EngineClient("engine_practice:PracticeTasks", log)
         client.submit(Ignore()).events.progressed.connect(lambda _, pid: print(pid, flush=True))
         sys.stdin.read()
 """
 
+WARMING_WINDOW = """
+        client = EngineClient("engine_practice:EndlessTasks", log)  # it prints its number itself
+        client.submit(Echo(bytes(2**22)))
+        sys.stdin.read()
+"""
+
+FULL_WINDOW = """
+        with EngineClient("engine_practice:PracticeTasks", log) as client:
+            client.submit(Echo(bytes(2**22))).result(60)
+            for trouble in (Exit(3, bytes(2**22)), Raise("memory"), Raise("value")):
+                try:
+                    client.submit(trouble).result(60)
+                except EngineError:
+                    print("failed", flush=True)
+            job = client.submit(Ignore(bytes(2**22)))
+            job.events.progressed.connect(lambda *_: job.cancel())
+            try:
+                job.result(60)
+            except Cancelled:
+                print("cancelled", flush=True)
+            client.submit(Ignore(bytes(2**22)))
+"""
+
+PROGRAM = """
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, {here!r})
+    from engine_practice import Echo, Exit, Ignore, Raise
+
+    from cinema_core.engine.client import EngineClient
+    from cinema_core.errors import Cancelled, EngineError
+
+    if __name__ == "__main__":
+        log = Path({log!r})
+"""
+
 
 @pytest.fixture
-def window(tmp_path: Path, log_folder: Path) -> Any:
-    """A program of its own that has an engine at work; with the number of the engine's process."""
-    script = tmp_path / "window.py"
-    script.write_text(textwrap.dedent(WINDOW).format(here=str(Path(__file__).parent), log=str(log_folder)))
-    program = subprocess.Popen(
-        [sys.executable, "-W", "error", str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with program:
-        yield program
-        program.kill()
+def window(tmp_path: Path, log_folder: Path) -> Iterator[Callable[[str], Any]]:
+    """Start a program of its own that has an engine."""
+    with ExitStack() as programs:
+
+        def start(work: str) -> Any:
+            script = tmp_path / "window.py"
+            text = PROGRAM.format(here=str(Path(__file__).parent), log=str(log_folder)) + work
+            script.write_text(textwrap.dedent(text), encoding="utf-8")
+            program = subprocess.Popen(
+                [sys.executable, "-W", "error", str(script)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            programs.enter_context(program)
+            programs.callback(program.kill)
+            return program
+
+        yield start
 
 
-def test_engine_dies_with_a_window_that_was_killed(window: Any) -> None:
-    pid = int(window.stdout.readline())
-    window.kill()
+@pytest.mark.parametrize("work", [BUSY_WINDOW, WARMING_WINDOW], ids=["busy", "warming"])
+def test_engine_dies_with_a_window_that_was_killed(window: Callable[[str], Any], work: str, blocks: Blocks) -> None:
+    program = window(work)
+    pid = int(program.stdout.readline())
+    family = [child.pid for child in psutil.Process(program.pid).children()]  # Python's keeper of shared memory too
+    program.kill()
+    assert pid in family
+    assert all(gone(member) for member in family)
+    assert blocks(program.pid) == set()
+
+
+def test_engine_dies_with_a_window_that_ends_without_closing(window: Callable[[str], Any]) -> None:
+    program = window(BUSY_WINDOW)
+    pid = int(program.stdout.readline())
+    _, errors = program.communicate("", timeout=WAIT_S)
     assert gone(pid)
+    assert (program.returncode, errors) == (0, "")
 
 
-def test_engine_dies_with_a_window_that_ends_without_closing(window: Any) -> None:
-    pid = int(window.stdout.readline())
-    _, errors = window.communicate("", timeout=WAIT_S)
-    assert gone(pid)
-    assert window.returncode == 0
+def test_nobody_complains_of_lost_memory_at_the_end_of_a_troubled_day(window: Callable[[str], Any]) -> None:
+    words, errors = window(FULL_WINDOW).communicate("", timeout=WAIT_S)
+    assert words.split() == ["failed", "failed", "failed", "cancelled"]
     assert errors == ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
+import threadpoolctl
 import torch
 import yaml
+from threadpoolctl import threadpool_limits
 
 from cinema_core.anatomy import UNLABELLED
 from cinema_core.cards import ModelCard, write_model_folder
@@ -73,11 +75,22 @@ def case(phantom_study: PhantomStudy) -> TrainingCase:
     return TrainingCase("a-0", "a", "a", image, labels, phantom_study.cine.geometry, phase_index=0)
 
 
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    """One for all tests: it takes seconds to load torch."""
+    with EngineClient(TORCH_TASKS, tmp_path_factory.mktemp("log")) as engine:
+        engine.start()
+        yield engine
+
+
 @pytest.fixture
-def engine(make_client: Callable[..., EngineClient]) -> EngineClient:
-    return make_client(TORCH_TASKS)
+def computing_as_the_engine_does() -> Iterator[None]:
+    """Threads of BLAS decide the order of sums, and so the last digit; see :mod:`cinema_core.process`."""
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
 
 
+@pytest.mark.usefixtures("computing_as_the_engine_does")
 def test_engine_draws_what_the_same_function_draws_here(
     engine: EngineClient, models: Path, phantom_study: PhantomStudy
 ) -> None:
@@ -85,18 +98,20 @@ def test_engine_draws_what_the_same_function_draws_here(
     expected = segment_cine(phantom_study.cine, "tiny", "cpu", phases=[4, 1], project_models=models)
     found: SegmentOutcome = job.result(WAIT_S)
     np.testing.assert_array_equal(found.labels, expected.labels)
-    np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-5)
+    np.testing.assert_array_equal(found.uncertainty, expected.uncertainty)
     assert (found.phases, found.card) == (expected.phases, expected.card)
     assert found.labels.any()
 
 
+@pytest.mark.usefixtures("computing_as_the_engine_does")
 def test_engine_learns_what_the_same_function_learns_here(
     engine: EngineClient, models: Path, case: TrainingCase, tmp_path: Path
 ) -> None:
     settings = FineTuneSettings(steps=2, device="cpu", synthetic_share=0)
     out = tmp_path / "engine"
     job = engine.finetune([case], base="tiny", settings=settings, out=out, name="v001", project_models=models)
-    expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
+    with threadpool_limits(1, user_api="blas"):  # as in the engine: two threads add up in another order
+        expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
     found: FineTuneOutcome = job.result(WAIT_S)
     assert found.folder == out / "v001"
     assert (found.folder / "weights.safetensors").is_file()
@@ -112,10 +127,13 @@ def test_model_that_is_not_there_is_named(engine: EngineClient, models: Path, ph
         job.result(WAIT_S)
 
 
-def test_misspelt_setting_is_refused_before_anything_is_sent(engine: EngineClient, tmp_path: Path) -> None:
+def test_misspelt_setting_is_refused_before_anything_is_sent(
+    make_client: Callable[..., EngineClient], tmp_path: Path
+) -> None:
+    client = make_client(TORCH_TASKS)
     with pytest.raises(ValueError, match="stepz"):
-        engine.finetune([], base="tiny", settings={"stepz": 3}, out=tmp_path, name="v001")
-    assert not engine.alive
+        client.finetune([], base="tiny", settings={"stepz": 3}, out=tmp_path, name="v001")
+    assert not client.alive
 
 
 # ---------------------------------------------------------------- without a process
