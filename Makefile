@@ -58,6 +58,7 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.open_study
 	$(SCREEN) $(BIN)/python -m benchmarks.launch
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.finetune
 
 model: $(READY)  ## Train the bundled model again
 	$(BIN)/python -m training.bundled

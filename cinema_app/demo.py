@@ -100,7 +100,7 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
     say(f"Fine-tuning on them for at most {budget_s:.0f} s")
     teaching = reading.collect_teaching_set()
     teaching.load()
-    reading.finetune(teaching, FineTuneSettings.model_validate({"budget_s": budget_s}))
+    reading.finetune(teaching, FineTuneSettings(budget_s=budget_s))
     stage.wait(lambda: progress.fraction > HALFWAY or not reading.busy)
     picture("teach", shown, "Fine-tuning", "Fine-tune")
     work(lambda: None)
