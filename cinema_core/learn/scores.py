@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -126,12 +124,6 @@ def table(scores: Sequence[CaseScore]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """Read what an evaluation left in its folder."""
-    values: dict[str, Any] = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
-    return values
 
 
 def mean(values: Iterable[float | None]) -> float | None:
