@@ -6,6 +6,7 @@ how long a click would wait.
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import tempfile
 import threading
@@ -20,13 +21,18 @@ from cinema_core.anatomy import UNLABELLED
 from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine
 from cinema_core.engine.client import EngineClient, Job
+from cinema_core.engine.messages import SegmentRequest
+from cinema_core.engine.parcel import new_block_name, pack, release, unpack
 from cinema_core.io import load_study
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom
+from cinema_core.process import prepare_to_compute
 
 TICK_S = 0.005
 BUDGET_S = 40.0
 CANCELS = 3
 CANCEL_AFTER_S = 6.0
+TRANSFERS = 10
+TURNS = 3
 
 
 @dataclass
@@ -95,6 +101,52 @@ def cancel(engine: EngineClient, cine: Cine) -> float:
     return watched.ended_s
 
 
+def restart(engine: EngineClient, cine: Cine) -> float:
+    """Seconds from asking an engine that was killed until the next one is at work."""
+    (child,) = (child for child in multiprocessing.active_children() if child.name == "cinema-engine")
+    child.kill()
+    child.join()
+    watched = Watched()
+    job = engine.segment(cine, model="bundled", device="cpu", phases=[0])
+    watched.follow(job)
+    watched.begun.wait()
+    job.result()
+    assert watched.first_progress_s is not None
+    return watched.first_progress_s
+
+
+def transfer(cine: Cine) -> float:
+    """Median seconds of what both sides do to bring a cine to the engine and its labels back."""
+    took = []
+    for _ in range(TRANSFERS):
+        started = time.perf_counter()
+        for value in (SegmentRequest(cine, "bundled"), np.zeros(cine.shape, np.uint8)):
+            parcel, memory = pack(value, new_block_name())
+            unpack(parcel)
+            release(memory)
+        took.append(time.perf_counter() - started)
+    return statistics.median(took)
+
+
+def there_and_here(engine: EngineClient, cine: Cine) -> tuple[float, float]:
+    """Median seconds of segmenting in the engine and in this process, in turn: both see the same busy machine."""
+    prepare_to_compute()
+    from cinema_core.models import zoo
+    from cinema_core.predict import segment_cine
+
+    model = zoo.load("bundled")
+    segment_cine(cine, model=model, device="cpu", phases=[0])
+    there_s, here_s = [], []
+    for _ in range(TURNS):
+        started = time.perf_counter()
+        engine.segment(cine, model="bundled", device="cpu").result()
+        there_s.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        segment_cine(cine, model=model, device="cpu")
+        here_s.append(time.perf_counter() - started)
+    return statistics.median(there_s), statistics.median(here_s)
+
+
 def finetune(engine: EngineClient, phantom: PhantomStudy, out: Path) -> tuple[Watched, float]:
     """Fine-tune on ten slices with a short budget, ticking meanwhile; then cancel a second run."""
     labels = phantom.labels[0].copy()
@@ -129,15 +181,22 @@ def main() -> None:
         cold = segment(engine, cine)
         warm = segment(engine, cine)
         cancels = [cancel(engine, cine) for _ in range(CANCELS)]
+        restart_s = restart(engine, cine)
         learned, learn_cancel_s = finetune(engine, phantom, Path(folder))
+        there_s, here_s = there_and_here(engine, cine)  # last: it brings torch into this process
     size = " x ".join(str(n) for n in cine.shape)
     print_table(
         f"The engine, bundled model, cine {size} (t, z, y, x)",
         [
-            Figure("first progress, process not started", f"{cold.first_progress_s:.2f} s", "<= 10 s"),
+            Figure(
+                "first progress, process not started (torch is loaded)", f"{cold.first_progress_s:.2f} s", "<= 10 s"
+            ),
             Figure("first progress, process warm", f"{warm.first_progress_s:.2f} s", "<= 10 s"),
             Figure("segmenting, process not started", f"{cold.ended_s:.1f} s"),
             Figure("segmenting, process warm", f"{warm.ended_s:.1f} s", "<= 20 s"),
+            Figure("segmenting in turn, by the engine / in one process", f"{there_s:.1f} s / {here_s:.1f} s"),
+            Figure("cine and labels through shared memory, median", f"{1000 * transfer(cine):.0f} ms"),
+            Figure("first progress after the engine was killed", f"{restart_s:.2f} s", "<= 10 s"),
             Figure("cancel while segmenting, median", f"{statistics.median(cancels):.2f} s", "<= 2 s"),
             Figure("first progress of fine-tuning", f"{learned.first_progress_s:.2f} s", "<= 10 s"),
             Figure("cancel while fine-tuning", f"{learn_cancel_s:.2f} s", "<= 2 s"),

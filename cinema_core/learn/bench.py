@@ -103,7 +103,7 @@ class Bench:
     @property
     def precision(self) -> str:
         """Precision of the activations in training."""
-        return str(choose_precision(self.device)).removeprefix("torch.")
+        return str(choose_precision(self.device, self.windows[0].sample.image.shape[-1])).removeprefix("torch.")
 
     @property
     def patients(self) -> list[str]:

@@ -142,7 +142,7 @@ def take_step(
     device = next(network.parameters()).device
     images, labels = batch.image[:, None].to(device), batch.labels.to(device)  # (b, 1, x, y, z), (b, x, y, z)
     optimiser.zero_grad(set_to_none=True)
-    precision = choose_precision(device)
+    precision = choose_precision(device, images.shape[-1])
     with torch.autocast(device.type, dtype=precision, enabled=precision is not torch.float32):
         logits = network({view: images})[view]  # (b, c, x, y, z)
     logits = logits.float()

@@ -15,16 +15,18 @@ NEVER_TRAINED: Final = "pos_embed"
 """Position tables are stored in a checkpoint, not learned."""
 
 
-def choose_precision(device: torch.device) -> torch.dtype:
+def choose_precision(device: torch.device, window_slices: int) -> torch.dtype:
     """Precision of the activations: bfloat16 where the processor multiplies it, twice as fast there.
 
-    Weights, their average and the loss are always float32.
+    Weights, their average and the loss are always float32. On a CPU windows of several slices are float32 all
+    through: torch 2.13 then reads memory that nobody wrote for some weight gradients of 3-D convolutions in
+    bfloat16 (seen as gradients of 1e16 to NaN once freed memory was filled with NaN; none in 2-D).
     """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
         # torch has no public question for this; without these instructions bfloat16 is emulated, and slow.
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        fast = window_slices == 1 and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     else:
         fast = False
     return torch.bfloat16 if fast else torch.float32

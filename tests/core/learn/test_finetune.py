@@ -218,6 +218,19 @@ def test_a_model_of_stacks_learns_from_the_labelled_slices_of_a_stack(
     assert {change.z for change in result.changes} <= {1, 2}
 
 
+@pytest.mark.parametrize("depth", [1, 4])
+def test_what_lies_in_freed_memory_does_not_reach_the_weights(
+    depth: int, make_base: Callable[..., LoadedModel], make_case: Make, tmp_path: Path
+) -> None:
+    sizes = np.random.default_rng(0).integers(1000, 300_000, 60).tolist()
+    hashes = set()
+    for name, fill in (("zeros", 0.0), ("nan", float("nan"))):
+        left_behind = [torch.full((size,), fill) for size in sizes]
+        del left_behind
+        hashes.add(finetune([make_case()], make_base(depth=depth), QUICK, tmp_path, name).card.sha256)
+    assert len(hashes) == 1
+
+
 def test_every_labelled_slice_is_reported_by_how_much_it_changed(
     base: LoadedModel, make_case: Make, tmp_path: Path
 ) -> None:
