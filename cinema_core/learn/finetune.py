@@ -159,7 +159,7 @@ def finetune(
         "precision": bench.precision,
         "device": bench.device.type,
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of torch by itself, which would follow the card into the window
     }
     lineage: dict[str, Any] = {
         "base": base.card.name,

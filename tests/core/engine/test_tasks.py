@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,12 @@ import safetensors.torch
 import threadpoolctl
 import torch
 import yaml
-from threadpoolctl import threadpool_limits
 
 from cinema_core.anatomy import UNLABELLED
 from cinema_core.cards import ModelCard, write_model_folder
 from cinema_core.cases import TrainingCase
 from cinema_core.engine.client import TORCH_TASKS, EngineClient
-from cinema_core.engine.messages import FineTuneOutcome, Request, SegmentOutcome, SegmentRequest
+from cinema_core.engine.messages import FineTuneOutcome, FineTuneRequest, Request, SegmentOutcome, SegmentRequest
 from cinema_core.engine.tasks import TorchTasks
 from cinema_core.errors import Cancelled, EngineError
 from cinema_core.learn import FineTuneSettings
@@ -110,8 +111,7 @@ def test_engine_learns_what_the_same_function_learns_here(
     settings = FineTuneSettings(steps=2, device="cpu", synthetic_share=0)
     out = tmp_path / "engine"
     job = engine.finetune([case], base="tiny", settings=settings, out=out, name="v001", project_models=models)
-    with threadpool_limits(1, user_api="blas"):  # as in the engine: two threads add up in another order
-        expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
+    expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
     found: FineTuneOutcome = job.result(WAIT_S)
     assert found.folder == out / "v001"
     assert (found.folder / "weights.safetensors").is_file()
@@ -179,6 +179,32 @@ def test_segmenting_stops_when_asked(models: Path, phantom_study: PhantomStudy) 
     token = CancelToken()
     with pytest.raises(Cancelled):
         TorchTasks().run(request_of(phantom_study, models), lambda *_: token.cancel(), token)
+
+
+def packages_named_in(value: object) -> set[str]:
+    """Packages that are imported where a value arrives."""
+    named = set()
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            named.add(module.split(".")[0])
+            return super().find_class(module, name)
+
+    Reader(io.BytesIO(pickle.dumps(value, protocol=5))).load()
+    return named
+
+
+@pytest.mark.parametrize("kind", ["segmented", "fine-tuned"])
+def test_outcome_does_not_bring_torch_into_the_window(
+    kind: str, models: Path, phantom_study: PhantomStudy, case: TrainingCase, tmp_path: Path
+) -> None:
+    settings = FineTuneSettings(steps=1, device="cpu", synthetic_share=0)
+    request = {
+        "segmented": request_of(phantom_study, models),
+        "fine-tuned": FineTuneRequest((case,), "tiny", settings, tmp_path / "out", "v001", models),
+    }[kind]
+    outcome = TorchTasks().run(request, no_progress, CancelToken())
+    assert packages_named_in(outcome) <= {"cinema_core", "numpy", "pathlib"}
 
 
 def test_unknown_request_is_an_error() -> None:
