@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +13,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cinema_core.errors import CheckpointError
-from cinema_core.models.convunetr import ConvUNetR, ConvUNetRSettings, ViewInput
+from cinema_core.models.convunetr import ConvUNetR, ConvUNetRSettings
+from cinema_core.models.convvit import ConvViT
+from cinema_core.models.mae import MaskedAutoencoder
+from cinema_core.models.resnet import ResNet
+from cinema_core.models.unet import UNet, UNetSettings
+from cinema_core.models.view_encoder import EncoderSettings, ViewInput
 from cinema_core.models.vit import SIZES
 
 Config = Mapping[str, Any]
 
-KNOWN_ARCHITECTURES: Final = ("convunetr", "convvit", "unet", "resnet", "mae")
+MAE: Final = "mae"
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,44 @@ def view_settings(config: Config) -> dict[str, ViewSettings]:
     return found
 
 
+def architecture(config: Config) -> str:
+    """Name the network of a config: ``convunetr``, ``convvit``, ``unet``, ``resnet`` or ``mae``.
+
+    The published config of the masked autoencoder carries no name; its sizes lie directly under ``model``.
+    """
+    model = _section(config, "model")
+    if "name" not in model and "size" in model:
+        return MAE
+    return str(model.get("name"))
+
+
+def n_frames(config: Config) -> int:
+    """Frames (ED, ES) that one input of the model holds as channels."""
+    return int(_section(config, "model").get("n_frames") or 1)
+
+
+def n_outputs(config: Config) -> int:
+    """Answers of the model: the classes or the value that the data section names, else ``model.out_chans``.
+
+    Raises
+    ------
+    CheckpointError
+        If the config says none of these.
+    """
+    data = _section(config, "data")
+    if column := data.get("class_column"):
+        classes = data.get(column)
+        if not isinstance(classes, Sequence) or isinstance(classes, str) or not classes:
+            raise CheckpointError(f"The config has no list of classes data.{column}, which data.class_column names.")
+        return len(classes)
+    if data.get("regression_column"):
+        return 1
+    out_chans = _section(config, "model").get("out_chans")
+    if out_chans is None:
+        raise CheckpointError("The config does not say how many channels come out (model.out_chans).")
+    return int(out_chans)
+
+
 def build_model(config: Path | str | Config) -> nn.Module:
     """Network of a config in the published form, with fresh weights, in evaluation mode.
 
@@ -89,15 +132,16 @@ def build_model(config: Path | str | Config) -> nn.Module:
         If the config is incomplete, or its architecture is not known.
     """
     settings = read_config(config)
-    name = _section(settings, "model").get("name")
-    if name != "convunetr":
-        known = f"{name} models come in a later version" if name in KNOWN_ARCHITECTURES else f"{name!r} is not known"
-        raise CheckpointError(f"This version builds convunetr models; {known} (model.name in the config).")
+    name = architecture(settings)
+    if name not in BUILDERS:
+        raise CheckpointError(
+            f"There is no network {name!r} (model.name in the config); known are {', '.join(BUILDERS)}."
+        )
     try:
-        return _build_convunetr(settings).eval()
+        return BUILDERS[name](settings).eval()
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CheckpointError(
-            f"The config does not describe a convunetr model: {type(error).__name__} {error}. "
+            f"The config does not describe a {name} model: {type(error).__name__} {error}. "
             "Give the config.yaml that came with the weights."
         ) from error
 
@@ -113,7 +157,9 @@ def load_model(weights: Path | str, config: Path | str | Config) -> nn.Module:
         If the weights are no safetensors file, or do not fit the config.
     """
     model = build_model(config)
-    tensors = {key: value.float() for key, value in read_weights(weights).items()}
+    tensors = {
+        key: value.float() if value.is_floating_point() else value for key, value in read_weights(weights).items()
+    }
     check_fit(tensors, model.state_dict(), Path(weights).name)
     model.load_state_dict(tensors, strict=True)
     return model
@@ -178,36 +224,86 @@ def _section(config: Config, name: str) -> Config:
     return section
 
 
-def _build_convunetr(config: Config) -> ConvUNetR:
-    model = _section(config, "model")
-    section = _section(model, "convunetr")
-    size = str(section["size"])
-    if size not in SIZES:
-        raise CheckpointError(f"The config asks for the size {size!r}; known are {', '.join(SIZES)}.")
+def _build_convunetr(config: Config) -> nn.Module:
+    section = _section(_section(config, "model"), "convunetr")
     settings = ConvUNetRSettings(
-        size=SIZES[size],
-        enc_patch_size=tuple(section["enc_patch_size"]),
-        enc_scale_factor=tuple(section["enc_scale_factor"]),
-        enc_conv_chans=tuple(section["enc_conv_chans"]),
-        enc_conv_n_blocks=int(section["enc_conv_n_blocks"]),
+        encoder=_encoder_settings(config, section, "enc_"),
         dec_chans=tuple(section["dec_chans"]),
         dec_patch_size=tuple(section["dec_patch_size"]),
         dec_scale_factor=tuple(section["dec_scale_factor"]),
         dropout=float(section.get("dropout", 0.0)),
+    )
+    return ConvUNetR(_view_inputs(config, settings.encoder), settings, n_outputs(config))
+
+
+def _build_convvit(config: Config) -> nn.Module:
+    settings = _encoder_settings(config, _section(_section(config, "model"), "convvit"), "enc_")
+    return ConvViT(_view_inputs(config, settings), settings, n_outputs(config))
+
+
+def _build_mae(config: Config) -> nn.Module:
+    settings = _encoder_settings(config, _section(config, "model"), "")
+    return MaskedAutoencoder(_view_inputs(config, settings), settings)
+
+
+def _build_unet(config: Config) -> nn.Module:
+    section = _section(_section(config, "model"), "unet")
+    settings = UNetSettings(
+        chans=tuple(section["chans"]),
+        patch_size=tuple(section["patch_size"]),
+        scale_factor=tuple(section["scale_factor"]),
+        dropout=float(section.get("dropout", 0.0)),
+    )
+    view, view_input = _only_view(config)
+    return UNet(view, view_input, settings, n_outputs(config))
+
+
+def _build_resnet(config: Config) -> nn.Module:
+    section = _section(_section(config, "model"), "resnet")
+    view, view_input = _only_view(config)
+    return ResNet(view, view_input, int(section["depth"]), tuple(section["layer_inplanes"]), n_outputs(config))
+
+
+BUILDERS: Final[Mapping[str, Callable[[Config], nn.Module]]] = {
+    "convunetr": _build_convunetr,
+    "convvit": _build_convvit,
+    "unet": _build_unet,
+    "resnet": _build_resnet,
+    MAE: _build_mae,
+}
+
+
+def _encoder_settings(config: Config, section: Config, prefix: str) -> EncoderSettings:
+    size = str(section["size"])
+    if size not in SIZES:
+        raise CheckpointError(f"The config asks for the size {size!r}; known are {', '.join(SIZES)}.")
+    return EncoderSettings(
+        size=SIZES[size],
+        patch_size=tuple(section[f"{prefix}patch_size"]),
+        scale_factor=tuple(section[f"{prefix}scale_factor"]),
+        conv_chans=tuple(section["enc_conv_chans"]),
+        conv_n_blocks=int(section["enc_conv_n_blocks"]),
         drop_path=float(section.get("drop_path", 0.0)),
         grad_ckpt=bool(config.get("grad_ckpt", False)),
     )
-    views = {view: ViewInput(found.patch_size, found.in_chans) for view, found in view_settings(config).items()}
-    for view, view_input in views.items():
-        _check_divisible(view, view_input.image_size, settings)
-    return ConvUNetR(views, settings, int(model["out_chans"]))
 
 
-def _check_divisible(view: str, image_size: tuple[int, ...], settings: ConvUNetRSettings) -> None:
-    n_stages = len(settings.enc_conv_chans)
-    factors = zip(settings.enc_patch_size, settings.enc_scale_factor, image_size, strict=False)
-    patch = tuple(first * scale**n_stages for first, scale, _ in factors)
-    if any(size % p for size, p in zip(image_size, patch, strict=True)):
-        raise CheckpointError(
-            f"The {view} size {image_size} of the config is not a multiple of the patch {patch} in every axis."
-        )
+def _view_inputs(config: Config, settings: EncoderSettings) -> dict[str, ViewInput]:
+    inputs = {}
+    for view, found in view_settings(config).items():
+        patch = settings.effective_patch(len(found.patch_size))
+        if any(size % p for size, p in zip(found.patch_size, patch, strict=True)):
+            raise CheckpointError(
+                f"The {view} size {found.patch_size} of the config is not a multiple of the patch {patch} "
+                "in every axis."
+            )
+        inputs[view] = ViewInput(found.patch_size, found.in_chans * n_frames(config))
+    return inputs
+
+
+def _only_view(config: Config) -> tuple[str, ViewInput]:
+    views = view_settings(config)
+    if len(views) != 1:
+        raise CheckpointError(f"A {architecture(config)} takes one view; the config names {', '.join(views)}.")
+    ((view, found),) = views.items()
+    return view, ViewInput(found.patch_size, found.in_chans * n_frames(config))

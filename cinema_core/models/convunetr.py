@@ -9,43 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from cinema_core.errors import CheckpointError, GeometryError
+from cinema_core.errors import CheckpointError
 from cinema_core.models.layers import ResidualConvBlock, conv, conv_transpose
-from cinema_core.models.vit import SharedEncoder, TransformerSize, ViewEncoder
-
-
-@dataclass(frozen=True)
-class ViewInput:
-    """Size (x, y[, z]) and channels of one view's input."""
-
-    image_size: tuple[int, ...]
-    in_chans: int
+from cinema_core.models.view_encoder import (
+    EncoderSettings,
+    ViewEncoder,
+    ViewInput,
+    check_images,
+    shared_encoder,
+    split_views,
+    view_encoders,
+)
 
 
 @dataclass(frozen=True)
 class ConvUNetRSettings:
     """Sizes of a ConvUNetR, by the names of the published config.
 
-    Kernel lists have three entries; 2-D views use the first two.
+    Factor lists have three entries; 2-D views use the first two.
     """
 
-    size: TransformerSize
-    enc_patch_size: tuple[int, ...]
-    enc_scale_factor: tuple[int, ...]
-    enc_conv_chans: tuple[int, ...]
-    enc_conv_n_blocks: int
+    encoder: EncoderSettings
     dec_chans: tuple[int, ...]
     dec_patch_size: tuple[int, ...]
     dec_scale_factor: tuple[int, ...]
     dropout: float = 0.0
-    drop_path: float = 0.0
-    grad_ckpt: bool = False
 
 
 class DecoderBlock(nn.Module):
@@ -103,41 +96,28 @@ class ConvUNetR(nn.Module):
     def __init__(self, views: Mapping[str, ViewInput], settings: ConvUNetRSettings, out_chans: int) -> None:
         super().__init__()
         self.view_inputs = dict(views)
-        self.settings = settings
-        width = settings.size.width
-        n_without_skip, n_down = _level_counts(views, settings)
-        self.n_without_skip = n_without_skip
+        encoder, chans, dropout = settings.encoder, settings.dec_chans, settings.dropout
+        width = encoder.size.width
+        self.n_without_skip, n_down = _level_counts(views, settings)
 
-        self.enc_down_dict = nn.ModuleDict()
+        self.enc_down_dict = view_encoders(views, encoder)
+        self.encoder = shared_encoder(encoder)
         self.dec_image_conv_block_dict = nn.ModuleDict()
         self.dec_down_blocks_dict = nn.ModuleDict()
         self.dec_conv_blocks_dict = nn.ModuleDict()
         self.decoder_dict = nn.ModuleDict()
         self.pred_head_dict = nn.ModuleDict()
-        self.encoder = SharedEncoder(width, settings.size.depth, settings.size.heads, settings.drop_path)
-        self.encoder.grad_ckpt = settings.grad_ckpt
-        chans, dropout = settings.dec_chans, settings.dropout
         for view, view_input in views.items():
             n_dims = len(view_input.image_size)
             scale, patch = settings.dec_scale_factor[:n_dims], settings.dec_patch_size[:n_dims]
-            self.enc_down_dict[view] = ViewEncoder(
-                view_input.image_size,
-                view_input.in_chans,
-                settings.enc_conv_chans,
-                settings.enc_conv_n_blocks,
-                settings.enc_patch_size[:n_dims],
-                settings.enc_scale_factor[:n_dims],
-                width,
-                settings.drop_path,
-            )
             self.dec_image_conv_block_dict[view] = ResidualConvBlock(view_input.in_chans, chans[0], n_dims, dropout)
             self.dec_down_blocks_dict[view] = nn.ModuleList(
                 conv(width, width, scale, stride=scale) for _ in range(n_down)
             )
-            sources = [*settings.enc_conv_chans, *[width] * (n_down + 1)]
+            sources = [*encoder.conv_chans, *[width] * (n_down + 1)]
             self.dec_conv_blocks_dict[view] = nn.ModuleList(
                 ResidualConvBlock(c_in, c_out, n_dims, dropout)
-                for c_in, c_out in zip(sources, chans[n_without_skip:], strict=True)
+                for c_in, c_out in zip(sources, chans[self.n_without_skip :], strict=True)
             )
             self.decoder_dict[view] = Decoder(chans, scale, patch)
             self.pred_head_dict[view] = conv(chans[0], out_chans, (1,) * n_dims)
@@ -160,11 +140,11 @@ class ConvUNetR(nn.Module):
         GeometryError
             If a view is unknown or its size differs from the configured one.
         """
-        self._check(images)
+        # The decoder is tied to the grid of its view; only the encoder could take another one.
+        check_images(images, self.view_inputs)
         encoded = {view: self.enc_down_dict[view](image) for view, image in images.items()}
         tokens = torch.cat([tokens for tokens, _ in encoded.values()], dim=1)
-        tokens = self.encoder(tokens)[:, 1:]  # without the class token
-        chunks = tokens.split([view_tokens.shape[1] for view_tokens, _ in encoded.values()], dim=1)
+        _, chunks = split_views(self.encoder(tokens), [part.shape[1] for part, _ in encoded.values()])
         return {
             view: self._decode(view, images[view], encoded[view][1], chunk)
             for view, chunk in zip(images, chunks, strict=True)
@@ -186,19 +166,6 @@ class ConvUNetR(nn.Module):
         logits: Tensor = self.pred_head_dict[view](decoded)
         return logits
 
-    def _check(self, images: Mapping[str, Tensor]) -> None:
-        if not images:
-            raise GeometryError(f"The model needs an image of one of its views: {', '.join(self.view_inputs)}.")
-        for view, image in images.items():
-            if view not in self.view_inputs:
-                raise GeometryError(f"The model knows {', '.join(self.view_inputs)}, not {view}.")
-            expected = (self.view_inputs[view].in_chans, *self.view_inputs[view].image_size)
-            if tuple(image.shape[1:]) != expected:
-                raise GeometryError(
-                    f"The {view} input is (channel, *size) = {tuple(image.shape[1:])}; this model takes {expected}. "
-                    "Pad or crop the image to that size."
-                )
-
 
 def _level_counts(views: Mapping[str, ViewInput], settings: ConvUNetRSettings) -> tuple[int, int]:
     """Count decoder levels without skip between image and first stage, and below the tokens; alike for all views."""
@@ -209,12 +176,7 @@ def _level_counts(views: Mapping[str, ViewInput], settings: ConvUNetRSettings) -
             tuple(settings.dec_patch_size[axis] * settings.dec_scale_factor[axis] ** i for axis in range(n_dims))
             for i in range(len(settings.dec_chans))
         ]
-        first = tuple(settings.enc_patch_size[:n_dims])
-        n_stages = len(settings.enc_conv_chans)
-        deepest = tuple(
-            prod([settings.enc_patch_size[axis], *[settings.enc_scale_factor[axis]] * n_stages])
-            for axis in range(n_dims)
-        )
+        first, deepest = settings.encoder.patch_size[:n_dims], settings.encoder.effective_patch(n_dims)
         if first not in levels or deepest not in levels:
             raise CheckpointError(
                 f"The decoder of the config has resolutions {levels}; the encoder's {first} and {deepest} must be "

@@ -6,7 +6,7 @@ Names of children are those of the published checkpoints (CineMA, arXiv 2506.006
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -93,6 +93,12 @@ class ConvLayerNorm(nn.Module):
         return normed.movedim(-1, 1)
 
 
+def instance_norm(chans: int, n_dims: int) -> nn.Module:
+    """Instance norm of the published UNet: no weights, no running statistics."""
+    cls = nn.InstanceNorm3d if n_dims == 3 else nn.InstanceNorm2d
+    return cls(chans, eps=CONV_NORM_EPS, affine=False, track_running_stats=False)
+
+
 class Mlp(nn.Module):
     """Two layers with an exact GELU between: on tokens (..., c), or on voxels (b, c, ...) with 1 x 1 convolutions."""
 
@@ -115,11 +121,18 @@ class Mlp(nn.Module):
 class ResidualConvBlock(nn.Module):
     """Pre-norm residual block of two 3-wide convolutions; 1 x 1 shortcut when the channel count changes."""
 
-    def __init__(self, in_chans: int, out_chans: int, n_dims: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        in_chans: int,
+        out_chans: int,
+        n_dims: int,
+        dropout: float = 0.0,
+        norm: Callable[[int], nn.Module] = ConvLayerNorm,
+    ) -> None:
         super().__init__()
-        self.norm1 = ConvLayerNorm(in_chans)
+        self.norm1 = norm(in_chans)
         self.conv1 = same_conv(in_chans, out_chans, 3, n_dims)
-        self.norm2 = ConvLayerNorm(out_chans)
+        self.norm2 = norm(out_chans)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = same_conv(out_chans, out_chans, 3, n_dims)
         self.shortcut = same_conv(in_chans, out_chans, 1, n_dims) if in_chans != out_chans else nn.Identity()

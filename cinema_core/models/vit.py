@@ -1,4 +1,4 @@
-"""View encoder and shared transformer of the published networks: images to tokens, and attention among them."""
+"""Transformer of the published networks: patches, positions, attention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cinema_core.models.layers import ConvNormAct, DropPath, MaskedConvBlock, Mlp
+from cinema_core.models.layers import DropPath, Mlp
 
 TRANSFORMER_NORM_EPS: Final = 1e-5
 
@@ -62,6 +62,16 @@ def position_table(width: int, grid: Sequence[int]) -> Tensor:
     return F.pad(table, (0, width - table.shape[1]))[None]
 
 
+def resize_positions(table: Tensor, grid: Sequence[int], new_grid: Sequence[int]) -> Tensor:
+    """Interpolate a position table (1, tokens, width) of one grid to another, in float32: bicubic or trilinear."""
+    if tuple(grid) == tuple(new_grid):
+        return table
+    volume = table.float().reshape(1, *grid, -1).movedim(-1, 1)  # (1, width, *grid)
+    mode = "trilinear" if len(grid) == 3 else "bicubic"
+    resized = F.interpolate(volume, size=tuple(new_grid), mode=mode, align_corners=False)
+    return resized.flatten(2).transpose(1, 2).to(table.dtype)
+
+
 def patchify(x: Tensor, patch: Sequence[int]) -> Tensor:
     """Cut into patches: (b, c, *spatial) -> (b, tokens, prod(patch) * c), channel fastest within a patch."""
     batch, chans, *spatial = x.shape
@@ -73,6 +83,15 @@ def patchify(x: Tensor, patch: Sequence[int]) -> Tensor:
     patch_axes = [3 + 2 * i for i in range(n_dims)]
     x = x.reshape(split).permute(0, *grid_axes, *patch_axes, 1)  # (b, *grid, *patch, c)
     return x.reshape(batch, prod(x.shape[1 : 1 + n_dims]), prod(patch) * chans)
+
+
+def unpatchify(patches: Tensor, grid: Sequence[int], patch: Sequence[int]) -> Tensor:
+    """Put patches together again: (b, tokens, prod(patch) * c) -> (b, c, *grid * patch)."""
+    n_dims = len(grid)
+    x = patches.reshape(patches.shape[0], *grid, *patch, -1)  # (b, *grid, *patch, c)
+    interleaved = [axis for i in range(n_dims) for axis in (1 + i, 1 + n_dims + i)]
+    x = x.permute(0, 1 + 2 * n_dims, *interleaved)
+    return x.reshape(x.shape[0], x.shape[1], *(g * p for g, p in zip(grid, patch, strict=True)))
 
 
 class PatchEmbed(nn.Module):
@@ -89,70 +108,10 @@ class PatchEmbed(nn.Module):
         return tokens
 
 
-class ConvStage(nn.Module):
-    """Down-sampling convolution followed by masked convolution blocks."""
-
-    def __init__(
-        self, in_chans: int, out_chans: int, factor: Sequence[int], n_blocks: int, drop_path: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.patch_embed = ConvNormAct(in_chans, out_chans, factor)
-        self.conv = nn.ModuleList(MaskedConvBlock(out_chans, len(factor), drop_path) for _ in range(n_blocks))
-
-    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Map (b, in, *spatial) to (b, out, *spatial / factor)."""
-        x = self.patch_embed(x)
-        for block in self.conv:
-            x = block(x, visible)
-        return x
-
-
-class ViewEncoder(nn.Module):
-    """Convolution stages and patch embedding of one view; its stage outputs serve as skips.
-
-    Parameters
-    ----------
-    image_size
-        Input size (x, y[, z]) for which the position table is made.
-    in_chans, conv_chans, n_blocks
-        Input channels, channels of each convolution stage, masked convolution blocks per stage.
-    patch, scale
-        Factor of the first stage, and of each later stage and of the patch embedding.
-    width
-        Token width.
-    """
-
-    def __init__(
-        self,
-        image_size: Sequence[int],
-        in_chans: int,
-        conv_chans: Sequence[int],
-        n_blocks: int,
-        patch: Sequence[int],
-        scale: Sequence[int],
-        width: int,
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        factors = [tuple(patch)] + [tuple(scale)] * len(conv_chans)
-        self.conv_blocks = nn.ModuleList(
-            ConvStage(c_in, c_out, factor, n_blocks, drop_path)
-            for c_in, c_out, factor in zip([in_chans, *conv_chans], conv_chans, factors, strict=False)
-        )
-        self.patch_embed = PatchEmbed(conv_chans[-1] if conv_chans else in_chans, width, factors[-1])
-        self.linear = nn.Linear(width, width)
-        self.effective_patch = tuple(prod(factor[axis] for factor in factors) for axis in range(len(patch)))
-        self.grid = tuple(size // p for size, p in zip(image_size, self.effective_patch, strict=True))
-        self.pos_embed = nn.Parameter(position_table(width, self.grid), requires_grad=False)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Tokens (b, n, width) with positions, and the output of every convolution stage."""
-        skips = []
-        for stage in self.conv_blocks:
-            x = stage(x)
-            skips.append(x)
-        tokens: Tensor = self.linear(self.patch_embed(x))
-        return tokens + self.pos_embed, skips
+def run_block(block: nn.Module, *inputs: Tensor | None, forget: bool) -> Tensor:
+    """Run a block; ``forget`` its inner activations and compute them again on the way back (same numbers)."""
+    out: Tensor = checkpoint(block, *inputs, use_reentrant=False) if forget else block(*inputs)
+    return out
 
 
 class Attention(nn.Module):
@@ -213,6 +172,6 @@ class SharedEncoder(nn.Module):
         """Map (b, n, c) to (b, 1 + n, c), class token first."""
         x = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.grad_ckpt and self.training else block(x)
+            x = run_block(block, x, forget=self.grad_ckpt and self.training)
         out: Tensor = self.norm(x)
         return out

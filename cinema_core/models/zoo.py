@@ -13,7 +13,7 @@ from torch import nn
 from cinema_core.anatomy import Structure
 from cinema_core.cards import ModelCard, ModelFiles, list_models, resolve_model
 from cinema_core.errors import CheckpointError, InputError
-from cinema_core.models.checkpoint import ViewSettings, load_model, read_config, view_settings
+from cinema_core.models.checkpoint import ViewSettings, architecture, load_model, read_config, view_settings
 
 __all__ = [
     "LoadedModel",
@@ -94,10 +94,11 @@ def short_axis_grid(model: LoadedModel) -> ViewSettings:
         If it is another kind of model.
     """
     views = view_settings(model.config)
-    n_classes = model.config["model"].get("out_chans")
-    if "sax" not in views or views["sax"].in_chans != 1 or n_classes != len(Structure):
+    draws = architecture(model.config) in {"convunetr", "unet"}
+    n_classes = model.config["model"].get("out_chans") if draws else 0
+    if not draws or "sax" not in views or views["sax"].in_chans != 1 or n_classes != len(Structure):
         raise CheckpointError(
-            f"The model {model.card.name} takes {', '.join(views)} and gives {n_classes} channels; segmenting needs "
-            f"one that takes a single short-axis frame and gives {len(Structure)}. See `cinema models list`."
+            f"The model {model.card.name} takes {', '.join(views)} and draws {n_classes} structures; segmenting needs "
+            f"one that takes a single short-axis frame and draws {len(Structure)}. See `cinema models list`."
         )
     return views["sax"]

@@ -72,7 +72,7 @@ def test_weights_of_another_architecture_are_refused(config: dict[str, Any], sha
 
 def test_an_unknown_architecture_is_named(config: dict[str, Any]) -> None:
     other = {**config, "model": {**config["model"], "name": "perceptron"}}
-    with pytest.raises(CheckpointError, match="'perceptron' is not known"):
+    with pytest.raises(CheckpointError, match=r"no network 'perceptron'.*known are convunetr, convvit"):
         build_model(other)
 
 

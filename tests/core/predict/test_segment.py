@@ -105,7 +105,7 @@ def test_pixels_that_are_no_numbers_are_refused_with_their_phase(grey_reader: Ma
 
 
 def test_a_model_of_another_task_is_refused(grey_reader: Make) -> None:
-    with pytest.raises(CheckpointError, match="gives 3 channels"):
+    with pytest.raises(CheckpointError, match="draws 3 structures"):
         segment_cine(ball_cine(), grey_reader(1, out_chans=3))
     with pytest.raises(CheckpointError, match="needs one"):
         segment_cine(ball_cine(), replace(grey_reader(1), config=long_axis_config()))
