@@ -20,6 +20,7 @@ from cinema_app.commands.gui import gui
 from cinema_app.commands.inspect import inspect
 from cinema_app.commands.measure import measure
 from cinema_app.commands.models import models
+from cinema_app.commands.predict import predict
 from cinema_app.commands.segment import segment
 from cinema_app.commands.suggest import suggest
 from cinema_core import __version__
@@ -44,6 +45,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     demo,
     inspect,
     segment,
+    predict,
     measure,
     finetune,
     evaluate,

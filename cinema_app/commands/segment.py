@@ -64,7 +64,7 @@ def segment(
     from cinema_core.process import prepare_to_compute
 
     prepare_to_compute()
-    from cinema_app.results import refuse_existing, written_together
+    from cinema_app.results import refuse_existing
     from cinema_app.terminal import progress_bar
     from cinema_core.cine import View
     from cinema_core.io import load_study
@@ -77,9 +77,25 @@ def segment(
     cine = study.best(View.SAX)
     cine.geometry.slice_extent_mm()  # refuses slices without a distance now, not after all the work
     loaded = zoo.load(model, config, device)
+    segment_short_axis(study, cine, loaded, out, device, phases, as_json=as_json)
+
+
+def segment_short_axis(
+    study: Study,
+    cine: Cine,
+    model: LoadedModel,
+    out: Path,
+    device: str,
+    phases: Phases = Phases.ALL,
+    *,
+    as_json: bool = False,
+) -> None:
+    """Segment and measure a short-axis cine, write labels, report and provenance, and tell the reader."""
+    from cinema_app.results import written_together
+
     with written_together(out) as folder:
-        segmentation = _segment(cine, loaded, phases, device)
-        row = _write(folder, study, cine, segmentation, {"phases": phases.value, "device": loaded.device.type})
+        segmentation = _segment(cine, model, phases, device)
+        row = _write(folder, study, cine, segmentation, {"phases": phases.value, "device": model.device.type})
     _tell(out, study, cine, row, as_json)
 
 

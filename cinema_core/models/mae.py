@@ -169,12 +169,25 @@ class MaskedAutoencoder(nn.Module):
             pictures[view] = unpatchify(patches, self.grids[view], self.patches[view])
         return pictures
 
+    def n_tokens(self, view: str) -> int:
+        """Tokens of a view at its configured size."""
+        return prod(self.grids[view])
+
+    def masked_voxels(self, output: MaskedOutput) -> dict[str, Tensor]:
+        """Where images were hidden: bool (b, 1, x, y[, z]) by view."""
+        found = {}
+        for view, mask in output.masks.items():
+            n_voxels = prod(self.patches[view])
+            patches = mask[..., None].expand(-1, -1, n_voxels)
+            found[view] = unpatchify(patches, self.grids[view], self.patches[view])
+        return found
+
     def _masks(
         self, images: Mapping[str, Tensor], mask_ratio: float, noise: Mapping[str, Tensor] | None
     ) -> dict[str, Tensor]:
         masks = {}
         for view, image in images.items():
-            shape = (image.shape[0], prod(self.grids[view]))
+            shape = (image.shape[0], self.n_tokens(view))
             drawn = torch.rand(shape, device=image.device) if noise is None else noise[view].to(image.device)
             if tuple(drawn.shape) != shape:
                 raise GeometryError(f"The noise of {view} is {tuple(drawn.shape)}; (samples, tokens) is {shape}.")

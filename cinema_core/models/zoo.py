@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from torch import nn
 from cinema_core.anatomy import Structure
 from cinema_core.cards import ModelCard, ModelFiles, list_models, resolve_model
 from cinema_core.errors import CheckpointError, InputError
-from cinema_core.models.checkpoint import ViewSettings, architecture, load_model, read_config, view_settings
+from cinema_core.models.checkpoint import (
+    ViewSettings,
+    architecture,
+    load_model,
+    n_outputs,
+    read_config,
+    view_settings,
+)
+from cinema_core.models.ensemble import Ensemble
 
 __all__ = [
     "LoadedModel",
@@ -21,10 +30,13 @@ __all__ = [
     "ModelFiles",
     "ViewSettings",
     "choose_device",
+    "ensemble_card",
     "list_models",
     "load",
+    "load_all",
     "resolve_model",
     "short_axis_grid",
+    "together",
     "view_settings",
 ]
 
@@ -83,6 +95,53 @@ def load(
     settings = read_config(files.config)
     network = load_model(files.weights, settings).to(choose_device(device))
     return LoadedModel(network, settings, files.card, files.weights.parent)
+
+
+def load_all(
+    names: Sequence[str | Path],
+    config: Path | None = None,
+    device: str = "cpu",
+    project_models: Path | None = None,
+) -> tuple[LoadedModel, ...]:
+    """Load models that answer together; see :func:`load`.
+
+    Parameters
+    ----------
+    config
+        Config of ``.safetensors`` files, if it is not beside them.
+    """
+    return tuple(load(name, config, device, project_models) for name in names)
+
+
+def together(models: Sequence[LoadedModel]) -> LoadedModel:
+    """Make one model of several that draw the same structures; its card names them all.
+
+    Raises
+    ------
+    CheckpointError
+        If they look at different views or sizes, or draw different structures.
+    """
+    first = models[0]
+    if len(models) == 1:
+        return first
+    if len({repr((view_settings(model.config), n_outputs(model.config))) for model in models}) > 1:
+        names = ", ".join(model.card.name for model in models)
+        raise CheckpointError(f"The models {names} take or give different things; choose seeds of one model.")
+    network = Ensemble([model.network for model in models]).eval()
+    return LoadedModel(network, first.config, ensemble_card([model.card for model in models]), first.folder)
+
+
+def ensemble_card(cards: Sequence[ModelCard]) -> ModelCard:
+    """Card of several models together: hash over their hashes, and all names."""
+    joined = "".join(card.sha256 for card in cards)
+    return cards[0].model_copy(
+        update={
+            "name": " + ".join(card.name for card in cards),
+            "sha256": hashlib.sha256(joined.encode()).hexdigest(),
+            "description": f"Mean of {len(cards)} models. {cards[0].description}".strip(),
+            "lineage": {"members": [{"name": card.name, "sha256": card.sha256} for card in cards]},
+        }
+    )
 
 
 def short_axis_grid(model: LoadedModel) -> ViewSettings:

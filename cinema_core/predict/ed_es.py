@@ -61,6 +61,41 @@ def find_ed_es(
     return ed, es
 
 
+def study_ed_es(
+    cine: Cine,
+    sax: Cine | None,
+    device: str = "auto",
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> tuple[int, int]:
+    """ED and ES of any cine: those of the short axis, carried to a long-axis cine by their share of the cycle.
+
+    Parameters
+    ----------
+    cine
+        The cine that is to be looked at.
+    sax
+        Short-axis cine of the same study, if there is one; it may be ``cine`` itself.
+
+    Raises
+    ------
+    PhaseError
+        If there is nothing to find them by.
+    """
+    if {"ed", "es"} <= set(cine.phase_names):
+        return cine.phase_names.index("ed"), cine.phase_names.index("es")
+    if sax is None or sax.n_phases < 2 or cine.n_phases < 2:
+        raise PhaseError(
+            f"ED and ES of the cine {cine.id} are found on a short-axis cine of the same study, and there is none. "
+            "Say which phases they are with --ed-phase and --es-phase."
+        )
+    found = find_ed_es(sax, device=device, progress=progress, cancel=cancel)
+    if cine is sax:
+        return found
+    ed, es = (round(t / sax.n_phases * cine.n_phases) % cine.n_phases for t in found)
+    return ed, es
+
+
 def _middle_third(cine: Cine) -> Cine:
     first = cine.n_slices // 3
     chosen = slice(first, max(first + 1, cine.n_slices - first))

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cinema_core.predict.windows import window_starts
+
 Array = NDArray[np.float32]
 
 CPU_BATCH_VOXELS: Final = 8 * 192 * 192
@@ -89,14 +91,6 @@ class WindowedNetwork:
     @property
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
-
-
-def window_starts(n_slices: int, depth: int) -> tuple[int, ...]:
-    """First slice of each window: half of it overlaps the next, and the last ends with the stack."""
-    if n_slices <= depth:
-        return (0,)
-    step = depth - depth // 2
-    return (*range(0, n_slices - depth, step), n_slices - depth)
 
 
 def _precision(device: torch.device) -> AbstractContextManager[object]:
