@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from math import sqrt
 from typing import Final, Self
@@ -13,33 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cinema_core.errors import GeometryError, StudyError
+from cinema_core.view import View as View
 
 PARALLEL_TOLERANCE_DEG: Final = 2.0
 """Planes of one stack differ by rounding of ImageOrientationPatient, not by more than this."""
 
 REGULAR_STEP_TOLERANCE: Final = 0.05
 """A stack is regular if every step is within 5 % of the median (positions are written to 0.01 mm)."""
-
-
-class View(StrEnum):
-    """Standard imaging plane of a cine."""
-
-    SAX = "sax"
-    LAX_2C = "lax_2c"
-    LAX_3C = "lax_3c"
-    LAX_4C = "lax_4c"
-    OTHER = "other"
-
-    @property
-    def display_name(self) -> str:
-        """Name as shown to the reader."""
-        return {
-            View.SAX: "Short axis",
-            View.LAX_2C: "2-chamber",
-            View.LAX_3C: "3-chamber",
-            View.LAX_4C: "4-chamber",
-            View.OTHER: "Other view",
-        }[self]
 
 
 @dataclass(frozen=True, eq=False)

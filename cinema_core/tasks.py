@@ -8,8 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from cinema_core.cine import View
 from cinema_core.errors import InputError
+from cinema_core.view import View
 
 
 class TaskKind(StrEnum):

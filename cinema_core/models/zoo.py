@@ -110,7 +110,8 @@ def load_all(
     config
         Config of ``.safetensors`` files, if it is not beside them.
     """
-    return tuple(load(name, config, device, project_models) for name in names)
+    configs = [config if Path(name).is_file() else None for name in names]  # named models have their own
+    return tuple(load(name, own, device, project_models) for name, own in zip(names, configs, strict=True))
 
 
 def together(models: Sequence[LoadedModel]) -> LoadedModel:
