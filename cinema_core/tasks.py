@@ -8,7 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from cinema_core.errors import InputError
+from cinema_core.errors import CheckpointError, InputError
+from cinema_core.model_config import MAE, Config, architecture, n_outputs, view_settings
 from cinema_core.view import View
 
 
@@ -169,6 +170,53 @@ TASKS: Final[Mapping[str, Task]] = MappingProxyType({task.name: task for task in
 
 PRETRAINED: Final = "cinema-mae"
 """Published masked autoencoder: for reconstruction and features."""
+
+
+N_LANDMARKS: Final = 3
+N_STRUCTURES: Final = 4
+"""Background, RV cavity, myocardium, LV cavity."""
+
+
+def kind_of(config: Config) -> TaskKind:
+    """Form of a model's answers, by its config.
+
+    Raises
+    ------
+    CheckpointError
+        If the config is incomplete.
+    """
+    name = architecture(config)
+    if name == MAE:
+        return TaskKind.RECONSTRUCTION
+    data, outputs = config["data"], n_outputs(config)
+    if name in {"convunetr", "unet"}:
+        return TaskKind.HEATMAP if outputs == N_LANDMARKS else TaskKind.SEGMENTATION
+    if data.get("class_column"):
+        return TaskKind.CLASS
+    if data.get("regression_column") or outputs != 2 * N_LANDMARKS:
+        return TaskKind.VALUE
+    return TaskKind.COORDINATE
+
+
+def target_of(config: Config) -> str:
+    """Name what a model answers by the target of its config: ``pathology``, ``ef``; empty without one."""
+    data = config["data"]
+    return str(data.get("class_column") or data.get("regression_column") or "")
+
+
+def answers(config: Config, task: Task) -> bool:
+    """Whether a model of this config answers a task."""
+    try:
+        kind, views = kind_of(config), set(view_settings(config))
+    except CheckpointError:
+        return False
+    if task.kind is TaskKind.FEATURES:
+        return architecture(config) in {MAE, "convvit"}
+    if kind is not task.kind or (task.views and not views <= set(task.views)):
+        return False
+    if kind is TaskKind.SEGMENTATION:
+        return n_outputs(config) == N_STRUCTURES
+    return not task.columns or target_of(config) in task.columns
 
 
 def task_of(name: str) -> Task:

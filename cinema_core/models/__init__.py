@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from cinema_core.models.checkpoint import (
-    ViewSettings,
-    architecture,
-    build_model,
-    load_model,
-    n_frames,
-    n_outputs,
-    view_settings,
-)
+from cinema_core.model_config import ViewSettings, architecture, n_frames, n_outputs, view_settings
+from cinema_core.models.checkpoint import build_model, load_model
 from cinema_core.models.convunetr import ConvUNetR
 from cinema_core.models.convvit import ConvViT
 from cinema_core.models.mae import MaskedAutoencoder, MaskedOutput

@@ -14,14 +14,8 @@ from torch import nn
 from cinema_core.anatomy import Structure
 from cinema_core.cards import ModelCard, ModelFiles, list_models, resolve_model
 from cinema_core.errors import CheckpointError, InputError
-from cinema_core.models.checkpoint import (
-    ViewSettings,
-    architecture,
-    load_model,
-    n_outputs,
-    read_config,
-    view_settings,
-)
+from cinema_core.model_config import ViewSettings, architecture, n_outputs, read_config, view_settings
+from cinema_core.models.checkpoint import load_model
 from cinema_core.models.ensemble import Ensemble
 
 __all__ = [

@@ -12,7 +12,7 @@ from cinema_core.cine import Cine, View
 from cinema_core.errors import PhaseError, StudyError
 from cinema_core.geometry import Array, GridMap, grid_map, scale_frames
 from cinema_core.localise import find_heart
-from cinema_core.models.checkpoint import ViewSettings
+from cinema_core.model_config import ViewSettings
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,16 +14,15 @@ from cinema_core.answers import Landmarks
 from cinema_core.cine import Cine
 from cinema_core.errors import CheckpointError
 from cinema_core.geometry import Array
-from cinema_core.models import architecture, n_frames, n_outputs, view_settings
+from cinema_core.models import n_outputs, view_settings
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict.inputs import ModelView, model_view
 from cinema_core.progress import CancelToken, Progress, no_progress
-from cinema_core.tasks import TaskKind
+from cinema_core.tasks import N_LANDMARKS, TaskKind, kind_of
 
 SHARPNESS: Final = 1000.0
 """Factor of probabilities before the softmax that finds the peak of a heatmap, as published."""
 
-N_LANDMARKS: Final = 3
 FRAMES_PER_BATCH: Final = 4
 
 
@@ -35,13 +34,9 @@ def landmark_kind(model: LoadedModel) -> TaskKind:
     CheckpointError
         If it gives neither.
     """
-    data, outputs = model.config["data"], n_outputs(model.config)
-    asks_study = data.get("class_column") or data.get("regression_column")
-    draws = architecture(model.config) in {"convunetr", "unet"}
-    if draws and outputs == N_LANDMARKS:
-        return TaskKind.HEATMAP
-    if not draws and not asks_study and outputs == 2 * N_LANDMARKS and n_frames(model.config) == 1:
-        return TaskKind.COORDINATE
+    kind, outputs = kind_of(model.config), n_outputs(model.config)
+    if kind in {TaskKind.HEATMAP, TaskKind.COORDINATE}:
+        return kind
     raise CheckpointError(
         f"The model {model.card.name} gives {outputs} channels and no landmarks; those give {N_LANDMARKS} heatmaps or "
         f"{2 * N_LANDMARKS} coordinates. See `cinema models list`."

@@ -17,7 +17,7 @@ from cinema_core.models import ConvViT, MaskedAutoencoder, n_frames, view_settin
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict.inputs import study_sample
 from cinema_core.predict.windows import Merge, pad_end, predict_windows
-from cinema_core.tasks import Task, TaskKind
+from cinema_core.tasks import Task, kind_of, target_of
 
 Phases = Mapping[str, Sequence[int]]
 
@@ -37,12 +37,6 @@ def views_of(models: Sequence[LoadedModel]) -> tuple[View, ...]:
     return tuple(View(view) for view in found.pop())
 
 
-def target_of(model: LoadedModel) -> str:
-    """Name what a checkpoint answers by the target of its config: ``pathology``, ``ef``; empty without one."""
-    data = model.config["data"]
-    return str(data.get("class_column") or data.get("regression_column") or "")
-
-
 def check_target(task: Task, models: Sequence[LoadedModel]) -> None:
     """Make sure that checkpoints answer a task.
 
@@ -52,9 +46,8 @@ def check_target(task: Task, models: Sequence[LoadedModel]) -> None:
         If one has another target, or answers in another form.
     """
     for model in models:
-        data, target = model.config["data"], target_of(model)
-        kind = TaskKind.CLASS if data.get("class_column") else TaskKind.VALUE if target else None
-        if kind is not task.kind or target not in task.columns:
+        target = target_of(model.config)
+        if kind_of(model.config) is not task.kind or target not in task.columns:
             raise CheckpointError(
                 f"The model {model.card.name} answers {target or 'no question about whole studies'!r}; "
                 f"{task.name} needs one that answers {' or '.join(task.columns)!r}. See `cinema models list`."
@@ -80,7 +73,7 @@ def classify(cines: Mapping[str, Cine], models: Sequence[LoadedModel], phases: P
     CheckpointError
         If the models do not know the same classes.
     """
-    known = {tuple(map(str, model.config["data"][target_of(model)])) for model in models}
+    known = {tuple(map(str, model.config["data"][target_of(model.config)])) for model in models}
     if len(known) != 1:
         raise CheckpointError("The models know different classes; give models of one task together.")
     found = np.stack([_answer(model, cines, phases, Merge.SOFTMAX) for model in models])  # (models, classes)
@@ -93,7 +86,7 @@ def regress(cines: Mapping[str, Cine], models: Sequence[LoadedModel], phases: Ph
     """Estimate a value of a study by one model or by the mean of several; see :func:`classify`."""
     values = []
     for model in models:
-        scale = model.config["data"][target_of(model)]
+        scale = model.config["data"][target_of(model.config)]
         standardised = _answer(model, cines, phases, Merge.PLAIN)
         values.append(float(standardised[0]) * float(scale["std"]) + float(scale["mean"]))
     found = np.array(values)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from cinema_core.cards import bundled_folder
 from cinema_core.errors import CheckpointError
+from cinema_core.model_config import view_settings
 from cinema_core.models import build_model, load_model
-from cinema_core.models.checkpoint import read_weights, view_settings
+from cinema_core.models.checkpoint import read_weights
 
 Weights = dict[str, Tensor]
 
