@@ -28,7 +28,7 @@ from cinema_core.report import write_report
 
 if TYPE_CHECKING:
     from cinema_core.engine.client import EngineClient, Job
-    from cinema_core.engine.messages import FineTuneOutcome, SegmentOutcome
+    from cinema_core.engine.messages import FineTuneOutcome, Request, SegmentOutcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -480,6 +480,24 @@ class Reading:
     def busy(self) -> bool:
         """Whether the engine works for this window."""
         return self._work is not None
+
+    def ask(self, request: Request, take: Callable[[Any], None]) -> Job:
+        """Let the engine answer a request.
+
+        Parameters
+        ----------
+        take
+            Called with the outcome; what it raises on purpose is shown to the reader.
+
+        Raises
+        ------
+        CinemaError
+            If the engine is still at work.
+        """
+        self._refuse_while_busy()
+        job = self._engine.submit(request)
+        self._follow(job, take)
+        return job
 
     def cancel(self) -> None:
         """Stop the work that is under way."""

@@ -11,8 +11,10 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLa
 from superqt.utils import create_worker
 
 from cinema_app.corner import CornerText
+from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
 from cinema_app.news import Severity
+from cinema_app.predictions import Predictions
 from cinema_app.session import Session
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STYLE
@@ -20,6 +22,7 @@ from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
+from cinema_app.widgets.predict import PredictPanel
 from cinema_app.widgets.review import ReviewPanel
 from cinema_app.widgets.segment import SegmentPanel
 from cinema_app.widgets.status import StatusPanel
@@ -72,6 +75,8 @@ class Workspace(QWidget):
         # News from the engine comes from another thread and waits in a queue until Qt asks for it.
         start_emitting_from_queue(NEWS_EVERY_MS)
         self.layers = CineLayers(viewer, self.reading)
+        self.predictions = Predictions(self.reading)
+        self.landmarks = LandmarkLayers(viewer, self.reading, self.predictions, self.layers)
         self.corner = CornerText(viewer, self.reading, self.layers)
         self.player = Player(self.reading, self.layers, self)
         self._build(device, finetune_settings)
@@ -89,13 +94,14 @@ class Workspace(QWidget):
         self.review = ReviewPanel(self.reading, self.layers, self.player)
         self.measures = MeasuresPanel(self.reading, self.layers)
         self.train = TrainPanel(self.reading, finetune_settings)
+        self.predict = PredictPanel(self.reading, self.predictions, self.layers)
         self.export = ExportPanel(self.reading)
         self.status = StatusPanel(self.reading, device)
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._tab_panels = ((self.segment, self.review), (self.train,), (self.export,))
-        for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Export"), strict=True):
+        self._tab_panels = ((self.segment, self.review), (self.train,), (self.predict,), (self.export,))
+        for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Predict", "Export"), strict=True):
             self.tabs.addTab(_column(*panels), title)
         self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.tabs.currentChanged.connect(self._fit_tabs)
@@ -184,6 +190,7 @@ class Workspace(QWidget):
                 self.close_session()
                 unbind_keys(self._viewer, self._actions)
                 self._wheel.close()
+                self.landmarks.close()
                 self.layers.close()
             self._was_docked = self.parent() is not None
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cinema_core.answers import ClassAnswer, Landmarks, ValueAnswer
 from cinema_core.cards import ModelCard
 from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine
@@ -130,6 +131,35 @@ class FineTuneOutcome:
     steps: int
     seconds: float
     changed: tuple[SliceDice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictRequest(Request):
+    """Answer a published task; the outcome is one of :mod:`cinema_core.answers`.
+
+    Attributes
+    ----------
+    task
+        Name of the task.
+    cines
+        By view key of the models.
+    models
+        Names of models that answer together.
+    phases
+        Frames of each cine that a model of whole studies sees; empty for landmarks, which look at all.
+    """
+
+    doing: ClassVar[str] = "predicting"
+
+    task: str
+    cines: Mapping[str, Cine]
+    models: tuple[str, ...]
+    phases: Mapping[str, tuple[int, ...]]
+    project_models: Path | None = None
+    device: str = "auto"
+
+
+PredictOutcome = ClassAnswer | ValueAnswer | Landmarks
 
 
 # ---------------------------------------------------------------- to the engine

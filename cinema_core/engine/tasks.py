@@ -9,6 +9,8 @@ from cinema_core.cards import resolve_model
 from cinema_core.engine.messages import (
     FineTuneOutcome,
     FineTuneRequest,
+    PredictOutcome,
+    PredictRequest,
     Request,
     SegmentOutcome,
     SegmentRequest,
@@ -33,13 +35,17 @@ class TorchTasks:
         import cinema_core.learn.finetune
         import cinema_core.predict  # noqa: F401
 
-    def run(self, request: Request, progress: Progress, cancel: CancelToken, /) -> SegmentOutcome | FineTuneOutcome:
+    def run(
+        self, request: Request, progress: Progress, cancel: CancelToken, /
+    ) -> SegmentOutcome | FineTuneOutcome | PredictOutcome:
         """Answer a request."""
         match request:
             case SegmentRequest():
                 return self._segment(request, progress, cancel)
             case FineTuneRequest():
                 return self._finetune(request, progress, cancel)
+            case PredictRequest():
+                return self._predict(request, progress, cancel)
         raise TypeError(f"The engine does not know {type(request).__name__}.")
 
     def _segment(self, request: SegmentRequest, progress: Progress, cancel: CancelToken) -> SegmentOutcome:
@@ -73,6 +79,27 @@ class TorchTasks:
             seconds=tuned.seconds,
             changed=tuple(row for change in tuned.changes if (row := _dice_of(change)) is not None),
         )
+
+    def _predict(self, request: PredictRequest, progress: Progress, cancel: CancelToken) -> PredictOutcome:
+        from cinema_core.errors import InputError
+        from cinema_core.models import zoo
+        from cinema_core.predict.landmarks import find_landmarks
+        from cinema_core.predict.whole_study import check_target, classify, regress
+        from cinema_core.tasks import TaskKind, task_of
+
+        task = task_of(request.task)
+        progress(0.0, "Loading the model")
+        self._model = self._model_key = None  # several published models may not fit beside it
+        models = zoo.load_all(request.models, device=request.device, project_models=request.project_models)
+        cancel.raise_if_cancelled()
+        if task.kind in {TaskKind.HEATMAP, TaskKind.COORDINATE}:
+            (cine,) = request.cines.values()
+            return find_landmarks(cine, models, progress, cancel)
+        if not task.answers_once:
+            raise InputError(f"{task.title} is not asked for in the window; use: cinema predict {task.name}")
+        check_target(task, models)
+        progress(0.3, f"Asking {len(models)} models" if len(models) > 1 else "Asking the model")
+        return (classify if task.kind is TaskKind.CLASS else regress)(request.cines, models, request.phases)
 
     def _loaded(self, name: str, project_models: Path | None, device: str) -> LoadedModel:
         from cinema_core.models import zoo

@@ -13,6 +13,7 @@ from cinema_core.project.export import (
 )
 from cinema_core.project.records import (
     Event,
+    LandmarkSet,
     PhaseChoice,
     SliceEdit,
     SliceLabel,
@@ -25,6 +26,7 @@ from cinema_core.project.store import Project
 
 __all__ = [
     "Event",
+    "LandmarkSet",
     "PhaseChoice",
     "Project",
     "SliceEdit",

@@ -24,8 +24,11 @@ from cinema_core.errors import CinemaError, ProjectError, StorageError
 APPLICATION_ID: Final = 0x43494E45
 """``CINE`` in the file's header: tells our database from anyone else's."""
 
-FORMAT: Final = 1
-"""Version of ``schema.sql``. Raise it with every change of a table, and say how the older one is read."""
+FORMAT: Final = 2
+"""Version of the tables. Raise it with every change of a table, and say how the older one is read.
+
+1: ``schema.sql``. 2: with ``landmarks.sql``; a project of format 1 gets that when it is opened to be written to,
+and has no landmarks while it is only read."""
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NOT_STORED: Final = {
@@ -335,10 +338,21 @@ def _prepare_writer(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    _upgrade(connection)
+
+
+def _script(name: str) -> str:
+    return files("cinema_core.project").joinpath(name).read_text(encoding="utf-8")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring an older project to the present format; killed here, it is still of the older one."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] < 2:
+        connection.executescript(f"BEGIN; PRAGMA user_version = 2;\n{_script('landmarks.sql')}\nCOMMIT;")
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    schema = files("cinema_core.project").joinpath("schema.sql").read_text(encoding="utf-8")
+    schema = _script("schema.sql") + _script("landmarks.sql")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     # One script in one transaction: a program killed here leaves an empty file, never half a schema.

@@ -15,6 +15,26 @@ from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 
 
+@dataclass(frozen=True, eq=False)
+class LandmarkSet:
+    """Landmarks of one phase, as kept.
+
+    Attributes
+    ----------
+    points_yx
+        Shape (3, 2), pixels, sub-pixel: insertion 1, insertion 2 of the mitral valve, apex.
+    source
+        Who placed them as they are: the model, or a reader who moved one.
+    model_sha256
+        Hash of the weights that found them first; empty for none.
+    """
+
+    t: int
+    points_yx: NDArray[np.float64]
+    source: Source
+    model_sha256: str = ""
+
+
 class Split(StrEnum):
     """What the labels of a patient may be used for; decided once, forever."""
 

@@ -23,9 +23,11 @@ from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 from cinema_core.errors import PhaseError, ProjectError, StorageError
 from cinema_core.project.database import Database
+from cinema_core.project.landmarks import append_landmarks, newest_landmarks
 from cinema_core.project.masks import checked_mask, pack, unpack
 from cinema_core.project.records import (
     Event,
+    LandmarkSet,
     PhaseChoice,
     SliceEdit,
     SliceLabel,
@@ -401,6 +403,18 @@ class Project:
                 (study_id,),
             ).fetchall()
         return [PhaseChoice(**{**dict(row), "source": Source(row["source"])}) for row in found]
+
+    # Landmarks
+
+    def set_landmarks(self, study_id: str, found: Iterable[LandmarkSet]) -> None:
+        """Append landmarks of some phases, all or none; see :func:`append_landmarks` for what is refused."""
+        with self._database.writing() as rows:
+            append_landmarks(rows, _study_row(rows, study_id), found, self.reader, _utc_now())
+
+    def landmarks(self, study_id: str, source: Source | None = None) -> dict[int, LandmarkSet]:
+        """Newest landmarks of each phase, by phase; those of the model or of the reader if ``source`` is given."""
+        with self._database.reading() as rows:
+            return newest_landmarks(rows, study_id, source)
 
     # The split ledger
 

@@ -93,6 +93,10 @@ class PretendedEngine:
         self.jobs.append(PretendedJob(cases=cases, **request))
         return self.jobs[-1]
 
+    def submit(self, request: Any) -> PretendedJob:
+        self.jobs.append(PretendedJob(request=request))
+        return self.jobs[-1]
+
     def close(self) -> None:
         self.closed = True
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,21 @@ import torch
 import yaml
 
 from cinema_core.anatomy import UNLABELLED
+from cinema_core.answers import ClassAnswer, Landmarks
 from cinema_core.cards import ModelCard, write_model_folder
 from cinema_core.cases import TrainingCase
+from cinema_core.cine import Cine, Geometry, View
 from cinema_core.engine.client import TORCH_TASKS, EngineClient
-from cinema_core.engine.messages import FineTuneOutcome, FineTuneRequest, Request, SegmentOutcome, SegmentRequest
+from cinema_core.engine.messages import (
+    FineTuneOutcome,
+    FineTuneRequest,
+    PredictRequest,
+    Request,
+    SegmentOutcome,
+    SegmentRequest,
+)
 from cinema_core.engine.tasks import TorchTasks
-from cinema_core.errors import Cancelled, EngineError
+from cinema_core.errors import Cancelled, CheckpointError, EngineError
 from cinema_core.learn import FineTuneSettings
 from cinema_core.learn.finetune import finetune
 from cinema_core.models import build_model, zoo
@@ -192,6 +203,43 @@ def packages_named_in(value: object) -> set[str]:
 
     Reader(io.BytesIO(pickle.dumps(value, protocol=5))).load()
     return named
+
+
+def predict_request(task: str, name: str, cine: Cine, shared_golden: Path, folder: Path) -> PredictRequest:
+    """Ask a network of the golden files, put into a model folder."""
+    model = folder / name
+    model.mkdir()
+    shutil.copyfile(shared_golden / f"{name}.safetensors", model / "weights.safetensors")
+    shutil.copyfile(shared_golden / f"{name}.yaml", model / "config.yaml")
+    phases = {str(cine.view): (0, 2)} if task == "disease" else {}
+    return PredictRequest(task, {str(cine.view): cine}, (name,), phases, folder, "cpu")
+
+
+def four_chamber() -> Cine:
+    pixels = np.random.default_rng(0).uniform(size=(3, 1, 40, 50)).astype(np.float32)
+    return Cine("four", pixels, Geometry.from_affine(np.eye(4), 1), View.LAX_4C)
+
+
+def test_published_tasks_are_answered(phantom_study: PhantomStudy, shared_golden: Path, tmp_path: Path) -> None:
+    tasks, token = TorchTasks(), CancelToken()
+    disease = predict_request("disease", "clf_sax", phantom_study.cine, shared_golden, tmp_path)
+    answer = tasks.run(disease, no_progress, token)
+    assert isinstance(answer, ClassAnswer)
+    assert answer.classes == ("DCM", "HCM", "MINF", "NOR", "RV")
+    points = predict_request("landmarks-heatmap", "landmark_heatmap_lax_4c", four_chamber(), shared_golden, tmp_path)
+    found = tasks.run(points, no_progress, token)
+    assert isinstance(found, Landmarks)
+    assert found.points_yx.shape == (3, 3, 2)
+    for outcome in (answer, found):
+        assert packages_named_in(outcome) <= {"cinema_core", "numpy", "pathlib"}
+
+
+def test_a_model_of_another_question_is_refused(
+    phantom_study: PhantomStudy, shared_golden: Path, tmp_path: Path
+) -> None:
+    request = predict_request("disease", "clf_sax", phantom_study.cine, shared_golden, tmp_path)
+    with pytest.raises(CheckpointError, match="answers 'pathology'; sex needs"):
+        TorchTasks().run(replace(request, task="sex"), no_progress, CancelToken())
 
 
 @pytest.mark.parametrize("kind", ["segmented", "fine-tuned"])
