@@ -166,20 +166,14 @@ class Predictions:
     def _take_landmarks(self, found: Landmarks, study_id: str) -> None:
         """Keep landmarks, for the cine they were found on; those that the reader moved stay."""
         project, sha256 = self._reading.project, found.cards[0].sha256
-        moved = {t for t, one in project.landmarks(study_id).items() if one.source is Source.READER}
+        moved = [one for one in project.landmarks(study_id).values() if one.source is Source.READER]
         sets = [LandmarkSet(t, points, Source.MODEL, sha256) for t, points in enumerate(found.points_yx)]
-        if moved:  # what the model found lies beneath, for Revert
-            kept = [one for t, one in project.landmarks(study_id).items() if t in moved]
-            project.set_landmarks(study_id, [*sets, *kept])
-        else:
-            project.set_landmarks(study_id, sets)
+        project.set_landmarks(study_id, [*sets, *moved])  # what the model found lies beneath, for Revert
         if study_id == self._reading.study_id:
             self._landmarks = project.landmarks(study_id)
             self.landmarks_changed.emit()
-        kept = (
-            "1 phase that you moved was kept." if len(moved) == 1 else f"{len(moved)} phases that you moved were kept."
-        )
-        yours = f" {kept}" if moved else ""
+        words = "1 phase that you moved was kept." if len(moved) == 1 else f"{len(moved)} that you moved were kept."
+        yours = f" {words}" if moved else ""
         self._reading.notify(f"Landmarks found on {len(sets)} phases. Drag a point to correct it.{yours}")
 
     def _cines_for(self, task: Task, views: Sequence[str]) -> dict[str, Cine]:
