@@ -16,6 +16,9 @@ Config = Mapping[str, Any]
 MAE: Final = "mae"
 """Architecture of a config without a name: the masked autoencoder's."""
 
+ALL_VIEWS: Final = ("sax", "lax_2c", "lax_3c", "lax_4c")
+"""Views that the published masked autoencoder is built for."""
+
 
 @dataclass(frozen=True)
 class ViewSettings:
@@ -51,6 +54,8 @@ def model_views(config: Config) -> tuple[str, ...]:
     """Name the views of the model, in config order."""
     model = section_of(config, "model")
     views = model.get("views", model.get("view"))  # very old files say `view`
+    if views is None and architecture(config) == MAE:
+        return ALL_VIEWS
     if isinstance(views, str):
         return (views,)
     if not views:
