@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cinema_core.errors import CheckpointError
+from cinema_core.model_files import read_config_file, refuse_pickle
 from cinema_core.models.convunetr import ConvUNetR, ConvUNetRSettings
 from cinema_core.models.convvit import ConvViT
 from cinema_core.models.mae import MaskedAutoencoder
@@ -45,15 +45,7 @@ def read_config(config: Path | str | Config) -> Config:
     """
     if isinstance(config, Mapping):
         return config
-    path = Path(config)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = "is not there" if isinstance(error, FileNotFoundError) else "cannot be read as YAML"
-        raise CheckpointError(f"The config {path} {reason}. Give the config.yaml that came with the weights.") from None
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"The config {path} is empty or not a mapping. Give the one that came with the weights.")
-    return content
+    return read_config_file(Path(config))
 
 
 def model_views(config: Config) -> tuple[str, ...]:
@@ -176,14 +168,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"The weights {path} are not there. Check the path, or run `cinema models list`.")
-    with path.open("rb") as file:
-        head = file.read(2)
-    # A zip ("PK") is torch.save's container, 0x80 starts a bare pickle; both can run code when opened.
-    if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".bin"} or head == b"PK" or head[:1] == b"\x80":
-        raise CheckpointError(
-            f"{path.name} is a pickle, which can run any program when it is opened. "
-            "Ask for the weights as .safetensors, or convert them on a machine that holds no patient data."
-        )
+    refuse_pickle(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
