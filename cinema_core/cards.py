@@ -330,7 +330,7 @@ def _not_pulled(name: str) -> str:
     """Say how to get a published model, or which seeds a name without seed stands for."""
     if name in PUBLISHED:
         return (
-            f"{name} is published, but not on this computer yet. Get it with: cinema models pull {name} . "
+            f"{name} is published, but not on this computer yet. Get it with `cinema models pull {name}`. "
             f"{by_hand(PUBLISHED[name])}"
         )
     seeds = families()[name]
@@ -338,8 +338,8 @@ def _not_pulled(name: str) -> str:
     if pulled:
         return f"{name} stands for {len(seeds)} models, one per seed. Give one that is here: {', '.join(pulled)}."
     return (
-        f"{name} is published with {len(seeds)} seeds, none of them on this computer yet. Get them with: "
-        f"cinema models pull {name} . {by_hand(seeds[0])}"
+        f"{name} is published with {len(seeds)} seeds, none of them on this computer yet. Get them with "
+        f"`cinema models pull {name}`. {by_hand(seeds[0])}"
     )
 
 

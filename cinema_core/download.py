@@ -26,6 +26,7 @@ from cinema_core.published import HUB, REPOSITORY
 
 _LIBRARY: Final = "napari-cinema"
 _TRUE: Final = {"1", "ON", "YES", "TRUE"}
+SHA256_DIGITS: Final = 64
 _MARGIN_BYTES: Final = 32 * 2**20
 """Left free beside a download: a journal and a card must still find room."""
 
@@ -136,14 +137,11 @@ def _go_on_until_complete(
             _stream(remote, part, fetched, cancel)
             if remote.size is None:
                 return
-        except (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ReadTimeout):
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ReadTimeout) as error:
             if _size(part) <= before:
-                raise
+                raise DownloadError(_broken(remote, before)) from error
         if _size(part) <= before:
-            raise DownloadError(
-                f"The connection ended after {before} of {remote.size} bytes of {remote.path}. "
-                "Run the same command again: it goes on from there."
-            )
+            raise DownloadError(_broken(remote, before))
         if remote.size is not None and _size(part) > remote.size:
             return  # the checksum will say so
 
@@ -180,7 +178,7 @@ def _stream(remote: RemoteFile, part: Path, fetched: Callable[[int], None], canc
 
 def _verify(remote: RemoteFile, part: Path) -> None:
     size = _size(part)
-    found = git_sha1(part) if len(remote.checksum) == 40 else _sha256(part)
+    found = _sha256(part) if len(remote.checksum) == SHA256_DIGITS else git_sha1(part)
     if found == remote.checksum and remote.size in (None, size):
         return
     part.unlink(missing_ok=True)
@@ -257,6 +255,14 @@ def _hub_errors(path: str, endpoint: str) -> Iterator[None]:
 
 
 OFFLINE: Final = "HF_HUB_OFFLINE is set, so nothing is downloaded. Unset it and run the same command again."
+
+
+def _broken(remote: RemoteFile, n_bytes: int) -> str:
+    size = "" if remote.size is None else f" of {remote.size / 1e6:.1f}"
+    return (
+        f"The connection broke after {n_bytes / 1e6:.1f}{size} MB of {remote.path}. Check the network and run the same "
+        "command again: it goes on from there."
+    )
 
 
 def _refused(status: int, path: str, endpoint: str) -> str:

@@ -28,7 +28,7 @@ from cinema_core.cards import (
     write_card,
 )
 from cinema_core.disk import disk_errors
-from cinema_core.download import OFFLINE, RemoteFile, ask, fetch, hub_endpoint, is_offline
+from cinema_core.download import OFFLINE, SHA256_DIGITS, RemoteFile, ask, fetch, hub_endpoint, is_offline
 from cinema_core.errors import CheckpointError, DownloadError, InputError, StorageError
 from cinema_core.model_files import check_config, check_weights
 from cinema_core.progress import CancelToken, Progress, no_progress
@@ -194,17 +194,30 @@ def _fetch_both(
     if cancel is not None:
         cancel.raise_if_cancelled()
     config_part = fetch(config, staging, endpoint, fetched, cancel)
-    check_config(config_part)
+    with _removed_if_refused(config_part):
+        check_config(config_part, config.path)
     done = config.size or 0
     weights_part = fetch(weights, staging, endpoint, fetched, cancel)
-    check_weights(weights_part)
+    with _removed_if_refused(weights_part):
+        check_weights(weights_part, weights.path)
     return weights_part, config_part
+
+
+@contextmanager
+def _removed_if_refused(part: Path) -> Iterator[None]:
+    """Keep nothing that may not be opened, or cannot be."""
+    try:
+        yield
+    except CheckpointError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _settle_in(model: PublishedModel, remotes: tuple[RemoteFile, RemoteFile], parts: tuple[Path, Path]) -> ModelFiles:
     """Move verified files into place together with their card."""
     folder = published_model_folder(model.name)
-    card = _card_of(model, remotes, file_sha256(parts[0]))
+    checksum = remotes[0].checksum
+    card = _card_of(model, remotes, checksum if len(checksum) == SHA256_DIGITS else file_sha256(parts[0]))
     with model_folder_in_making(folder) as partial:
         write_card(partial, card)
         for part, name in zip(parts, (WEIGHTS_FILE, CONFIG_FILE), strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import yaml
@@ -18,8 +18,13 @@ _CONVERT: Final = (
 )
 
 
-def refuse_pickle(path: Path) -> None:
+def refuse_pickle(path: Path, known_as: str = "") -> None:
     """Make sure that a file is no pickle, by its name and its first bytes; it is not opened further.
+
+    Parameters
+    ----------
+    known_as
+        What the reader calls the file, if that is not its name.
 
     Raises
     ------
@@ -29,16 +34,22 @@ def refuse_pickle(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(2)
     # A zip ("PK") is torch.save's container, 0x80 starts a bare pickle; both can run code when opened.
-    if path.suffix.lower() in _PICKLES or head == b"PK" or head[:1] == b"\x80":
+    name = known_as or path.name
+    if PurePath(name).suffix.lower() in _PICKLES or head == b"PK" or head[:1] == b"\x80":
         raise CheckpointError(
-            f"{path.name} is a pickle, which can run any program when it is opened; only .safetensors is read. "
+            f"{name} is a pickle, which can run any program when it is opened; only .safetensors is read. "
             "Ask for the weights in that form, or convert them in a container without network and patient data "
-            f"(docker run --network none): {_CONVERT.format(name=path.name, stem=path.stem)}"
+            f"(docker run --network none): {_CONVERT.format(name=PurePath(name).name, stem=PurePath(name).stem)}"
         )
 
 
-def check_weights(path: Path) -> None:
+def check_weights(path: Path, known_as: str = "") -> None:
     """Make sure that a file is a whole safetensors file with tensors in it; only its header is read.
+
+    Parameters
+    ----------
+    known_as
+        What the reader calls the file, if that is not its name.
 
     Raises
     ------
@@ -47,47 +58,57 @@ def check_weights(path: Path) -> None:
     """
     if not path.is_file():
         raise CheckpointError(f"The weights {path} are not there. Check the path.")
-    refuse_pickle(path)
+    refuse_pickle(path, known_as)
+    name = known_as or path.name
     try:
         with safe_open(path, framework="numpy") as file:
             n_tensors = len(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path.name} is not a whole safetensors file ({error}). Download or copy it again."
-        ) from None
+        raise CheckpointError(f"{name} is not a whole safetensors file ({error}). Download or copy it again.") from None
     if not n_tensors:
-        raise CheckpointError(f"{path.name} holds no tensors. Download or copy it again.")
+        raise CheckpointError(f"{name} holds no tensors. Download or copy it again.")
 
 
-def read_config_file(path: Path) -> Mapping[str, Any]:
+def read_config_file(path: Path, known_as: str = "") -> Mapping[str, Any]:
     """Config of a model from its YAML file.
+
+    Parameters
+    ----------
+    known_as
+        What the reader calls the file, if that is not its path.
 
     Raises
     ------
     CheckpointError
         If the file is absent, no YAML, or holds no mapping.
     """
+    name = known_as or path
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = "is not there" if isinstance(error, FileNotFoundError) else "cannot be read as YAML"
-        raise CheckpointError(f"The config {path} {reason}. Give the config.yaml that came with the weights.") from None
+        raise CheckpointError(f"The config {name} {reason}. Give the config.yaml that came with the weights.") from None
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"The config {path} is empty or not a mapping. Give the one that came with the weights.")
+        raise CheckpointError(f"The config {name} is empty or not a mapping. Give the one that came with the weights.")
     return content
 
 
-def check_config(path: Path) -> Mapping[str, Any]:
+def check_config(path: Path, known_as: str = "") -> Mapping[str, Any]:
     """Config of a model, which must have a ``model`` section.
+
+    Parameters
+    ----------
+    known_as
+        What the reader calls the file, if that is not its path.
 
     Raises
     ------
     CheckpointError
         If it cannot be read, or has none.
     """
-    config = read_config_file(path)
+    config = read_config_file(path, known_as)
     if not isinstance(config.get("model"), Mapping):
         raise CheckpointError(
-            f"The config {path} has no section `model`. Give the config.yaml that came with the weights."
+            f"The config {known_as or path} has no section `model`. Give the config.yaml that came with the weights."
         )
     return config

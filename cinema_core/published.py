@@ -177,6 +177,6 @@ def address(path: str, revision: str = "main", endpoint: str | None = None) -> s
 def by_hand(model: PublishedModel) -> str:
     """One sentence: how to bring a model to a computer that cannot reach the hub."""
     return (
-        f"Without internet: save {address(model.weights)} and {address(model.config)} on another computer, copy them "
-        f"here, and run: cinema models add WEIGHTS CONFIG --name {model.name}"
+        f"Without internet: save {address(model.weights)} and the config.yaml of the same folder on another computer, "
+        f"copy both here, and run: cinema models add WEIGHTS CONFIG --name {model.name}"
     )

@@ -124,7 +124,7 @@ def _list_published(as_json: bool) -> None:
 
 
 def _seed(seed: int | None) -> str:
-    return "yes" if seed is None else str(seed)
+    return "one" if seed is None else str(seed)
 
 
 def _tell_files(found: list[ModelFiles], as_json: bool) -> None:

@@ -27,6 +27,8 @@ class HubStandIn:
     """Method, path in the repository, and range of each request."""
     revisions: list[str] = field(default_factory=list)
     """Branch, tag or commit of each request."""
+    hosts: list[str] = field(default_factory=list)
+    """By which name the server was called, for each request."""
     headers: list[dict[str, str]] = field(default_factory=list)
     cut_after: list[int] = field(default_factory=list)
     """Bytes of a large file after which the connection drops, one entry per request; then it holds."""
@@ -36,6 +38,8 @@ class HubStandIn:
     ignores_ranges: bool = False
     status: int = 0
     """Answer everything with this status, if it is not 0."""
+    redirects: bool = False
+    """Large files lie on another host, as on the real hub; requests there are recorded like the others."""
     no_commit: bool = False
     """Answer as any web server does, without what a hub adds."""
     endpoint: str = ""
@@ -78,9 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, body: bool) -> None:
-        found = re.fullmatch(rf"/{REPOSITORY}/resolve/([^/]+)/(.+)", unquote(self.path))
+        found = re.fullmatch(rf"/(?:{REPOSITORY}/resolve|elsewhere)/([^/]+)/(.+)", unquote(self.path))
         path = found.group(2) if found else self.path
         span = self.headers.get("Range", "")
+        self.hub.hosts.append(self.headers.get("Host", "").partition(":")[0])
         self.hub.revisions.append(found.group(1) if found else "")
         self.hub.asked.append((self.command, path, span))
         self.hub.headers.append({name.lower(): value for name, value in self.headers.items()})
@@ -88,7 +93,19 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(self.hub.status)
         if found is None or path not in self.hub.files:
             return self._refuse(404, "EntryNotFound")
+        if self.hub.redirects and path.endswith(".safetensors") and not self.path.startswith("/elsewhere/"):
+            return self._redirect(found.group(1), path)
         return self._send(path, span, body)
+
+    def _redirect(self, revision: str, path: str) -> None:
+        self.send_response(302)
+        # The same server by another name: to a client it is another host.
+        self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/elsewhere/{revision}/{path}")
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(self.hub.files[path]).hexdigest()}"')
+        self.send_header("X-Linked-Size", str(len(self.hub.files[path])))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _refuse(self, status: int, code: str = "") -> None:
         self.send_response(status)
