@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.request import getproxies
 
 from cinema_core import __version__
 from cinema_core.disk import disk_errors
@@ -24,6 +25,8 @@ from cinema_core.errors import CinemaError, DownloadError, StorageError
 from cinema_core.progress import CancelToken
 from cinema_core.published import HUB, REPOSITORY
 
+OFFLINE: Final = "HF_HUB_OFFLINE is set, so nothing is downloaded. Unset it and run the same command again."
+_PROXY_HINT: Final = "behind a proxy set HTTPS_PROXY=http://HOST:PORT"
 _LIBRARY: Final = "napari-cinema"
 _TRUE: Final = {"1", "ON", "YES", "TRUE"}
 SHA256_DIGITS: Final = 64
@@ -114,6 +117,7 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         if remote.size is None:
             part.unlink(missing_ok=True)  # without a size nobody can tell a part from the whole
+        part.touch()
         _refuse_too_little_room(remote, part)
         with _hub_errors(remote.path, endpoint):
             _go_on_until_complete(remote, part, fetched, cancel)
@@ -130,9 +134,9 @@ def _go_on_until_complete(
     _settle()
     while True:
         before = _size(part)
-        if before == remote.size:
-            fetched(before)
-            return
+        if remote.size is not None and before >= remote.size:
+            fetched(remote.size)
+            return  # if there is more than there should be, the checksum will say so
         try:
             _stream(remote, part, fetched, cancel)
             if remote.size is None:
@@ -142,8 +146,6 @@ def _go_on_until_complete(
                 raise DownloadError(_broken(remote, before)) from error
         if _size(part) <= before:
             raise DownloadError(_broken(remote, before))
-        if remote.size is not None and _size(part) > remote.size:
-            return  # the checksum will say so
 
 
 def _stream(remote: RemoteFile, part: Path, fetched: Callable[[int], None], cancel: CancelToken | None) -> None:
@@ -250,11 +252,6 @@ def _hub_errors(path: str, endpoint: str) -> Iterator[None]:
         ) from error
     except (httpx2.HTTPError, FileMetadataError) as error:
         raise DownloadError(_unreachable(error, endpoint)) from error
-    except (ValueError, ImportError) as error:  # a proxy of another kind, or of a kind that needs a package
-        raise DownloadError(_proxy(error)) from error
-
-
-OFFLINE: Final = "HF_HUB_OFFLINE is set, so nothing is downloaded. Unset it and run the same command again."
 
 
 def _broken(remote: RemoteFile, n_bytes: int) -> str:
@@ -296,17 +293,30 @@ def _unreachable(error: Exception, endpoint: str) -> str:
             f"{endpoint} shows a certificate that this computer does not trust, as where a proxy reads along. "
             "Set SSL_CERT_FILE to the certificates (.pem) of your IT department."
         )
+    # The environment's, or on Windows and macOS the system's.
+    proxy = "check the proxy too, which HTTPS_PROXY or the system names" if getproxies().keys() - {"no"} else _PROXY_HINT
     return (
-        f"{endpoint} cannot be reached ({type(error).__name__}: {error}). Check the network; behind a proxy set "
-        "HTTPS_PROXY=http://HOST:PORT. Then run the same command again."
+        f"{endpoint} cannot be reached ({type(error).__name__}: {error}). Check the network; {proxy}. "
+        "Then run the same command again."
     )
 
 
 def _settle() -> None:
-    """Keep the library quiet: no telemetry (it would name what else is installed), no warnings beside our line."""
-    from huggingface_hub import constants
+    """Make the library ready, and quiet: no telemetry (it would name what else is installed), no lines beside ours.
+
+    Raises
+    ------
+    DownloadError
+        If the proxy settings cannot be used.
+    """
+    import httpx2
+    from huggingface_hub import constants, get_session
     from huggingface_hub.utils import logging
 
     # Read from the environment once, when the library was imported, which may have been long before.
     constants.HF_HUB_DISABLE_TELEMETRY = True
     logging.set_verbosity_error()
+    try:
+        get_session()
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:  # an unknown kind, or one that needs a package
+        raise DownloadError(_proxy(error)) from error

@@ -299,6 +299,16 @@ class TestRefused:
             pull(NAME)
         pull(NAME)
 
+    def test_a_part_that_grew_too_long_is_refused_once(self, hub: HubStandIn, tmp_path: Path) -> None:
+        hub.cut_after = [500_000, 0]
+        with pytest.raises(DownloadError):
+            pull(NAME)
+        (part,) = [path for path in (tmp_path / "models").rglob("*.part") if len(path.stem) == 64]
+        part.write_bytes(hub.files[MODEL.weights] + b"more")
+        with pytest.raises(DownloadError, match="damaged or changed"):
+            pull(NAME)
+        pull(NAME)
+
     @pytest.mark.parametrize("content", [pickle.dumps({"weights": [1.0]}), b"PK\x03\x04 as torch saves"])
     def test_a_pickle_on_the_hub_is_refused(self, content: bytes, hub: HubStandIn, tmp_path: Path) -> None:
         hub.files[MODEL.weights] = content
@@ -343,6 +353,11 @@ class TestRefused:
             pull(NAME)
         assert "\n" not in str(caught.value)
 
+    def test_a_hub_that_describes_but_does_not_deliver(self, hub: HubStandIn) -> None:
+        hub.status_of_downloads = 503
+        with pytest.raises(DownloadError, match=f"in trouble .*HTTP 503.*{BY_HAND}"):
+            pull(NAME)
+
     def test_offline_says_how_to_bring_it_by_hand(self, hub: HubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         with pytest.raises(DownloadError, match=f"HF_HUB_OFFLINE is set.*Unset it.*{BY_HAND}"):
@@ -360,12 +375,19 @@ class TestRefused:
             with pytest.raises(DownloadError, match=f"cannot be reached .*Check the network.*HTTPS_PROXY.*{BY_HAND}"):
                 pull(NAME, endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
 
-    @pytest.mark.parametrize("proxy", ["gopher://proxy.example", "socks5://proxy.example:1080"])
+    @pytest.mark.parametrize("proxy", ["gopher://proxy.example", "socks5://proxy.example:1080", "http://h:port"])
     def test_a_proxy_that_cannot_be_used(self, proxy: str, hub: HubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTP_PROXY", proxy)
         monkeypatch.setenv("ALL_PROXY", proxy)
         with pytest.raises(DownloadError, match=f"The proxy cannot be used.*HTTPS_PROXY=.*{BY_HAND}"):
             pull(NAME, endpoint="http://hub.example")
+
+    def test_a_proxy_that_nobody_answers_at_is_named(self, hub: HubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket() as taken:  # bound, and nobody listens
+            taken.bind(("127.0.0.1", 0))
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{taken.getsockname()[1]}")
+            with pytest.raises(DownloadError, match=f"cannot be reached .*check the proxy too.*{BY_HAND}"):
+                pull(NAME, endpoint="http://hub.example")
 
     @pytest.mark.parametrize(
         ("error", "told"),

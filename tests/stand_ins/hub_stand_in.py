@@ -40,6 +40,8 @@ class HubStandIn:
     """Answer everything with this status, if it is not 0."""
     redirects: bool = False
     """Large files lie on another host, as on the real hub; requests there are recorded like the others."""
+    status_of_downloads: int = 0
+    """The same for GET alone."""
     no_commit: bool = False
     """Answer as any web server does, without what a hub adds."""
     endpoint: str = ""
@@ -89,8 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.revisions.append(found.group(1) if found else "")
         self.hub.asked.append((self.command, path, span))
         self.hub.headers.append({name.lower(): value for name, value in self.headers.items()})
-        if self.hub.status:
-            return self._refuse(self.hub.status)
+        if status := self.hub.status or (self.hub.status_of_downloads if body else 0):
+            return self._refuse(status)
         if found is None or path not in self.hub.files:
             return self._refuse(404, "EntryNotFound")
         if self.hub.redirects and path.endswith(".safetensors") and not self.path.startswith("/elsewhere/"):
