@@ -294,7 +294,8 @@ def _unreachable(error: Exception, endpoint: str) -> str:
             "Set SSL_CERT_FILE to the certificates (.pem) of your IT department."
         )
     # The environment's, or on Windows and macOS the system's.
-    proxy = "check the proxy too, which HTTPS_PROXY or the system names" if getproxies().keys() - {"no"} else _PROXY_HINT
+    has_proxy = getproxies().keys() - {"no"}
+    proxy = "check the proxy too, which HTTPS_PROXY or the system names" if has_proxy else _PROXY_HINT
     return (
         f"{endpoint} cannot be reached ({type(error).__name__}: {error}). Check the network; {proxy}. "
         "Then run the same command again."
