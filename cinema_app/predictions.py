@@ -12,14 +12,14 @@ from psygnal import Signal
 
 from cinema_app.reading import Reading, first_choice
 from cinema_core.answers import ClassAnswer, Landmarks, ValueAnswer
-from cinema_core.cards import resolve_model
+from cinema_core.cards import list_models, resolve_model
 from cinema_core.cine import Cine, View
 from cinema_core.engine.messages import PredictRequest
-from cinema_core.errors import CheckpointError, InputError, PhaseError
+from cinema_core.errors import InputError, PhaseError
 from cinema_core.measure.long_axis import LongAxisFunction, long_axis_function
 from cinema_core.model_config import n_frames, read_config, view_settings
 from cinema_core.project import LandmarkSet, Source
-from cinema_core.tasks import TASKS, Task, TaskKind, answers
+from cinema_core.tasks import TASKS, Task, TaskKind
 
 ASKED_IN_WINDOW = {TaskKind.HEATMAP, TaskKind.COORDINATE, TaskKind.CLASS, TaskKind.VALUE}
 
@@ -125,16 +125,8 @@ class Predictions:
 
     def models_for(self, task: Task) -> list[str]:
         """Names of models at hand that answer a task."""
-        project_models = self._reading.project.models_folder
-        found = []
-        for card in self._reading.models():
-            try:
-                files = resolve_model(card.name, project_models=project_models)
-                if answers(read_config(files.config), task):
-                    found.append(card.name)
-            except CheckpointError:
-                continue  # cannot be used for anything; the list of models says why
-        return found
+        cards = list_models(self._reading.project.models_folder)
+        return [card.name for card in cards if self._reading.can_answer(card, task)]
 
     def ask(self, task: Task, models: Sequence[str]) -> None:
         """Let models answer a task about the open study, together.

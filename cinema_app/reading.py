@@ -19,12 +19,14 @@ from cinema_app.work import Work, WorkEnd
 from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
-from cinema_core.errors import CinemaError, PhaseError, StudyError
+from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
 from cinema_core.io import Study, load_study
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure import VentricularFunction, ventricular_function
+from cinema_core.model_config import read_config
 from cinema_core.project import PhaseChoice, Project, Source, VersionRecord
 from cinema_core.report import write_report
+from cinema_core.tasks import TASKS, Task, answers
 
 if TYPE_CHECKING:
     from cinema_core.engine.client import EngineClient, Job
@@ -49,6 +51,8 @@ class Trial:
         """Whether the model did well enough, on enough patients, to be used there."""
         return (THIS_STUDY if this_study_only else WHOLE_PROJECT) in self.outcome.scopes
 
+
+SEGMENT_SAX = TASKS["segment-sax"]
 
 WHOLE_PROJECT, THIS_STUDY = "project", "this study only"
 """What ``FineTuneOutcome.scopes`` calls them."""
@@ -334,8 +338,16 @@ class Reading:
         return resolve_model(self.model, project_models=self.project.models_folder).card
 
     def models(self) -> list[ModelCard]:
-        """Models that can be chosen."""
-        return list_models(self.project.models_folder)
+        """Models that can be chosen: those that draw on the short axis."""
+        return [card for card in list_models(self.project.models_folder) if self.can_answer(card, SEGMENT_SAX)]
+
+    def can_answer(self, card: ModelCard, task: Task) -> bool:
+        """Whether a model at hand answers a task, by its config."""
+        try:
+            files = resolve_model(card.name, project_models=self.project.models_folder)
+            return answers(read_config(files.config), task)
+        except CheckpointError:
+            return False  # cannot be used for anything; `cinema models show` says why
 
     def choose_model(self, name: str) -> None:
         """Use a model for everything in the project."""

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -22,11 +23,15 @@ from uuid import uuid4
 from platformdirs import user_data_path
 from pydantic import BaseModel, Field, ValidationError
 
-from cinema_core.errors import CheckpointError, InputError, StorageError
+from cinema_core.disk import disk_errors
+from cinema_core.errors import CheckpointError, InputError
+from cinema_core.published import PUBLISHED, by_hand, families
 
 log = logging.getLogger(__name__)
 
 BUNDLED: Final = "bundled"
+PUBLISHED_NAME: Final = "published"
+"""Folder of the pulled models among the local ones; no model may be called so."""
 WEIGHTS_FILE: Final = "weights.safetensors"
 CONFIG_FILE: Final = "config.yaml"
 CARD_FILE: Final = "card.json"
@@ -95,12 +100,27 @@ def local_models_folder() -> Path:
     return user_data_path("napari-cinema", appauthor=False) / "models"
 
 
+def published_folder() -> Path:
+    """Folder of the published models that were pulled; ``acdc-sax-seg/0`` lies in its ``acdc-sax-seg/0``."""
+    return local_models_folder() / PUBLISHED_NAME
+
+
+def published_model_folder(name: str) -> Path:
+    """Where a published model lies once it is pulled, by its full name."""
+    return published_folder().joinpath(*name.split("/"))
+
+
 def list_models(project_models: Path | None = None) -> list[ModelCard]:
-    """Cards of all models at hand: bundled, added on this computer, and versions of the project.
+    """Cards of all models at hand: bundled, published ones, added on this computer, and versions of the project.
 
     A folder whose card cannot be read is left out, with a line in the log.
     """
-    folders = [bundled_folder(), *_subfolders(local_models_folder()), *_subfolders(project_models)]
+    folders = [
+        bundled_folder(),
+        *map(published_model_folder, PUBLISHED),
+        *_subfolders(local_models_folder()),
+        *_subfolders(project_models),
+    ]
     cards = []
     for folder in folders:
         if not (folder / CARD_FILE).is_file():
@@ -120,7 +140,8 @@ def resolve_model(
     Parameters
     ----------
     name_or_path
-        ``bundled``, the name of a project version or added model, a model folder, or a ``.safetensors`` file.
+        ``bundled``, a published name such as ``acdc-sax-seg/0``, the name of a project version or added model, a
+        model folder, or a ``.safetensors`` file.
     config
         Config of a ``.safetensors`` file, if it is not the ``config.yaml`` beside it.
     project_models
@@ -143,10 +164,35 @@ def resolve_model(
         beside = path.parent / CARD_FILE
         card = read_card(path.parent) if beside.is_file() and path.name == WEIGHTS_FILE else None
         return ModelFiles(path, found, _checked(card, path))
-    known = ", ".join(card.name for card in list_models(project_models)) or "none"
-    raise CheckpointError(
-        f"There is no model {name!r}. Known models: {known}. Give one of them, a model folder, or a .safetensors file."
-    )
+    raise CheckpointError(_not_found(name, project_models))
+
+
+def resolve_ensemble(name: str | Path, project_models: Path | None = None) -> list[ModelFiles]:
+    """Find the models that answer together: all pulled seeds of a published name without seed, else the one model.
+
+    Parameters
+    ----------
+    name
+        A published name without seed, such as ``acdc-sax-ef``, or whatever :func:`resolve_model` takes.
+    project_models
+        Folder of the project's versions.
+
+    Returns
+    -------
+    One model per seed that is at hand, seeds ascending; or a single one.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing is found, no seed was pulled, a file is missing, or weights are not those of their card.
+    """
+    seeds = families().get(str(name), [])
+    if str(name) in PUBLISHED or not seeds:
+        return [resolve_model(name, project_models=project_models)]
+    pulled = [model.name for model in seeds if published_model_folder(model.name).is_dir()]
+    if not pulled:
+        raise CheckpointError(_not_pulled(str(name)))
+    return [resolve_model(seed) for seed in pulled]
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -184,14 +230,41 @@ def write_model_folder(folder: Path, weights: bytes, config: str, card: ModelCar
         If a file could not be written; what was there before is kept.
     """
     card = card.model_copy(update={"sha256": hashlib.sha256(weights).hexdigest()})
-    folder = Path(folder)
-    partial = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.partial"
-    replaced = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.old"
-    try:
-        partial.mkdir(parents=True)
+    with model_folder_in_making(Path(folder)) as partial:
         _write(partial / WEIGHTS_FILE, weights)
         _write(partial / CONFIG_FILE, config.encode("utf-8"))
-        _write(partial / CARD_FILE, (json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+        write_card(partial, card)
+    return card
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write ``card.json`` into a folder that has none."""
+    _write(folder / CARD_FILE, (json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+@contextmanager
+def model_folder_in_making(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; when all of it is written it takes the place of ``folder``, else it is removed.
+
+    Raises
+    ------
+    StorageError
+        If a file could not be written; what was at ``folder`` before is kept.
+    """
+    partial = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.partial"
+    try:
+        with disk_errors(f"The model could not be written to {folder}"):
+            partial.mkdir(parents=True)
+            yield partial
+            _put_in_place(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Move a complete folder to its place; one that is there already is replaced, or kept if that fails."""
+    replaced = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.old"
+    try:
         if folder.exists():
             os.replace(folder, replaced)
         try:
@@ -200,14 +273,8 @@ def write_model_folder(folder: Path, weights: bytes, config: str, card: ModelCar
             if replaced.exists():
                 os.replace(replaced, folder)
             raise
-    except OSError as error:
-        raise StorageError(
-            f"The model could not be written to {folder}: {error.strerror or error}. Make room or choose another place."
-        ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
-    return card
 
 
 def check_name(name: str) -> str:
@@ -238,6 +305,8 @@ def _file_sha256(path: Path, _modified_ns: int, _size: int) -> str:
 def _find_folder(name: str, project_models: Path | None) -> Path | None:
     if name == BUNDLED:
         return bundled_folder()
+    if name in PUBLISHED and published_model_folder(name).is_dir():
+        return published_model_folder(name)
     if _NAME.fullmatch(name):
         for parent in (project_models, local_models_folder()):
             if parent is not None and (parent / name).is_dir():
@@ -246,15 +315,52 @@ def _find_folder(name: str, project_models: Path | None) -> Path | None:
     return path if path.is_dir() else None
 
 
+def _not_found(name: str, project_models: Path | None) -> str:
+    """Say why there is no model of that name, and how to get one."""
+    if name in PUBLISHED or name in families():
+        return _not_pulled(name)
+    known = ", ".join(card.name for card in list_models(project_models)) or "none"
+    return (
+        f"There is no model {name!r}. Known models: {known}. Give one of them, a model folder, or a .safetensors file; "
+        "`cinema models list --published` shows those that can be downloaded."
+    )
+
+
+def _not_pulled(name: str) -> str:
+    """Say how to get a published model, or which seeds a name without seed stands for."""
+    if name in PUBLISHED:
+        return (
+            f"{name} is published, but not on this computer yet. Get it with `cinema models pull {name}`. "
+            f"{by_hand(PUBLISHED[name])}"
+        )
+    seeds = families()[name]
+    pulled = [model.name for model in seeds if published_model_folder(model.name).is_dir()]
+    if pulled:
+        return f"{name} stands for {len(seeds)} models, one per seed. Give one that is here: {', '.join(pulled)}."
+    return (
+        f"{name} is published with {len(seeds)} seeds, none of them on this computer yet. Get them with "
+        f"`cinema models pull {name}`. {by_hand(seeds[0])}"
+    )
+
+
 def _from_folder(folder: Path, config: Path | None) -> ModelFiles:
     weights, beside = folder / WEIGHTS_FILE, config or folder / CONFIG_FILE
     for path in (weights, beside):
         if not path.is_file():
             raise CheckpointError(
                 f"The model folder {folder} has no {path.name}. A model needs {WEIGHTS_FILE} and {CONFIG_FILE}."
+                f"{_pull_again(folder)}"
             )
     card = read_card(folder) if (folder / CARD_FILE).is_file() else None
     return ModelFiles(weights, beside, _checked(card, weights))
+
+
+def _pull_again(folder: Path) -> str:
+    """Say how to mend a published model; empty for others."""
+    for name in PUBLISHED:
+        if folder == published_model_folder(name):
+            return f" Get it again with: cinema models pull {name}"
+    return ""
 
 
 def _checked(card: ModelCard | None, weights: Path) -> ModelCard:
@@ -264,7 +370,7 @@ def _checked(card: ModelCard | None, weights: Path) -> ModelCard:
     if card.sha256 and card.sha256 != sha256:
         raise CheckpointError(
             f"The weights of {card.name} are not those of its card (sha256 {sha256[:8]}, card {card.sha256[:8]}). "
-            "The file was changed or damaged: install or copy the model again."
+            f"The file was changed or damaged: install or copy the model again.{_pull_again(weights.parent)}"
         )
     return card.model_copy(update={"sha256": sha256})
 

@@ -10,6 +10,7 @@
     │   ├── LabelError         labels are of another shape, value or order
     │   └── CheckpointError    weights and config do not belong together
     ├── StorageError           a file could not be written: disk, permission (exit 1)
+    ├── DownloadError          a file did not come from the hub as it is there (exit 1)
     ├── ProjectError           a project cannot be opened or is in use       (exit 1)
     ├── EngineError            the engine process failed or ran out of memory (exit 1)
     └── Cancelled              the reader stopped the work                   (exit 1)
@@ -52,6 +53,10 @@ class CheckpointError(InputError):
 
 class StorageError(CinemaError):
     """A file could not be written: disk full, no permission, drive gone."""
+
+
+class DownloadError(CinemaError):
+    """A file could not be fetched from the hub, or what came is not what the hub promised."""
 
 
 class ProjectError(CinemaError):

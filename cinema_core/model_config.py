@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from cinema_core.errors import CheckpointError
+from cinema_core.model_files import read_config_file
 
 Config = Mapping[str, Any]
 
@@ -39,15 +38,7 @@ def read_config(config: Path | str | Config) -> Config:
     """
     if isinstance(config, Mapping):
         return config
-    path = Path(config)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = "is not there" if isinstance(error, FileNotFoundError) else "cannot be read as YAML"
-        raise CheckpointError(f"The config {path} {reason}. Give the config.yaml that came with the weights.") from None
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"The config {path} is empty or not a mapping. Give the one that came with the weights.")
-    return content
+    return read_config_file(Path(config))
 
 
 def model_views(config: Config) -> tuple[str, ...]:

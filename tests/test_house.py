@@ -27,11 +27,17 @@ def modules_loaded_by(statement: str) -> set[str]:
         "import cinema_core",
         "import cinema_core.io, cinema_core.measure, cinema_core.report, cinema_core.project, cinema_core.phantom",
         "import cinema_core.engine.client, cinema_core.cards, cinema_core.cases, cinema_core.localise",
+        "import cinema_core.hub",
         "import cinema_app.cli",
     ],
 )
 def test_plain_rooms_do_not_load_torch(statement: str) -> None:
     assert "torch" not in modules_loaded_by(statement)
+
+
+def test_knowing_what_is_published_does_not_load_the_hub_library() -> None:
+    loaded = modules_loaded_by("import cinema_core.hub, cinema_core.cards")
+    assert not loaded & {"huggingface_hub", "httpx2", "hf_xet"}
 
 
 def test_window_does_not_load_torch() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinema_core.cards import resolve_model
+from cinema_core.cards import resolve_ensemble
 from cinema_core.engine.messages import (
     FineTuneOutcome,
     FineTuneRequest,
@@ -28,7 +28,7 @@ class TorchTasks:
 
     def __init__(self) -> None:
         self._model: LoadedModel | None = None
-        self._model_key: tuple[str, str, str] | None = None
+        self._model_key: tuple[str, ...] | None = None
 
     def warm_up(self) -> None:
         """Import torch and the models, which takes seconds, before the reader waits for it."""
@@ -104,8 +104,8 @@ class TorchTasks:
     def _loaded(self, name: str, project_models: Path | None, device: str) -> LoadedModel:
         from cinema_core.models import zoo
 
-        files = resolve_model(name, project_models=project_models)
-        key = (files.card.sha256, str(files.config), device)
+        found = resolve_ensemble(name, project_models)
+        key = (device, *(f"{files.card.sha256} {files.config}" for files in found))
         if self._model is None or self._model_key != key:
             self._model = self._model_key = None  # let go of the last one first: two may not fit in memory
             self._model = zoo.load(name, device=device, project_models=project_models)

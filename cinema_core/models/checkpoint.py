@@ -21,6 +21,7 @@ from cinema_core.model_config import (
     section_of,
     view_settings,
 )
+from cinema_core.model_files import refuse_pickle
 from cinema_core.models.convunetr import ConvUNetR, ConvUNetRSettings
 from cinema_core.models.convvit import ConvViT
 from cinema_core.models.mae import MaskedAutoencoder
@@ -83,14 +84,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"The weights {path} are not there. Check the path, or run `cinema models list`.")
-    with path.open("rb") as file:
-        head = file.read(2)
-    # A zip ("PK") is torch.save's container, 0x80 starts a bare pickle; both can run code when opened.
-    if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".bin"} or head == b"PK" or head[:1] == b"\x80":
-        raise CheckpointError(
-            f"{path.name} is a pickle, which can run any program when it is opened. "
-            "Ask for the weights as .safetensors, or convert them on a machine that holds no patient data."
-        )
+    refuse_pickle(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

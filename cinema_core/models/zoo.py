@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from cinema_core.anatomy import Structure
-from cinema_core.cards import ModelCard, ModelFiles, list_models, resolve_model
+from cinema_core.cards import ModelCard, ModelFiles, list_models, resolve_ensemble, resolve_model
 from cinema_core.errors import CheckpointError, InputError
 from cinema_core.model_config import ViewSettings, architecture, n_outputs, read_config, view_settings
 from cinema_core.models.checkpoint import load_model
@@ -80,15 +80,14 @@ def load(
 ) -> LoadedModel:
     """Load a model by name, folder or file; see :func:`cinema_core.cards.resolve_model`.
 
+    A published name without seed gives all its seeds that are at hand, as one model.
+
     Raises
     ------
     CheckpointError
         If it is not there, damaged, or does not fit its config.
     """
-    files = resolve_model(name_or_path, config, project_models)
-    settings = read_config(files.config)
-    network = load_model(files.weights, settings).to(choose_device(device))
-    return LoadedModel(network, settings, files.card, files.weights.parent)
+    return together(load_all([name_or_path], config, device, project_models))
 
 
 def load_all(
@@ -97,15 +96,31 @@ def load_all(
     device: str = "cpu",
     project_models: Path | None = None,
 ) -> tuple[LoadedModel, ...]:
-    """Load models that answer together; see :func:`load`.
+    """Load models that are asked together, each by itself; a published name without seed gives all its seeds.
 
     Parameters
     ----------
     config
         Config of ``.safetensors`` files, if it is not beside them.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load`.
     """
-    configs = [config if Path(name).is_file() else None for name in names]  # named models have their own
-    return tuple(load(name, own, device, project_models) for name, own in zip(names, configs, strict=True))
+    found: list[ModelFiles] = []
+    for name in names:
+        if config is not None and Path(name).is_file():  # a model that has a name has its own
+            found.append(resolve_model(name, config, project_models))
+        else:
+            found += resolve_ensemble(name, project_models)
+    return tuple(_load_files(files, device) for files in found)
+
+
+def _load_files(files: ModelFiles, device: str) -> LoadedModel:
+    settings = read_config(files.config)
+    network = load_model(files.weights, settings).to(choose_device(device))
+    return LoadedModel(network, settings, files.card, files.weights.parent)
 
 
 def together(models: Sequence[LoadedModel]) -> LoadedModel:

@@ -27,7 +27,9 @@ COMMANDS = (
     "models",
     "doctor",
 )
-LEAVES = [(name,) for name in COMMANDS if name != "models"] + [("models", "list"), ("models", "show")]
+LEAVES = [(name,) for name in COMMANDS if name != "models"] + [
+    ("models", name) for name in ("list", "pull", "add", "show")
+]
 
 
 @pytest.fixture
