@@ -114,7 +114,7 @@ def segment_cine(
     loaded.network.to(zoo.choose_device(device)).eval()
 
     progress(FORWARD_STARTS_AT / 2, "Finding the heart")
-    to_grid = _grid_about_heart(cine, grid)
+    to_grid = grid_about_heart(cine, grid)
     frames = scale_frames(cine.pixels[list(chosen)])  # (phases, z, y, x)
 
     def on_batch(share: float) -> None:
@@ -140,7 +140,8 @@ def segment_cine(
     return Segmentation(labels, uncertainty, chosen, cine.geometry, loaded.card)
 
 
-def _grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:
+def grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:
+    """Map between a cine and the grid of a model, centred on the heart that is found by its motion."""
     _, n_slices, rows, columns = cine.shape
     x_mm, y_mm, z_mm = grid.spacing_mm
     return grid_map(
