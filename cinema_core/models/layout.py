@@ -39,8 +39,8 @@ def laid_out(network: nn.Module, precision: torch.dtype) -> nn.Module:
     """Copy of a network for a CPU, to be run under autocast if the precision is bfloat16.
 
     3-D convolutions have their channels last, which makes the decoder a sixth faster; in bfloat16 weights are
-    rounded once instead of at every call, and linear layers are packed. The copy leaves the weights of the caller as they are, for training
-    and saving.
+    rounded once instead of at every call, and linear layers are packed. The copy leaves the weights of the caller
+    as they are, for training and saving.
     """
     copy = deepcopy(network)
     for parameter in copy.parameters():

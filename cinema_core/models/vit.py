@@ -130,7 +130,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             scores = queries[head] @ keys[head].T  # (n, m)
             torch.softmax(scores, dim=-1, out=scores)
             torch.mm(scores, values[head], out=attended[head])
-    return attended.unflatten(0, q.shape[:2])
+    return attended.reshape(*q.shape[:2], *attended.shape[1:])
 
 
 class Attention(nn.Module):
