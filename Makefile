@@ -55,6 +55,7 @@ imports: $(READY)  ## The arrows between the rooms
 
 benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.segment
+	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.open_study
 	$(SCREEN) $(BIN)/python -m benchmarks.launch
 	$(BIN)/python -m benchmarks.engine

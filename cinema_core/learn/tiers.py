@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, Tier
+from cinema_core.models.precision import multiplies_bfloat16
 
 ENCODER_PREFIXES: Final = ("enc_down_dict.", "encoder.")
 
@@ -22,13 +23,7 @@ def choose_precision(device: torch.device, window_slices: int) -> torch.dtype:
     through: torch 2.13 then reads memory that nobody wrote for some weight gradients of 3-D convolutions in
     bfloat16 (seen as gradients of 1e16 to NaN once freed memory was filled with NaN; none in 2-D).
     """
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        # torch has no public question for this; without these instructions bfloat16 is emulated, and slow.
-        fast = window_slices == 1 and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    else:
-        fast = False
+    fast = multiplies_bfloat16(device) and (device.type != "cpu" or window_slices == 1)
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from cinema_core.errors import CheckpointError
-from cinema_core.models.layers import ResidualConvBlock, conv, conv_transpose
+from cinema_core.models.layers import RESIDUAL_BLOCK_REACH, ResidualConvBlock, conv, conv_transpose
+from cinema_core.models.region import DecoderPlan, Region, cut, grow, plan_decoder, whole
 from cinema_core.models.view_encoder import (
     EncoderSettings,
     ViewEncoder,
@@ -25,6 +26,8 @@ from cinema_core.models.view_encoder import (
     split_views,
     view_encoders,
 )
+
+DECODER_BLOCK_REACH: Final = 2 * RESIDUAL_BLOCK_REACH
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,25 @@ class ConvUNetRSettings:
     dec_patch_size: tuple[int, ...]
     dec_scale_factor: tuple[int, ...]
     dropout: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedView:
+    """What the decoder of a view takes.
+
+    Attributes
+    ----------
+    image
+        Input (b, c, *spatial).
+    stages
+        Outputs of the convolution stages, finest first.
+    tokens
+        Tokens of the transformer (b, n, width), class token left out.
+    """
+
+    image: Tensor
+    stages: tuple[Tensor, ...]
+    tokens: Tensor
 
 
 class DecoderBlock(nn.Module):
@@ -65,18 +87,25 @@ class Decoder(nn.Module):
 
     def __init__(self, chans: Sequence[int], scale: Sequence[int], patch: Sequence[int]) -> None:
         super().__init__()
+        self.factors = [tuple(scale)] * (len(chans) - 1) + [tuple(patch)]
         # Deepest first: 512 -> 256 -> ... -> 32, and once more 32 -> 32 at full resolution.
         widths = [*reversed(chans), chans[0]]
-        factors = [scale] * (len(chans) - 1) + [patch]
         self.blocks = nn.ModuleList(
             DecoderBlock(c_in, c_out, factor)
-            for c_in, c_out, factor in zip(widths[:-1], widths[1:], factors, strict=True)
+            for c_in, c_out, factor in zip(widths[:-1], widths[1:], self.factors, strict=True)
         )
 
-    def forward(self, x: Tensor, skips: Sequence[Tensor | None]) -> Tensor:
-        """Decode the deepest features (b, c, *spatial) with one skip (or None) per block."""
-        for block, skip in zip(self.blocks, skips, strict=True):
-            x = block(x, skip)
+    def level_sizes(self, image_size: Sequence[int]) -> list[tuple[int, ...]]:
+        """Size of every level, deepest first, image last."""
+        sizes = [tuple(image_size)]
+        for factor in reversed(self.factors):
+            sizes.insert(0, tuple(n // f for n, f in zip(sizes[0], factor, strict=True)))
+        return sizes
+
+    def forward(self, x: Tensor, skips: Sequence[Tensor | None], plan: DecoderPlan) -> Tensor:
+        """Decode the deepest features (b, c, *spatial) with one skip (or None) per block, all cut as planned."""
+        for block, skip, computed, kept in zip(self.blocks, skips, plan.computed, plan.kept, strict=True):
+            x = cut(block(x, skip), kept, of=computed)
         return x
 
 
@@ -98,7 +127,7 @@ class ConvUNetR(nn.Module):
         self.view_inputs = dict(views)
         encoder, chans, dropout = settings.encoder, settings.dec_chans, settings.dropout
         width = encoder.size.width
-        self.n_without_skip, n_down = _level_counts(views, settings)
+        n_without_skip, n_down = _level_counts(views, settings)
 
         self.enc_down_dict = view_encoders(views, encoder)
         self.encoder = shared_encoder(encoder)
@@ -117,7 +146,7 @@ class ConvUNetR(nn.Module):
             sources = [*encoder.conv_chans, *[width] * (n_down + 1)]
             self.dec_conv_blocks_dict[view] = nn.ModuleList(
                 ResidualConvBlock(c_in, c_out, n_dims, dropout)
-                for c_in, c_out in zip(sources, chans[self.n_without_skip :], strict=True)
+                for c_in, c_out in zip(sources, chans[n_without_skip:], strict=True)
             )
             self.decoder_dict[view] = Decoder(chans, scale, patch)
             self.pred_head_dict[view] = conv(chans[0], out_chans, (1,) * n_dims)
@@ -140,31 +169,56 @@ class ConvUNetR(nn.Module):
         GeometryError
             If a view is unknown or its size differs from the configured one.
         """
+        return {view: self.decode(view, encoded) for view, encoded in self.encode(images).items()}
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, EncodedView]:
+        """Encode all views together; takes and raises what :meth:`forward` does."""
         # The decoder is tied to the grid of its view; only the encoder could take another one.
         check_images(images, self.view_inputs)
         encoded = {view: self.enc_down_dict[view](image) for view, image in images.items()}
         tokens = torch.cat([tokens for tokens, _ in encoded.values()], dim=1)
         _, chunks = split_views(self.encoder(tokens), [part.shape[1] for part, _ in encoded.values()])
         return {
-            view: self._decode(view, images[view], encoded[view][1], chunk)
+            view: EncodedView(images[view], tuple(encoded[view][1]), chunk)
             for view, chunk in zip(images, chunks, strict=True)
         }
 
-    def _decode(self, view: str, image: Tensor, stages: Sequence[Tensor], tokens: Tensor) -> Tensor:
+    def decode(self, view: str, encoded: EncodedView, window: Region | None = None) -> Tensor:
+        """Logits (b, out_chans, *window) of a part of the image, by default of all of it.
+
+        They are those that the whole image would have there: every level computes as much around the window as
+        the levels above it look at. The norms have no statistics across space, and the convolutions reach four
+        voxels per level, so that the costly fine levels shrink to little more than the window; the coarse ones,
+        which reach far, stay nearly whole.
+        """
         # Containers of torch forget what they hold.
         grid = cast(ViewEncoder, self.enc_down_dict[view]).grid
         downs = cast(nn.ModuleList, self.dec_down_blocks_dict[view])
         blocks = cast(nn.ModuleList, self.dec_conv_blocks_dict[view])
+        decoder = cast(Decoder, self.decoder_dict[view])
+        tokens = encoded.tokens
         features = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)  # (b, n, c) -> (b, c, *grid)
-        sources = [*stages, features]
+        sources = [*encoded.stages, features]
         for down in downs:
             sources.append(down(sources[-1]))
-        adjusted = [block(x) for block, x in zip(blocks, sources, strict=True)]
-        image_skip = self.dec_image_conv_block_dict[view](image)
-        skips: list[Tensor | None] = [image_skip, *[None] * self.n_without_skip, *adjusted[:-1]]
-        decoded = self.decoder_dict[view](adjusted[-1], skips[::-1])
-        logits: Tensor = self.pred_head_dict[view](decoded)
+
+        image_size = encoded.image.shape[2:]
+        sizes = decoder.level_sizes(image_size)
+        plan = plan_decoder(whole(image_size) if window is None else window, sizes, DECODER_BLOCK_REACH)
+        regions = (plan.deepest, *plan.computed)  # of every level, deepest first
+        # Fine to coarse there is a skip from the image, none for some levels, then one from each source.
+        skips: list[Tensor | None] = [None] * len(regions)
+        skips[-1] = _adjust(self.dec_image_conv_block_dict[view], encoded.image, regions[-1])
+        for level, (block, source) in enumerate(zip(reversed(blocks), reversed(sources), strict=True)):
+            skips[level] = _adjust(block, source, regions[level])
+        logits: Tensor = self.pred_head_dict[view](decoder(cast(Tensor, skips[0]), skips[1:], plan))
         return logits
+
+
+def _adjust(block: nn.Module, source: Tensor, region: Region) -> Tensor:
+    """Part of a skip: as much of its source as the residual block looks at, cut to the region afterwards."""
+    seen = grow(region, RESIDUAL_BLOCK_REACH, source.shape[2:])
+    return cut(block(cut(source, seen)), region, of=seen)
 
 
 def _level_counts(views: Mapping[str, ViewInput], settings: ConvUNetRSettings) -> tuple[int, int]:

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 CONV_NORM_EPS: Final = 1e-6
 """Epsilon of every convolutional norm; transformers use 1e-5."""
 
+RESIDUAL_BLOCK_REACH: Final = 2
+"""Voxels that a residual block sees to each side: one for each of its 3-wide convolutions."""
+
 
 class PlaneAwareConv3d(nn.Conv3d):
     """3-D convolution that works in two dimensions when its input is one slice deep.

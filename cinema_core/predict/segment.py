@@ -18,8 +18,9 @@ from cinema_core.geometry import GridMap, grid_map, scale_frames
 from cinema_core.localise import find_heart
 from cinema_core.measure.volumes import VolumeCurves, volume_curves
 from cinema_core.models import zoo
+from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid
-from cinema_core.predict.forward import WindowedNetwork
+from cinema_core.predict.forward import WindowedNetwork, mean_probabilities
 from cinema_core.predict.postprocess import label_frame
 from cinema_core.predict.uncertainty import slice_uncertainty
 from cinema_core.progress import CancelToken, Progress, no_progress
@@ -114,7 +115,7 @@ def segment_cine(
     loaded.network.to(zoo.choose_device(device)).eval()
 
     progress(FORWARD_STARTS_AT / 2, "Finding the heart")
-    to_grid = _grid_about_heart(cine, grid)
+    to_grid = grid_about_heart(cine, grid)
     frames = scale_frames(cine.pixels[list(chosen)])  # (phases, z, y, x)
 
     def on_batch(share: float) -> None:
@@ -127,8 +128,9 @@ def segment_cine(
     labels = np.zeros(cine.shape, dtype=np.uint8)
     uncertainty = np.full(cine.shape[:2], np.nan, dtype=np.float32)
     spacing = cine.geometry.pixel_spacing_mm
-    network = WindowedNetwork(loaded.network, SAX, grid.patch_size[2])
-    found = network.probabilities(to_grid.to_model(frames), on_batch)
+    members = loaded.network.networks if isinstance(loaded.network, Ensemble) else [loaded.network]
+    networks = [WindowedNetwork(member, SAX, grid.patch_size[2]) for member in members]
+    found = mean_probabilities(networks, to_grid.to_model(frames), on_batch)
     for t, frame, on_grid in zip(chosen, frames, found, strict=True):
         if not frame.any():  # one grey all over: there is nothing to see, whatever the network makes of it
             uncertainty[t] = 0
@@ -140,7 +142,8 @@ def segment_cine(
     return Segmentation(labels, uncertainty, chosen, cine.geometry, loaded.card)
 
 
-def _grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:
+def grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:
+    """Map between a cine and the grid of a model, centred on the heart that is found by its motion."""
     _, n_slices, rows, columns = cine.shape
     x_mm, y_mm, z_mm = grid.spacing_mm
     return grid_map(
