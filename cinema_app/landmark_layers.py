@@ -74,6 +74,7 @@ class LandmarkLayers:
         has_any = self._reading.is_open and self._predictions.has_landmarks
         if not has_any and self.points is None:
             return
+        here = self._cine_layers.here
         with self._we_set():
             self._make()
             assert self.points is not None
@@ -87,6 +88,8 @@ class LandmarkLayers:
             self.lines.data = _lines(positions)
             self.points.visible = self.lines.visible = has_any
             self.points.selected_data = set()
+        # A layer of another slice step moved the slider's position, which napari keeps in millimetres.
+        self._cine_layers.go_to(*here)
         if has_any:
             self.edit()
         elif self._viewer.layers.selection.active in (self.points, self.lines) and self._cine_layers.labels is not None:

@@ -16,12 +16,18 @@ TIP = "Draw both ventricles on every phase. Slices that you corrected or accepte
 
 
 class SegmentPanel(QWidget):
-    """Segment the cine with the model in use."""
+    """Segment the cine with the model in use; below, where other models come from.
 
-    def __init__(self, reading: Reading, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    offer
+        Panel that offers the published model.
+    """
+
+    def __init__(self, reading: Reading, offer: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._reading = reading
-        self._build()
+        self._build(offer)
         self._show_models()
         self._show_button()
         reading.events.model_changed.connect(self._show_models)
@@ -29,7 +35,7 @@ class SegmentPanel(QWidget):
         reading.events.cine_changed.connect(self._show_button)
         reading.events.job_changed.connect(self._show_button)
 
-    def _build(self) -> None:
+    def _build(self, offer: QWidget) -> None:
         self.segment = button("Segment", TIP, answered(self._reading, self._reading.segment), main=True)
         self._models = QComboBox()
         self._models.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -44,6 +50,7 @@ class SegmentPanel(QWidget):
         layout.setSpacing(3)
         layout.addLayout(top)
         layout.addWidget(self._version)
+        layout.addWidget(offer)
 
     def _show_models(self) -> None:
         current = self._reading.model

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLa
 from superqt.utils import create_worker
 
 from cinema_app.corner import CornerText
+from cinema_app.downloads import Download
 from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
 from cinema_app.news import Severity
@@ -19,6 +20,7 @@ from cinema_app.session import Session
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
+from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
@@ -79,6 +81,7 @@ class Workspace(QWidget):
         self.landmarks = LandmarkLayers(viewer, self.reading, self.predictions, self.layers)
         self.corner = CornerText(viewer, self.reading, self.layers)
         self.player = Player(self.reading, self.layers, self)
+        self.download = Download()
         self._build(device, finetune_settings)
         self._actions = key_actions(self.reading, self.layers, self.player, self.review)
         bind_keys(viewer, self.reading, self._actions)
@@ -90,7 +93,8 @@ class Workspace(QWidget):
 
     def _build(self, device: str, finetune_settings: FineTuneSettings | None) -> None:
         self.study = StudyPanel(self.reading, self.open)
-        self.segment = SegmentPanel(self.reading)
+        self.get_model = GetModelPanel(self.reading, self.download)
+        self.segment = SegmentPanel(self.reading, self.get_model)
         self.review = ReviewPanel(self.reading, self.layers, self.player)
         self.measures = MeasuresPanel(self.reading, self.layers)
         self.train = TrainPanel(self.reading, finetune_settings)
@@ -198,6 +202,7 @@ class Workspace(QWidget):
         """Stop the work and let go of project and engine; a second call does nothing."""
         self.is_closed = True
         self.player.stop()
+        self.download.cancel()
         self._session.close()
 
 

@@ -253,6 +253,11 @@ def test_landmarks_hide_with_their_cine(window: Workspace) -> None:
     assert len(points.data) == 15
 
 
+def test_another_cine_opens_in_its_middle_slice(window: Workspace) -> None:
+    window.reading.choose_cine("sax")
+    assert window.layers.here == (0, window.reading.cine.n_slices // 2)
+
+
 def test_a_deleted_landmark_comes_back(window: Workspace, notices: list[Any]) -> None:
     points = window.landmarks.points
     assert points is not None
