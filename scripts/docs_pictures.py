@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
+OUT = "results"
 NAMES = {"segment-again": "read"}
 
 
@@ -22,10 +23,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         # A window size that somebody's napari remembers would change every picture.
         environment = {**os.environ, "NAPARI_CONFIG": str(Path(folder) / "napari.yaml")}
-        command = [sys.executable, "-m", "cinema_app.cli", "demo", "--out", folder, "--close", *sys.argv[1:]]
-        subprocess.run(command, check=True, env=environment)
+        # Run there with a relative name: the picture of the export shows where the report went.
+        command = [sys.executable, "-m", "cinema_app.cli", "demo", "--out", OUT, "--close", *sys.argv[1:]]
+        subprocess.run(command, check=True, env=environment, cwd=folder)
         PICTURES.mkdir(parents=True, exist_ok=True)
-        for path in sorted(Path(folder).glob("*.png")):
+        for path in sorted((Path(folder) / OUT).glob("*.png")):
             name = path.stem.split("-", 1)[1]
             with Image.open(path) as picture:
                 picture.convert("RGB").save(PICTURES / f"{NAMES.get(name, name)}.png", optimize=True)
