@@ -393,7 +393,7 @@ class Reading:
         """
         write_report(path, [report_of(self)])
         self.project.log_event("exported", {"study": self.study_id, "format": "csv"})
-        self.notify(f"Report saved: {path}")
+        self.notify(f"Report saved: {path.name}, in the folder {path.absolute().parent.name}")
 
     # ---------------------------------------------------------------- learning
 

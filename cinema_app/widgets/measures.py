@@ -89,8 +89,9 @@ class MeasuresPanel(QWidget):
         plot.getAxis("left").setLabel("ml", color=TEXT)
         plot.getAxis("left").setWidth(44)
         plot.getAxis("bottom").setLabel("phase", color=TEXT)
-        plot.getAxis("bottom").setHeight(44)  # by itself it cuts the tails of the letters
         plot.getAxis("bottom").setHeight(AXIS_PX)
+        # pyqtgraph lets the label hang out below its axis: room for the tails of its letters.
+        plot.plotItem.layout.setContentsMargins(1, 1, 1, 7)
         self._lv = plot.plot(
             pen=pg.mkPen(LV_COLOUR, width=2), symbol="o", symbolSize=4, symbolBrush=LV_COLOUR, symbolPen=None
         )
