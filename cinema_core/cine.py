@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import sqrt
+from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
@@ -81,10 +83,14 @@ class Geometry:
     single_slice_step_mm
         Distance that one slice stands for when there is a single slice and the file states it
         (third zoom of a NIfTI). Never SliceThickness: it leaves out the gap.
+    spacing_is_stated
+        False if the files say nothing of the size of a pixel. The planes then count in pixels: good to look
+        at, never to measure.
     """
 
     planes: tuple[Plane, ...]
     single_slice_step_mm: float | None = None
+    spacing_is_stated: bool = True
 
     def __post_init__(self) -> None:
         if not self.planes:
@@ -109,6 +115,13 @@ class Geometry:
         )
         return cls(planes, single_slice_step_mm=float(steps[2]))
 
+    @classmethod
+    def without_spacing(cls, n_slices: int) -> Self:
+        """Planes that count in pixels, for images that do not say where they lie or how large they are."""
+        x_direction, y_direction = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
+        planes = tuple(Plane(np.array([0.0, 0.0, z]), x_direction, y_direction, (1.0, 1.0)) for z in range(n_slices))
+        return cls(planes, spacing_is_stated=False)
+
     @property
     def n_slices(self) -> int:
         """Number of slices."""
@@ -128,6 +141,8 @@ class Geometry:
     @cached_property
     def slice_step_mm(self) -> float | None:
         """Median distance between neighbouring slices; None if it cannot be known."""
+        if not self.spacing_is_stated:
+            return None
         if self.n_slices == 1:
             return self.single_slice_step_mm
         return float(np.median(np.abs(np.diff(self.positions_mm))))
@@ -155,8 +170,13 @@ class Geometry:
         Raises
         ------
         GeometryError
-            If there is one slice only and its step is not stated.
+            If there is one slice only and its step is not stated, or the size of a pixel is not.
         """
+        if not self.spacing_is_stated:
+            raise GeometryError(
+                "The files state no pixel spacing and no positions; the cine can be looked at, but not measured. "
+                "Export the study again with its geometry."
+            )
         if self.n_slices == 1:
             if self.single_slice_step_mm is None:
                 raise GeometryError(
@@ -197,11 +217,18 @@ class Timing:
     order_rule
         What the phases were ordered by: ``trigger time``, ``temporal position``, ``acquisition time``,
         ``instance number`` or ``file order``.
+    rr_source
+        Where the RR interval is from: ``stated``, ``heart rate`` or ``time between phases``; empty if not known.
+    slice_trigger_ms
+        Time of every image of every slice, shape (z, t) as tuples, NaN where there is no image; empty if not
+        known. Breath-holds differ in their beat, so their phases differ in ms.
     """
 
     trigger_ms: tuple[float, ...] | None = None
     rr_ms: tuple[float, ...] = ()
     order_rule: str = "file order"
+    rr_source: str = ""
+    slice_trigger_ms: tuple[tuple[float, ...], ...] = ()
 
     @property
     def rr_median_ms(self) -> float | None:
@@ -232,6 +259,26 @@ class Patient:
         return sqrt(self.height_m * 100 * self.weight_kg / 3600)
 
 
+@dataclass(frozen=True)
+class SourceImage:
+    """The file that one image of a cine was read from.
+
+    Attributes
+    ----------
+    path
+        The file; ``ARCHIVE.zip/MEMBER`` for a member of an archive.
+    frame
+        Frame within a multi-frame object, from 0.
+    sop_instance_uid, sop_class_uid
+        The object's identity, by which contours and segmentations refer to it. Shown nowhere.
+    """
+
+    path: Path
+    frame: int = 0
+    sop_instance_uid: str = field(default="", repr=False)
+    sop_class_uid: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True, eq=False)
 class Cine:
     """A beating heart: every phase of every slice of one view.
@@ -246,6 +293,19 @@ class Cine:
         Plane, and how sure its finder was, 0 to 1.
     phase_names
         What the phases are when they are not a whole cycle: ``("ed", "es")`` for a pair; empty for a cine.
+    view_reason
+        Why the view is taken to be this one, for the reader.
+    missing
+        Images (t, z) that do not exist. Their pixels are 0 and mean nothing: a gap, never a copy of a neighbour.
+    sources
+        Where each image (t, z) came from; empty where a file holds the whole cine.
+    slice_sizes
+        Rows and columns of every slice if they differ; below and to the right of them is no image, and pixels
+        are 0. Empty if all slices fill (y, x).
+    apex_first
+        Whether z counts from apex to base; usually it counts from base to apex.
+    direction_reason
+        How it was told which end is the base.
     """
 
     id: str
@@ -257,6 +317,12 @@ class Cine:
     patient: Patient = field(default_factory=Patient)
     warnings: tuple[str, ...] = ()
     phase_names: tuple[str, ...] = ()
+    view_reason: str = ""
+    missing: frozenset[tuple[int, int]] = frozenset()
+    sources: Mapping[tuple[int, int], SourceImage] = field(default_factory=dict, repr=False)
+    slice_sizes: tuple[tuple[int, int], ...] = ()
+    apex_first: bool = False
+    direction_reason: str = ""
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4:
@@ -281,6 +347,19 @@ class Cine:
     def n_slices(self) -> int:
         """Number of slices."""
         return self.shape[1]
+
+    @property
+    def phases_with_gaps(self) -> tuple[int, ...]:
+        """Phases in which a slice has no image; they have no volume and cannot be ED or ES."""
+        return tuple(sorted({t for t, _ in self.missing}))
+
+    def has_image(self, t: int, z: int) -> bool:
+        """Whether there is an image of a phase and slice."""
+        return (t, z) not in self.missing
+
+    def image_extent(self, z: int) -> tuple[int, int]:
+        """Rows and columns of a slice that hold an image."""
+        return self.slice_sizes[z] if self.slice_sizes else self.shape[2:]
 
     @property
     def measurable(self) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, Field
 
 from cinema_core.cine import Cine, View
 from cinema_core.errors import StudyError
@@ -21,6 +23,42 @@ class RefusedFile:
 
 
 @dataclass(frozen=True)
+class Take:
+    """One acquisition of a slice: a breath-hold that gave a whole loop.
+
+    Attributes
+    ----------
+    key
+        By which it is chosen; follows from the images, so it is the same whenever they are read.
+    """
+
+    key: str
+    series_number: int | None
+    n_phases: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class RepeatedSlice:
+    """A slice that was taken more than once.
+
+    Attributes
+    ----------
+    z
+        Its place in the cine.
+    takes
+        All of them, in the order in which they were taken.
+    used
+        Key of the one that the cine shows.
+    """
+
+    z: int
+    takes: tuple[Take, ...]
+    used: str
+
+
+@dataclass(frozen=True)
 class ImportReport:
     """How files became cines.
 
@@ -30,10 +68,27 @@ class ImportReport:
         Files that were not used, each with its reason.
     notes
         One line per decision.
+    n_files
+        Number of files that were looked at.
+    repeats
+        Slices that were taken more than once, by the id of the cine.
     """
 
     refused: tuple[RefusedFile, ...] = ()
     notes: tuple[str, ...] = ()
+    n_files: int = 0
+    repeats: Mapping[str, tuple[RepeatedSlice, ...]] = field(default_factory=dict)
+
+
+class ImportChoices(BaseModel, frozen=True, extra="forbid"):
+    """What the reader decided against the importer; kept in the project and applied whenever the study is opened."""
+
+    views: dict[str, View] = Field(default_factory=dict)
+    """View of a cine, by the id that the importer gave it."""
+    apex_first: dict[str, bool] = Field(default_factory=dict)
+    """Whether z counts from apex to base, by the id of the cine."""
+    takes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Keys of the takes to use where a slice was taken more than once, by the id of the cine."""
 
 
 @dataclass(frozen=True, eq=False)
