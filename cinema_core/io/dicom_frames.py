@@ -42,6 +42,17 @@ def frame_headers(data: pydicom.FileDataset, file: SourceFile) -> list[ImageHead
     return placed if len(placed) == len(headers) else _without_geometry(headers)
 
 
+def rescale_of_frame(data: pydicom.Dataset, k: int) -> tuple[float, float]:
+    """Slope and intercept from stored to meant numbers; each frame may have its own."""
+    own = list(data.get("PerFrameFunctionalGroupsSequence") or [])
+    groups = _Groups(own[k] if k < len(own) else None, _first(data.get("SharedFunctionalGroupsSequence")))
+    slope = groups.value("PixelValueTransformationSequence", "RescaleSlope")
+    intercept = groups.value("PixelValueTransformationSequence", "RescaleIntercept")
+    if slope is None and intercept is None:
+        slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
+    return float(slope or 1), float(intercept or 0)
+
+
 def _plain_frames(data: pydicom.FileDataset, file: SourceFile, n_frames: int) -> list[ImageHeader]:
     """Frames of an object without functional groups: one plane, one after the other in time."""
     placed = all(
@@ -100,7 +111,9 @@ def _frame(data: pydicom.FileDataset, file: SourceFile, k: int, groups: _Groups)
     plane: Plane | None = plane_of(position, orientation, spacing) if known else None
     frame_type = groups.value("MRImageFrameTypeSequence", "FrameType") or []
     trigger = groups.value("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime")
-    stated = number(groups.value("CardiacSynchronizationSequence", "RRIntervalTimeNominal") or groups.legacy("NominalInterval"))
+    stated = number(
+        groups.value("CardiacSynchronizationSequence", "RRIntervalTimeNominal") or groups.legacy("NominalInterval")
+    )
     taken = groups.value("FrameContentSequence", "FrameAcquisitionDateTime") or groups.value(
         "FrameContentSequence", "FrameReferenceDateTime"
     )

@@ -145,7 +145,9 @@ def _read_file(file: SourceFile) -> list[ImageHeader] | str:
         with file.open() as stream:
             data = read_dataset(stream, defer_size=DEFER_BYTES)
             _check_is_image(data, file)
-            if int(data.get("NumberOfFrames") or 1) == 1 and "PerFrameFunctionalGroupsSequence" not in data:
+            # An anonymiser left an empty item in Sunnybrook's files, which makes no multi-frame object of them.
+            is_enhanced = any(len(group) for group in data.get("PerFrameFunctionalGroupsSequence") or [])
+            if int(data.get("NumberOfFrames") or 1) == 1 and not is_enhanced:
                 return [_classic(data, file)]
             # Long sequences were deferred above, and cannot be fetched from within an archive.
             stream.seek(0)
@@ -271,9 +273,7 @@ def plane_of(position: Any, orientation: Any, spacing: Any) -> Plane:
     if not all(0.05 <= mm <= 20 for mm in spacing_mm if np.isfinite(mm) and mm > 0):
         raise Refusal(f"no geometry: a pixel spacing of {spacing_mm[0]:g} x {spacing_mm[1]:g} mm is not one of MR")
     try:
-        return Plane(
-            origin, directions[:3] / lengths[0], directions[3:] / lengths[1], (spacing_mm[0], spacing_mm[1])
-        )
+        return Plane(origin, directions[:3] / lengths[0], directions[3:] / lengths[1], (spacing_mm[0], spacing_mm[1]))
     except GeometryError as error:
         raise Refusal(f"no geometry: {str(error).rstrip('.')}") from error
 

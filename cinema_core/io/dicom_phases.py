@@ -1,4 +1,4 @@
-"""Third step of opening DICOM: order the phases of every slice, align slices with each other, find the beat's length."""
+"""Third step of opening DICOM: order the phases of every slice, align the slices, and find the length of the beat."""
 
 from __future__ import annotations
 
@@ -115,7 +115,14 @@ def order_phases(stack: Stack) -> OrderedStack:
             aligned[z] = len(ordered.images)
         rows.append(row)
     warnings = (*_order_warnings(slices), *_alignment_warnings(aligned, n_phases), *_gap_warnings(rows))
-    return OrderedStack(tuple(rows), _timing(slices, usual, rows, aligned), warnings)
+    return OrderedStack(tuple(rows), _timing(slices, usual, rows), warnings)
+
+
+def order_track(track: Track) -> OrderedStack:
+    """Order the images of one slice alone."""
+    ordered = _in_order(track)
+    rows = (ordered.images,)
+    return OrderedStack(rows, _timing([ordered], [ordered], rows), tuple(_order_warnings([ordered])))
 
 
 def _in_order(track: Track) -> _Ordered:
@@ -192,7 +199,7 @@ def _nearest_in_cycle(images: Sequence[ImageHeader], n_phases: int) -> Row:
     return tuple(images[round(t * n_images / n_phases) % n_images] for t in range(n_phases))
 
 
-def _timing(slices: Sequence[_Ordered], usual: Sequence[_Ordered], rows: Sequence[Row], aligned: dict[int, int]) -> Timing:
+def _timing(slices: Sequence[_Ordered], usual: Sequence[_Ordered], rows: Sequence[Row]) -> Timing:
     timed = [ordered.trigger_ms for ordered in usual if ordered.rule is TRIGGER]
     moving = len(rows[0]) > 1
     by_slice = [

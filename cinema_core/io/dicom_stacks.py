@@ -77,6 +77,11 @@ class Stack:
         return self.slots[0].used.plane.normal
 
     @property
+    def normal_to_apex(self) -> NDArray[np.float64]:
+        """Unit vector perpendicular to the slices, in the direction in which they are counted."""
+        return _towards_apex(self.slots[0].used)[0]
+
+    @property
     def series(self) -> tuple[int, ...]:
         """Series numbers that the images came from, for notes."""
         return tuple(sorted(set().union(*(track.series for track in self.tracks))))

@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from cinema_core.errors import InputError, StudyError
 from cinema_core.io.dicom import load_dicom
+from cinema_core.io.files import listed
 from cinema_core.io.nifti import is_nifti, read_cine
 from cinema_core.io.pair import is_acdc, load_acdc, load_pair
-from cinema_core.io.study import ImportReport, RefusedFile, Study, content_pseudonym
-from cinema_core.progress import Progress, no_progress
+from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, content_pseudonym
+from cinema_core.progress import CancelToken, Progress, no_progress
 
 _LABEL_NAME: Final = re.compile(r"(^|[_.-])(gt|scribble|labels?|seg|segmentation|mask)(?=[_.-])", re.IGNORECASE)
 """File names of label images, which lie beside images and are not studies."""
 
 
 def load_study(
-    path: Path | str, *, ed: Path | str | None = None, es: Path | str | None = None, progress: Progress = no_progress
+    path: Path | str | Sequence[Path | str],
+    *,
+    ed: Path | str | None = None,
+    es: Path | str | None = None,
+    study: str | None = None,
+    choices: ImportChoices | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
 ) -> Study:
     """Open a cine study.
 
     Parameters
     ----------
     path
-        A 4-D or 3-D NIfTI file, an ACDC patient folder, a DICOM folder (read with its subfolders), one DICOM
-        file, or a folder with one NIfTI image.
+        A 4-D or 3-D NIfTI file, an ACDC patient folder, a DICOM folder (read with its subfolders), a DICOMDIR, a
+        zip archive of DICOM files, one DICOM file or a list of them, or a folder with one NIfTI image.
     ed, es
         Two 3-D NIfTI files instead; relative to ``path`` if that is a folder and they do not exist by themselves.
+    study
+        Pseudonym of the study to open, where a place holds several.
+    choices
+        What the reader decided against the importer.
     progress
         Told how many files are read.
+    cancel
+        Looked at every few files.
 
     Raises
     ------
     StudyError
         If there is nothing to read, nothing usable, or more than one study.
+    Cancelled
+        If ``cancel`` was raised.
     GeometryError
         If spacing or positions cannot be used.
     """
+    choices = choices or ImportChoices()
+    if not isinstance(path, (str, Path)):
+        places = [Path(place) for place in path]
+        if len(places) != 1:
+            return _open_dicom(places, study, choices, progress, cancel)
+        path = places[0]
     path = Path(path)
     if ed is not None or es is not None:
         if ed is None or es is None:
@@ -48,7 +73,8 @@ def load_study(
     if not path.exists():
         raise StudyError(f"There is no file or folder {path}. Check the path.")
     try:
-        return _open_folder(path, progress) if path.is_dir() else _open_file(path, progress)
+        nifti = _nifti_in(path)
+        return _open_dicom([path], study, choices, progress, cancel) if nifti is None else nifti()
     except OSError as error:
         raise StudyError(f"{path} cannot be opened: {error.strerror or error}. Check that you may read it.") from error
 
@@ -58,25 +84,39 @@ def _in(path: Path, name: Path | str) -> Path:
     return path / name if path.is_dir() and not name.exists() else name
 
 
-def _open_file(path: Path, progress: Progress) -> Study:
-    if is_nifti(path):
-        return _open_nifti(path, ())
-    return load_dicom(path, [path], progress)
-
-
-def _open_folder(path: Path, progress: Progress) -> Study:
+def _nifti_in(path: Path) -> Callable[[], Study] | None:
+    """How to open a place that holds NIfTI; None if it holds none, or DICOM beside it."""
+    if path.is_file():
+        return partial(_open_nifti, path, ()) if is_nifti(path) else None
     if is_acdc(path):
-        return load_acdc(path)
+        return partial(load_acdc, path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    if not files:
-        raise StudyError(f"{path} is an empty folder. Choose the folder that holds the DICOM or NIfTI files.")
     images = [file for file in files if is_nifti(file)]
-    if not images:
-        return load_dicom(path, files, progress)
-    others = [file for file in files if not is_nifti(file)]
-    if any(file.suffix.lower() in (".dcm", ".ima") for file in others):
-        return load_dicom(path, files, progress)
-    return _open_nifti_folder(path, images)
+    if not images or any(file.suffix.lower() in (".dcm", ".ima") for file in files):
+        return None
+    return partial(_open_nifti_folder, path, images)
+
+
+def _open_dicom(
+    places: Sequence[Path],
+    study: str | None,
+    choices: ImportChoices,
+    progress: Progress,
+    cancel: CancelToken | None,
+) -> Study:
+    if not places:
+        raise StudyError("No file was given. Choose the files of a study, or its folder.")
+    path = places[0] if len(places) == 1 else Path(os.path.commonpath([place.absolute().parent for place in places]))
+    with listed(places) as listing:
+        return load_dicom(
+            path,
+            listing.files,
+            study=study,
+            choices=choices,
+            refused=listing.refused,
+            progress=progress,
+            cancel=cancel,
+        )
 
 
 def _open_nifti_folder(path: Path, images: list[Path]) -> Study:
