@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cinema_app.undo import EditHistory, SliceChange, SliceContent, Step
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import Cine
+from cinema_core.errors import LabelError
 from cinema_core.project import Project, SliceEdit
 
 Slice = tuple[int, int]
@@ -75,6 +76,7 @@ class Labelling:
 
     def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str) -> Sequence[Slice]:
         """Take the reader's label of one slice; nothing is done if it is the same."""
+        self._refuse_gap(t, z)
         drawn = np.array(mask, dtype=np.uint8)
         if np.array_equal(drawn, self._labels[t, z]):
             return ()
@@ -82,8 +84,11 @@ class Labelling:
 
     def accept(self, slices: Iterable[Slice]) -> Sequence[Slice]:
         """Vouch for slices as they are."""
+        wanted = list(slices)
+        for where in wanted:
+            self._refuse_gap(*where)
         step = tuple(
-            self._change(t, z, LabelState.ACCEPTED) for t, z in slices if self.state(t, z) is not LabelState.ACCEPTED
+            self._change(t, z, LabelState.ACCEPTED) for t, z in wanted if self.state(t, z) is not LabelState.ACCEPTED
         )
         return self._do(step, "accept") if step else ()
 
@@ -123,7 +128,12 @@ class Labelling:
         phases
             Those that were segmented.
         """
-        slices = [(t, z) for t in phases for z in range(self.cine.n_slices) if not self.state(t, z).is_teaching]
+        slices = [
+            (t, z)
+            for t in phases
+            for z in range(self.cine.n_slices)
+            if self.cine.has_image(t, z) and not self.state(t, z).is_teaching
+        ]
         self._project.record_many(
             [
                 SliceEdit(self.study_id, t, z, labels[t, z], LabelState.PREDICTED, "model", model_sha256)
@@ -135,6 +145,10 @@ class Labelling:
             self._states[where] = LabelState.PREDICTED
             self._model_of[where] = model_sha256
         return slices
+
+    def _refuse_gap(self, t: int, z: int) -> None:
+        if not self.cine.has_image(t, z):
+            raise LabelError(f"Slice {z + 1} has no image at phase {t + 1}, so nothing can be drawn there.")
 
     def _change(self, t: int, z: int, state: LabelState, mask: NDArray[np.uint8] | None = None) -> SliceChange:
         before = SliceContent(self._labels[t, z].copy(), self.state(t, z))

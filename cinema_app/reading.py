@@ -273,6 +273,8 @@ class Reading:
     def _check_phase(self, t: int) -> None:
         if not 0 <= t < self.cine.n_phases:
             raise PhaseError(f"Phase {t + 1} is not in this cine of {self.cine.n_phases} phases.")
+        if t in self.cine.phases_with_gaps:
+            raise PhaseError(f"At phase {t + 1} a slice has no image, so it cannot be ED or ES. Choose another phase.")
 
     def _choose(self, choice: PhaseChoice) -> None:
         if choice == self._chosen:
@@ -375,7 +377,7 @@ class Reading:
         self._uncertainty = np.asarray(outcome.uncertainty, dtype=np.float32)
         self._labels_changed(slices)
         self.measure()
-        kept = len(outcome.phases) * labelling.cine.n_slices - len(slices)
+        kept = len(labelling.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
         yours = f" Your {kept} corrected or accepted slices were kept." if kept else ""
         self.notify(f"Segmented {len(slices)} slices.{yours}")
 

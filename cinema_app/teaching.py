@@ -72,7 +72,7 @@ class TeachingSet:
             except CinemaError as error:
                 self.left_out.append(f"{study_id} was left out: {error}")
                 continue
-            heart = find_heart(cine)
+            heart = find_heart(cine.for_model())
             self.cases += [_case(frame, cine, heart) for frame in frames]
             used += frames
         if not used:
@@ -93,13 +93,14 @@ def collect_teaching_set(project: Project, open_study_id: str, open_cine: Cine) 
 
 
 def _case(frame: TeachingFrame, cine: Cine, heart: HeartRegion) -> TrainingCase:
+    shown = cine.for_model()
     return TrainingCase(
         case_id=f"{frame.study.study_id}-phase{frame.t + 1:02d}",
         study_id=frame.study.study_id,
         patient=frame.study.patient,
-        image=np.asarray(cine.pixels[frame.t], dtype=np.float32),
-        labels=frame.labels,
-        geometry=cine.geometry,
+        image=np.asarray(shown.pixels[frame.t], dtype=np.float32),
+        labels=frame.labels[::-1] if cine.apex_first else frame.labels,
+        geometry=shown.geometry,
         phase=frame.phase,
         heart_yx=heart.centre_yx,
         phase_index=frame.t,

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import sqrt
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cinema_core.errors import GeometryError, StudyError
 from cinema_core.view import View as View
+
+_T = TypeVar("_T")
 
 PARALLEL_TOLERANCE_DEG: Final = 2.0
 """Planes of one stack differ by rounding of ImageOrientationPatient, not by more than this."""
@@ -361,6 +363,47 @@ class Cine:
         """Rows and columns of a slice that hold an image."""
         return self.slice_sizes[z] if self.slice_sizes else self.shape[2:]
 
+    def of_slices(self, slices: slice) -> Cine:
+        """Return a cine of some of the slices; its step stays that of the whole."""
+        chosen = range(self.n_slices)[slices]
+        index = {z: k for k, z in enumerate(chosen)}
+
+        def of(values: tuple[_T, ...]) -> tuple[_T, ...]:
+            return tuple(values[z] for z in chosen) if values else ()
+
+        timing = self.timing
+        return replace(
+            self,
+            pixels=self.pixels[:, slices],
+            geometry=replace(
+                self.geometry,
+                planes=of(self.geometry.planes),
+                single_slice_step_mm=self.geometry.slice_step_mm,
+            ),
+            timing=replace(timing, rr_ms=of(timing.rr_ms), slice_trigger_ms=of(timing.slice_trigger_ms)),
+            missing=frozenset((t, index[z]) for t, z in self.missing if z in index),
+            sources={(t, index[z]): source for (t, z), source in self.sources.items() if z in index},
+            slice_sizes=of(self.slice_sizes),
+        )
+
+    def for_model(self) -> Cine:
+        """Return the cine as a model is shown it: slices from base to apex, and no gaps.
+
+        A gap holds the nearest phase of its slice there, as a black image would disturb its neighbours. What a
+        model makes of it is never kept; the study itself keeps its gaps.
+        """
+        whole = self
+        if self.missing:
+            pixels = self.pixels.copy()
+            for t, z in self.missing:
+                pixels[t, z] = self.pixels[self._nearest_phase(t, z), z]
+            whole = replace(self, pixels=pixels, missing=frozenset())
+        return replace(whole.of_slices(slice(None, None, -1)), apex_first=False) if self.apex_first else whole
+
+    def _nearest_phase(self, t: int, z: int) -> int:
+        there = [k for k in range(self.n_phases) if self.has_image(k, z)]
+        return min(there, key=lambda k: min(abs(k - t), self.n_phases - abs(k - t)), default=t)
+
     @property
     def measurable(self) -> bool:
         """Whether volumes can be computed: the distance between slices is known."""
@@ -375,4 +418,4 @@ class Cine:
 
     def with_view(self, view: View) -> Cine:
         """Return the same cine under the view that the reader chose."""
-        return replace(self, view=view, view_confidence=1.0)
+        return replace(self, view=view, view_confidence=1.0, view_reason="as chosen by the reader")

@@ -14,22 +14,37 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="DICOM folder, NIfTI file or ACDC patient folder.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="DICOM folder, DICOMDIR, zip archive, NIfTI file or ACDC patient folder."),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")] = False,
 ) -> None:
-    """List the cines of a study, with what is doubtful about them and which files were refused.
+    """List the cines of every study at a place, with what is doubtful about them and which files were refused.
 
     Example: cinema inspect STUDY_FOLDER
     """
     from cinema_app.terminal import progress_bar, say_json
-    from cinema_core.io import load_study
+    from cinema_core.io import load_studies
 
+    found = []
     with progress_bar() as progress:
-        study = load_study(path, progress=progress)
+        for study in load_studies(path, progress=progress):
+            if not as_json:
+                _tell(study)
+            # Only what is said of it: the pixels of twenty studies would not fit.
+            found.append(study.to_json())
     if as_json:
-        say_json(study.to_json())
-    else:
-        _tell(study)
+        say_json(
+            {
+                "cines": [cine for study in found for cine in study["cines"]],
+                "refused": [file for study in found for file in study["refused"]],
+                "studies": [study["study"] for study in found],
+                "n_files": sum(study["n_files"] for study in found),
+                "notes": [note for study in found for note in study["notes"]],
+                "repeats": {study["study"]: study["repeats"] for study in found if study["repeats"]},
+            }
+        )
 
 
 def _tell(study: Study) -> None:
@@ -50,7 +65,8 @@ def _tell(study: Study) -> None:
 def _row(cine: Cine) -> tuple[str, ...]:
     from cinema_app.terminal import number
 
-    spacing = sorted({f"{mm:.2f}" for mm in cine.geometry.pixel_spacing_mm})
+    stated = cine.geometry.spacing_is_stated
+    spacing = sorted({f"{mm:.2f}" for mm in cine.geometry.pixel_spacing_mm}) if stated else ["-"]
     rr_ms = sorted({f"{rr:.0f}" for rr in cine.timing.rr_ms}, key=float)
     return (
         cine.id,

@@ -14,7 +14,7 @@ from cinema_core.io.dicom_cines import read_cines
 from cinema_core.io.dicom_headers import ImageHeader, read_headers
 from cinema_core.io.files import SourceFile
 from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, pseudonym
-from cinema_core.progress import CancelToken, Progress
+from cinema_core.progress import CancelToken, Progress, no_progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +103,40 @@ def load_dicom(
     studies, unusable = find_studies(files, progress, cancel)
     unusable = [*refused, *unusable]
     if not studies:
-        raise _nothing_usable(path, unusable)
-    chosen = choose(path, studies, study)
-    found = read_cines(chosen.headers, choices, progress, cancel)
+        raise nothing_usable(path, unusable)
+    return read_study(path, choose(path, studies, study), unusable, choices, progress, cancel)
+
+
+def read_study(
+    path: Path,
+    study: DicomStudy,
+    refused: Sequence[RefusedFile] = (),
+    choices: ImportChoices | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Study:
+    """Read the cines of a study that was found.
+
+    Parameters
+    ----------
+    path
+        What the reader pointed at.
+    refused
+        Files beside it that were not used, for the report.
+
+    Raises
+    ------
+    StudyError
+        If no image can be decoded.
+    Cancelled
+        If ``cancel`` was raised.
+    """
+    found = read_cines(study.headers, choices or ImportChoices(), progress, cancel)
     progress(1.0, "Study read")
     report = ImportReport(
-        (*unusable, *found.refused), tuple(found.notes), len(files) + len(refused), found.repeats
+        (*refused, *found.refused), tuple(found.notes), len(study.files) + len(refused), found.repeats
     )
-    return Study(chosen.id, path, found.cines, report)
+    return Study(study.id, path, found.cines, report)
 
 
 def choose(path: Path, studies: Sequence[DicomStudy], study: str | None) -> DicomStudy:
@@ -134,7 +160,8 @@ def choose(path: Path, studies: Sequence[DicomStudy], study: str | None) -> Dico
     raise StudyError(f"{path} holds {len(studies)} studies: {listed}. Choose one with --study, or open its folder.")
 
 
-def _nothing_usable(path: Path, refused: Sequence[RefusedFile]) -> StudyError:
+def nothing_usable(path: Path, refused: Sequence[RefusedFile]) -> StudyError:
+    """Say why no study could be found."""
     if not refused:
         return StudyError(f"{path} is an empty folder. Choose the folder that holds the DICOM or NIfTI files.")
     if len(refused) == 1:

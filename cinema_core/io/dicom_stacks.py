@@ -168,7 +168,7 @@ def _slot(place: Sequence[Track], chosen: frozenset[str], n_phases: int | None =
 def _on_lattice(others: Sequence[Track], places: list[list[Track]], normal: NDArray[np.float64]) -> list[list[Track]]:
     """Slices with another matrix that lie where a slice of the stack is wanting."""
     own = np.array([place[0].position_mm(normal) for place in places])
-    step = float(np.median(np.diff(own)))
+    step = _step_mm(own)
     found = []
     for place in _by_position(list(others), normal):
         position = place[0].position_mm(normal)
@@ -179,6 +179,14 @@ def _on_lattice(others: Sequence[Track], places: list[list[Track]], normal: NDAr
         if on_lattice and is_free and is_near and _shows_the_same_place(place[0], places):
             found.append(place)
     return found
+
+
+def _step_mm(positions: NDArray[np.float64]) -> float:
+    """Distance between slices, also where some are wanting: the smallest, if the others are multiples of it."""
+    steps = np.diff(positions)
+    smallest = float(steps.min())
+    multiples = steps / smallest
+    return smallest if np.abs(multiples - multiples.round()).max() <= ON_LATTICE else float(np.median(steps))
 
 
 def _shows_the_same_place(track: Track, places: list[list[Track]]) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from cinema_core.errors import InputError, StudyError
-from cinema_core.io.dicom import load_dicom
+from cinema_core.io.dicom import find_studies, load_dicom, nothing_usable, read_study
 from cinema_core.io.files import listed
 from cinema_core.io.nifti import is_nifti, read_cine
 from cinema_core.io.pair import is_acdc, load_acdc, load_pair
@@ -77,6 +77,37 @@ def load_study(
         return _open_dicom([path], study, choices, progress, cancel) if nifti is None else nifti()
     except OSError as error:
         raise StudyError(f"{path} cannot be opened: {error.strerror or error}. Check that you may read it.") from error
+
+
+def load_studies(
+    path: Path | str, *, progress: Progress = no_progress, cancel: CancelToken | None = None
+) -> Iterator[Study]:
+    """Open every study below a place, one after the other, so that one at a time is in memory.
+
+    Parameters
+    ----------
+    path
+        As for :func:`load_study`; a folder of DICOM files may hold several studies.
+
+    Raises
+    ------
+    StudyError
+        If there is nothing usable.
+    Cancelled
+        If ``cancel`` was raised.
+    """
+    path = Path(path)
+    if not path.exists() or _nifti_in(path) is not None:
+        yield load_study(path, progress=progress, cancel=cancel)
+        return
+    with listed(path) as listing:
+        studies, refused = find_studies(listing.files, progress, cancel)
+        refused = [*listing.refused, *refused]
+        if not studies:
+            raise nothing_usable(path, refused)
+        for k, found in enumerate(studies):
+            # What was refused belongs to no study; it is told once.
+            yield read_study(path, found, () if k else refused, progress=progress, cancel=cancel)
 
 
 def _in(path: Path, name: Path | str) -> Path:

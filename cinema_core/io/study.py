@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,15 @@ class ImportReport:
     n_files: int = 0
     repeats: Mapping[str, tuple[RepeatedSlice, ...]] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values, without patient data."""
+        return {
+            "refused": [asdict(file) for file in self.refused],
+            "n_files": self.n_files,
+            "notes": list(self.notes),
+            "repeats": {cine: [asdict(repeat) for repeat in repeats] for cine, repeats in self.repeats.items()},
+        }
+
 
 class ImportChoices(BaseModel, frozen=True, extra="forbid"):
     """What the reader decided against the importer; kept in the project and applied whenever the study is opened."""
@@ -131,8 +140,9 @@ class Study:
     def to_json(self) -> dict[str, Any]:
         """Return what was found as plain values, without patient data."""
         return {
-            "cines": [_cine_to_json(cine) for cine in self.cines],
-            "refused": [{"path": file.path, "reason": file.reason} for file in self.report.refused],
+            "cines": [_cine_to_json(cine) | {"study": self.id} for cine in self.cines],
+            **self.report.to_json(),
+            "study": self.id,
         }
 
 
@@ -148,6 +158,8 @@ def content_pseudonym(cines: Iterable[Cine]) -> str:
 
 def _cine_to_json(cine: Cine) -> dict[str, Any]:
     rr_ms = cine.timing.rr_ms
+    geometry = cine.geometry
+    stated = geometry.spacing_is_stated
     n_phases, n_slices, rows, columns = cine.shape
     return {
         "id": cine.id,
@@ -157,13 +169,22 @@ def _cine_to_json(cine: Cine) -> dict[str, Any]:
         "n_phases": n_phases,
         "rows": rows,
         "columns": columns,
-        "pixel_spacing_mm": list(cine.geometry.pixel_spacing_mm),
-        "slice_step_mm": cine.geometry.slice_step_mm,
+        "pixel_spacing_mm": list(geometry.pixel_spacing_mm) if stated else None,
+        "slice_step_mm": geometry.slice_step_mm,
         "rr_ms": {
             "median": cine.timing.rr_median_ms,
             "min": min(rr_ms, default=None),
             "max": max(rr_ms, default=None),
+            "source": cine.timing.rr_source or None,
         },
         "measurable": cine.measurable,
         "warnings": list(cine.warnings),
+        "view_reason": cine.view_reason,
+        "slice_positions_mm": [round(float(mm), 3) for mm in geometry.positions_mm] if stated else None,
+        "is_regular": geometry.is_regular if stated else None,
+        "slice_sizes": [list(size) for size in cine.slice_sizes] or None,
+        "apex_first": cine.apex_first,
+        "direction_reason": cine.direction_reason,
+        "phases_ordered_by": cine.timing.order_rule,
+        "missing": [{"phase": t + 1, "slice": z + 1} for t, z in sorted(cine.missing)],
     }

@@ -112,7 +112,8 @@ def ventricular_function(
     cine
         Gives geometry, heart rate and body surface.
     phases
-        Frames that are segmented from base to apex; None for all.
+        Frames that are segmented from base to apex; None for all. Those in which a slice has no image are not
+        measured: their volume would be too small.
     ed_phase, es_phase, rv_ed_phase, rv_es_phase
         Frames from 0, set by the reader. The RV follows the LV's where only those are set.
 
@@ -121,14 +122,17 @@ def ventricular_function(
     LabelError
         If the labels are not on the grid of the cine, or a measured phase has unlabelled pixels or other values.
     PhaseError
-        If a phase is not in the cine, or a set phase is not among the measured ones.
+        If a phase is not in the cine, or a set phase is not among the measured ones or has a gap.
     GeometryError
         If the distance between slices is not known, or the slices are no stack.
     """
     if labels.shape != cine.shape:
         raise LabelError(f"The labels have shape {labels.shape}; the cine {cine.id} has {cine.shape} (t, z, y, x).")
-    measured = segmented_phases(cine.n_phases, phases)
+    gaps = cine.phases_with_gaps
+    measured = tuple(t for t in segmented_phases(cine.n_phases, phases) if t not in gaps)
     for name, phase in (("ED", ed_phase), ("ES", es_phase), ("RV ED", rv_ed_phase), ("RV ES", rv_es_phase)):
+        if phase is not None and phase in gaps:
+            raise PhaseError(f"{name} is set to phase {phase + 1}, where a slice has no image. Set another phase.")
         if phase is not None and phase not in measured:
             raise PhaseError(f"{name} is set to phase {phase + 1}, which is not segmented. Segment it or set another.")
     named = {name: cine.phase_names.index(name) for name in ("ed", "es") if name in cine.phase_names}

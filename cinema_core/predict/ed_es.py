@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from cinema_core.anatomy import Structure
 from cinema_core.cards import BUNDLED
-from cinema_core.cine import Cine, Geometry
+from cinema_core.cine import Cine
 from cinema_core.errors import PhaseError
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict.segment import segment_cine
@@ -50,13 +49,16 @@ def find_ed_es(
         raise PhaseError(
             f"The cine {cine.id} has one phase; ED and ES need two. Choose a cine, or give a pair of files."
         )
-    found = segment_cine(_middle_third(cine), model, device, progress, cancel)
-    cavity_px = (found.labels == Structure.LV_CAVITY).sum(axis=(1, 2, 3))  # (t, z, y, x) -> (t,)
-    ed, es = int(cavity_px.argmax()), int(cavity_px.argmin())
-    if ed == es or cavity_px[es] == 0:
+    whole = [t for t in range(cine.n_phases) if t not in cine.phases_with_gaps]
+    if len(whole) < 2:
+        raise PhaseError(f"The cine {cine.id} has images missing at all phases but {len(whole)}. Copy the study again.")
+    found = segment_cine(_middle_third(cine), model, device, progress, cancel, whole)
+    cavity_px = (found.labels[whole] == Structure.LV_CAVITY).sum(axis=(1, 2, 3))  # (t, z, y, x) -> (t,)
+    ed, es = whole[int(cavity_px.argmax())], whole[int(cavity_px.argmin())]
+    if ed == es or cavity_px.min() == 0:
         raise PhaseError(
             f"ED and ES of the cine {cine.id} were not found: the model sees no LV cavity on "
-            f"{int((cavity_px == 0).sum())} of {cine.n_phases} phases. Segment all phases and set them by hand."
+            f"{int((cavity_px == 0).sum())} of {len(whole)} phases. Segment all phases and set them by hand."
         )
     return ed, es
 
@@ -99,6 +101,4 @@ def study_ed_es(
 def _middle_third(cine: Cine) -> Cine:
     first = cine.n_slices // 3
     chosen = slice(first, max(first + 1, cine.n_slices - first))
-    geometry = Geometry(cine.geometry.planes[chosen], single_slice_step_mm=cine.geometry.slice_step_mm)
-    timing = replace(cine.timing, rr_ms=cine.timing.rr_ms[chosen])
-    return replace(cine, pixels=cine.pixels[:, chosen], geometry=geometry, timing=timing)
+    return cine.of_slices(chosen)

@@ -42,7 +42,7 @@ class ModelView:
         StudyError
             If a frame is one grey all over.
         """
-        pixels = self.cine.pixels[list(phases)]
+        pixels = self.cine.for_model().pixels[list(phases)]
         for t, frame in zip(phases, pixels, strict=True):
             if frame.min() == frame.max():
                 raise StudyError(
@@ -55,7 +55,8 @@ class ModelView:
     def to_native(self, values: Array) -> Array:
         """Bring one frame (c, x, y[, z]) back to (c, z, y, x); 0 outside of the window."""
         stack = values[..., None] if len(self.grid.patch_size) == 2 else values
-        return self.to_grid.to_native(stack)
+        native = self.to_grid.to_native(stack)
+        return native[:, ::-1] if self.cine.apex_first else native
 
     def native_yx(self, points_xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Bring points (..., 2) from (x, y) pixels of the model's window to (y, x) pixels of the cine."""
@@ -99,7 +100,7 @@ def model_view(cine: Cine, view: str, grid: ViewSettings) -> ModelView:
         raise StudyError(
             f"Phase {broken[0] + 1} of the cine {cine.id} holds values that are no numbers. Export the study again."
         )
-    heart = find_heart(cine).centre_yx
+    heart = find_heart(cine.for_model()).centre_yx
     dy, dx = cine.geometry.pixel_spacing_mm
     spacing = (grid.spacing_mm[0], grid.spacing_mm[1], 1.0 if is_plane else grid.spacing_mm[2])
     centre_yx = (

@@ -47,6 +47,8 @@ class Segmentation:
         Planes of the study's own grid.
     card
         The model.
+    phases_with_gaps
+        Phases in which a slice has no image; its labels are 0, so these phases have no volume.
     """
 
     labels: NDArray[np.uint8]
@@ -54,17 +56,19 @@ class Segmentation:
     phases: tuple[int, ...]
     geometry: Geometry
     card: ModelCard
+    phases_with_gaps: tuple[int, ...] = ()
 
     @cached_property
     def volumes(self) -> VolumeCurves:
-        """Volumes of every segmented phase.
+        """Volumes of every segmented phase that has all its slices; NaN elsewhere.
 
         Raises
         ------
         GeometryError
             If the distance between slices is not known.
         """
-        return volume_curves(self.labels, self.geometry, self.phases)
+        whole = [t for t in self.phases if t not in self.phases_with_gaps]
+        return volume_curves(self.labels, self.geometry, whole)
 
 
 def segment_cine(
@@ -115,8 +119,9 @@ def segment_cine(
     loaded.network.to(zoo.choose_device(device)).eval()
 
     progress(FORWARD_STARTS_AT / 2, "Finding the heart")
-    to_grid = grid_about_heart(cine, grid)
-    frames = scale_frames(cine.pixels[list(chosen)])  # (phases, z, y, x)
+    shown = cine.for_model()
+    to_grid = grid_about_heart(shown, grid)
+    frames = scale_frames(shown.pixels[list(chosen)])  # (phases, z, y, x)
 
     def on_batch(share: float) -> None:
         if cancel is not None:
@@ -138,8 +143,15 @@ def segment_cine(
         probabilities = to_grid.to_native(on_grid)  # (c, z, y, x)
         labels[t] = label_frame(probabilities, spacing)
         uncertainty[t] = slice_uncertainty(probabilities, spacing[0] * spacing[1])
+    if cine.apex_first:
+        labels, uncertainty = labels[:, ::-1].copy(), uncertainty[:, ::-1].copy()
+    for where in cine.missing:
+        labels[where], uncertainty[where] = 0, np.nan
+    for z in range(cine.n_slices):
+        rows, columns = cine.image_extent(z)
+        labels[:, z, rows:], labels[:, z, :, columns:] = 0, 0
     progress(1.0, f"Segmented {len(chosen)} phases")
-    return Segmentation(labels, uncertainty, chosen, cine.geometry, loaded.card)
+    return Segmentation(labels, uncertainty, chosen, cine.geometry, loaded.card, cine.phases_with_gaps)
 
 
 def grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:

@@ -44,13 +44,15 @@ def test_json_is_exactly_as_designed(
     path = write_phantom(tmp_path, phantom_study)
     assert cli.run(["inspect", str(path), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert list(answer) == ["cines", "refused"]
+    assert list(answer) == ["cines", "refused", "studies", "n_files", "notes", "repeats"]
     [cine] = answer["cines"]
     assert list(cine) == [
         *("id", "view", "view_confidence", "n_slices", "n_phases", "rows", "columns"),
         *("pixel_spacing_mm", "slice_step_mm", "rr_ms", "measurable", "warnings"),
+        *("view_reason", "slice_positions_mm", "is_regular", "slice_sizes", "apex_first", "direction_reason"),
+        *("phases_ordered_by", "missing", "study"),
     ]
-    assert list(cine["rr_ms"]) == ["median", "min", "max"]
+    assert list(cine["rr_ms"]) == ["median", "min", "max", "source"]
     assert (cine["n_slices"], cine["n_phases"], cine["rows"], cine["columns"]) == (5, 6, 192, 192)
     assert cine["slice_step_mm"] == pytest.approx(18.0)
 

@@ -70,13 +70,14 @@ def test_id_is_a_pseudonym_that_stays(reference: Any, study: Study, shared_data:
 
 def test_json_is_as_designed(study: Study) -> None:
     found = json.loads(json.dumps(study.to_json()))
-    assert set(found) == {"cines", "refused"}
+    assert list(found) == ["cines", "refused", "n_files", "notes", "repeats", "study"]
     for cine in found["cines"]:
         assert list(cine) == [
             "id", "view", "view_confidence", "n_slices", "n_phases", "rows", "columns", "pixel_spacing_mm",
-            "slice_step_mm", "rr_ms", "measurable", "warnings",
+            "slice_step_mm", "rr_ms", "measurable", "warnings", "view_reason", "slice_positions_mm", "is_regular",
+            "slice_sizes", "apex_first", "direction_reason", "phases_ordered_by", "missing", "study",
         ]  # fmt: skip
-        assert list(cine["rr_ms"]) == ["median", "min", "max"]
+        assert list(cine["rr_ms"]) == ["median", "min", "max", "source"]
 
 
 def test_sunnybrook_pixels_are_those_of_the_file(shared_data: Path) -> None:
