@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 UNLABELLED: Final = 255
-"""Label value of voxels about which the reader said nothing (training data only)."""
+"""Label value of voxels about which the reader said nothing."""
+
+_OUTSIDE: Final = 16
+"""Label values from here to 31 name no structure but those that a voxel does not belong to; see `outside_of`."""
 
 MYOCARDIAL_DENSITY_G_PER_ML: Final = 1.05
 """Schulz-Menger et al., J Cardiovasc Magn Reson 22:19 (2020)."""
@@ -67,6 +74,31 @@ _SNOMED = {
 }
 
 FOREGROUND: Final = (Structure.RV_CAVITY, Structure.LV_MYOCARDIUM, Structure.LV_CAVITY)
+
+
+def outside_of(drawn: Iterable[Structure]) -> int:
+    """Label value of voxels around what was drawn: known to be none of these structures, and nothing else.
+
+    Who drew the left ventricle alone did not say that the rest is background; the right ventricle lies there. The
+    value is 16 plus 2 to the power of each structure: 24 is "not LV cavity".
+    """
+    return _OUTSIDE + sum(1 << structure for structure in set(drawn) & set(FOREGROUND))
+
+
+OUTSIDE_VALUES: Final = tuple(range(_OUTSIDE + 2, 2 * _OUTSIDE, 2))
+"""Every value that `outside_of` gives for one structure or more."""
+
+
+def may_hold(values: NDArray[Any], structure: Structure) -> NDArray[np.bool_]:
+    """Where a label leaves open whether a structure is there; same shape as the label."""
+    partly = (values & 0xF0) == _OUTSIDE
+    return np.asarray((values == UNLABELLED) | (partly & ((values >> structure) & 1 == 0)))
+
+
+def without_outside(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return labels for training and files, where a voxel is a structure, background, or unlabelled (255)."""
+    partly = (values & 0xF0) == _OUTSIDE
+    return np.where(partly, np.uint8(UNLABELLED), values) if partly.any() else values
 
 
 class LabelState(StrEnum):

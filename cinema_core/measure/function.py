@@ -17,7 +17,13 @@ from cinema_core.cine import Cine
 from cinema_core.errors import LabelError, PhaseError
 from cinema_core.measure.quality import Flag, quality_flags
 from cinema_core.measure.ventricle import at_phase, incomplete_phases, read_ventricle
-from cinema_core.measure.volumes import VolumeCurves, count_pixels, curves_of_counts, segmented_phases
+from cinema_core.measure.volumes import (
+    VolumeCurves,
+    count_pixels,
+    curves_of_counts,
+    open_structures,
+    segmented_phases,
+)
 
 CONVENTION: Final = "papillary muscles and trabeculae counted as cavity (smooth)"
 """Printed with every result: volumes and mass of the other conventions have other normal ranges."""
@@ -108,7 +114,8 @@ def ventricular_function(
     Parameters
     ----------
     labels
-        Values 0 to 3 in the measured phases, uint8, shape (t, z, y, x), on the grid of the cine.
+        Values 0 to 3 in the measured phases, uint8, shape (t, z, y, x), on the grid of the cine; or those of
+        :func:`~cinema_core.anatomy.outside_of` where only some structures were drawn: the others are not measured.
     cine
         Gives geometry, heart rate and body surface.
     phases
@@ -140,7 +147,7 @@ def ventricular_function(
     es_phase = named.get("es") if es_phase is None else es_phase
 
     counts = count_pixels(labels, measured)
-    curve = curves_of_counts(counts, cine.geometry, measured)
+    curve = curves_of_counts(counts, cine.geometry, measured, open_structures(labels, measured))
     lv = read_ventricle(curve.lv_ml, incomplete_phases(counts, Structure.LV_CAVITY, measured), ed_phase, es_phase)
     rv = read_ventricle(
         curve.rv_ml,

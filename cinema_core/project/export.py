@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_core.anatomy import UNLABELLED, LabelState
+from cinema_core.anatomy import UNLABELLED, LabelState, without_outside
 from cinema_core.project.records import PhaseChoice, SliceLabel, Source, Split, StudyRecord
 from cinema_core.project.store import Project
 
@@ -171,7 +171,7 @@ def _teaching_rows(project: Project, study_id: str) -> list[SliceLabel]:
 def _teaching_frame(project: Project, study: StudyRecord, t: int, rows: list[SliceLabel]) -> TeachingFrame:
     labels = np.full(study.shape[1:], UNLABELLED, dtype=np.uint8)
     for row in rows:
-        labels[row.z] = row.mask
+        labels[row.z] = without_outside(row.mask)
     split = project.split_of(study.study_id)
     assert split is not None  # recording a teaching slice decides the split in the same transaction
     return TeachingFrame(

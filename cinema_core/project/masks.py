@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_core.anatomy import UNLABELLED, Structure
+from cinema_core.anatomy import OUTSIDE_VALUES, UNLABELLED, Structure
 from cinema_core.errors import LabelError
 from cinema_core.project.records import SliceEdit
 
@@ -36,7 +36,7 @@ def checked_mask(entry: SliceEdit, shape: tuple[int, int, int, int]) -> NDArray[
         )
     if mask.dtype.kind not in "iub":
         raise LabelError(f"The label of {where} holds {mask.dtype} values; labels are whole numbers.")
-    if np.any((mask < 0) | ((mask > max(Structure)) & (mask != UNLABELLED))):
+    if not np.isin(mask, (*Structure, *OUTSIDE_VALUES, UNLABELLED)).all():
         raise LabelError(f"The label of {where} has values other than 0 to {max(Structure):d} and {UNLABELLED}.")
     return mask.astype(np.uint8)
 

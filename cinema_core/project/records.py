@@ -84,7 +84,8 @@ class SliceEdit:
     Attributes
     ----------
     mask
-        Label values of the whole slice, shape (y, x), integer: 0 to 3, or 255 where the reader said nothing.
+        Label values of the whole slice, shape (y, x), integer: 0 to 3, 255 where the reader said nothing, or a value of
+        :func:`~cinema_core.anatomy.outside_of`.
     tool
         What made it: ``model``, ``brush``, ``contour``, ``accept``, ``undo`` ...
     model_sha256
