@@ -131,7 +131,7 @@ def test_reconstruction_is_a_picture(siemens: Path, weights, tmp_path: Path) -> 
     with Image.open(out / "reconstruction.png") as picture:
         assert picture.width > 1000
         assert len(picture.convert("RGB").getcolors(maxcolors=1 << 24)) > 100
-    assert set(json.loads((out / "prediction.json").read_text())["mse"]) == {"sax", "lax_2c", "lax_4c"}
+    assert set(json.loads((out / "prediction.json").read_text())["mse"]) == {"sax", "lax_2c", "lax_3c", "lax_4c"}
 
 
 def test_features_are_arrays_by_view(siemens: Path, weights, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -142,6 +142,7 @@ def test_features_are_arrays_by_view(siemens: Path, weights, tmp_path: Path) -> 
             "cls": 16,
             "sax": 16,
             "lax_2c": 16,
+            "lax_3c": 16,
             "lax_4c": 16,
         }
 

@@ -37,10 +37,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Make ``cinema inspect`` end in an error."""
 
     def fail_with(error: BaseException) -> None:
-        def load_study(*_: object, **__: object) -> None:
+        def load_studies(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("cinema_core.io.load_study", load_study)
+        monkeypatch.setattr("cinema_core.io.load_studies", load_studies)
 
     return fail_with
 
@@ -134,7 +134,7 @@ def test_log_keeps_the_traceback_without_the_message(failing: Callable[[BaseExce
     failing(ValueError("of Mrs Example"))
     cli.run(["inspect", "x"])
     logged = (tmp_path / "cinema.log").read_text(encoding="utf-8")
-    assert "load_study" in logged
+    assert "load_studies" in logged
     assert "ValueError" in logged
     assert "Example" not in logged
 
