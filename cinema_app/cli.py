@@ -17,6 +17,7 @@ from cinema_app.commands.evaluate import evaluate
 from cinema_app.commands.export import export
 from cinema_app.commands.finetune import finetune
 from cinema_app.commands.gui import gui
+from cinema_app.commands.import_labels import import_labels
 from cinema_app.commands.inspect import inspect
 from cinema_app.commands.measure import measure
 from cinema_app.commands.models import models
@@ -44,6 +45,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     gui,
     demo,
     inspect,
+    import_labels,
     segment,
     predict,
     measure,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,26 @@ class Labelling:
             self._states[where] = LabelState.PREDICTED
             self._model_of[where] = model_sha256
         return slices
+
+    def take_import(
+        self, masks: Mapping[Slice, NDArray[np.uint8]], origin: str, *, replace: bool = False
+    ) -> tuple[Sequence[Slice], int]:
+        """Take labels that were drawn elsewhere, as accepted; one undo takes them all back.
+
+        Parameters
+        ----------
+        masks
+            Labels (y, x) by (t, z).
+        replace
+            Take them also where a reader corrected or accepted a slice; else those stay.
+
+        Returns
+        -------
+        The slices that changed, and how many of the reader's were kept.
+        """
+        free = [where for where in sorted(masks) if replace or not self.state(*where).is_teaching]
+        step = tuple(self._change(t, z, LabelState.ACCEPTED, masks[t, z]) for t, z in free)
+        return (self._do(step, f"import {origin}") if step else ()), len(masks) - len(free)
 
     def _refuse_gap(self, t: int, z: int) -> None:
         if not self.cine.has_image(t, z):

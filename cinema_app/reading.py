@@ -21,6 +21,7 @@ from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
 from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
 from cinema_core.io import Study, load_study
+from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure import VentricularFunction, ventricular_function
 from cinema_core.model_config import read_config
@@ -205,6 +206,38 @@ class Reading:
         n = self.accept((t, z) for t in phases for z in range(self.cine.n_slices))
         self._choose(replace(choice, source=Source.READER))
         return n
+
+    def import_labels(
+        self, path: Path | str, *, label_order: str | None = None, phase: int | None = None, replace: bool = False
+    ) -> tuple[ImportedLabels, int]:
+        """Take contours or labels that were drawn elsewhere, as accepted.
+
+        Parameters
+        ----------
+        path, label_order, phase
+            As for :func:`cinema_core.io.contours.import_labels`.
+        replace
+            Also where a slice was corrected or accepted here already.
+
+        Returns
+        -------
+        What was read, and how many slices of the reader were kept.
+
+        Raises
+        ------
+        LabelError
+            If nothing there fits the cine.
+        ProjectError, StorageError
+            If it cannot be saved; then nothing has changed.
+        """
+        found = import_labels(path, self.cine, label_order=label_order, phase=phase)
+        changed, kept = self._open_labelling.take_import(found.masks, found.origin, replace=replace)
+        self._labels_changed(changed)
+        self.measure()
+        self.project.log_event("labels imported", {"study": self.study_id, **_counts(found, len(changed))})
+        yours = f" Your {kept} corrected or accepted slices were kept." if kept else ""
+        self.notify(f"Imported {len(changed)} slices from {found.n_contours} contours.{yours}")
+        return found, kept
 
     @property
     def can_undo(self) -> bool:
@@ -555,6 +588,17 @@ def first_choice(study: Study) -> Cine:
         if not study.cines:
             raise
         return study.cines[0]
+
+
+def _counts(found: ImportedLabels, n_slices: int) -> dict[str, Any]:
+    """Return what the event log keeps of an import: numbers only, as file names may name a person."""
+    return {
+        "origin": found.origin,
+        "slices": n_slices,
+        "contours": found.n_contours,
+        "unmatched": found.unmatched,
+        "refused": len(found.refused),
+    }
 
 
 def _study_id(study: Study, cine: Cine) -> str:
