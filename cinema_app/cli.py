@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cinema_app.commands.convert import convert
 from cinema_app.commands.demo import demo
 from cinema_app.commands.doctor import doctor
 from cinema_app.commands.evaluate import evaluate
@@ -46,6 +47,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     demo,
     inspect,
     import_labels,
+    convert,
     segment,
     predict,
     measure,

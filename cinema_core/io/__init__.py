@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cinema_core.io.dicom_write import write_dicom
 from cinema_core.io.load import load_studies, load_study
 from cinema_core.io.nifti import read_labels, write_image, write_labels
 from cinema_core.io.pair import load_pair
@@ -18,6 +19,7 @@ __all__ = [
     "load_studies",
     "load_study",
     "read_labels",
+    "write_dicom",
     "write_image",
     "write_labels",
 ]

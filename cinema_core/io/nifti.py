@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.cine import Cine, Geometry, Timing, View
 from cinema_core.errors import GeometryError, InputError, LabelError, StorageError, StudyError
+from cinema_core.io.sidecar import sidecar_path, sidecar_text, with_sidecar
 
 SUFFIXES: Final = (".nii", ".nii.gz")
 
@@ -124,12 +125,26 @@ def read_cine(path: Path | str) -> tuple[Cine, tuple[str, ...]]:
     timing = Timing()
     if image.frame_ms is not None:
         rr_ms = image.frame_ms * n_phases
-        timing = Timing(tuple(image.frame_ms * t for t in range(n_phases)), (rr_ms,) * n_slices, "file order")
+        trigger_ms = tuple(image.frame_ms * t for t in range(n_phases))
+        timing = Timing(trigger_ms, (rr_ms,) * n_slices, "file order", "time between phases")
         notes.append(f"RR interval {rr_ms:.0f} ms: {n_phases} phases x {image.frame_ms:.1f} ms frame time.")
     elif n_phases > 1:
         notes.append("The file states no believable frame time: heart rate and cardiac output are not known.")
-    cine = Cine(view.value, image.voxels, image.geometry, view, confidence, timing, warnings=tuple(warnings))
-    return cine, tuple(notes)
+    cine = Cine(
+        view.value,
+        image.voxels,
+        image.geometry,
+        view,
+        confidence,
+        timing,
+        warnings=tuple(warnings),
+        view_reason=f"assumed from the number of slices ({n_slices})",
+        direction_reason="as the file counts them",
+    )
+    completed = with_sidecar(cine, Path(path))
+    if completed is not cine:
+        notes = [f"Geometry, times and view are those of {sidecar_path(Path(path)).name}."]
+    return completed, tuple(notes)
 
 
 def assumed_view(n_slices: int) -> tuple[View, float]:
@@ -195,21 +210,37 @@ def write_labels(path: Path | str, labels_tzyx: NDArray[Any], cine: Cine) -> Non
     _write(Path(path), labels.astype(np.uint8), cine)
 
 
-def write_image(path: Path | str, cine: Cine) -> None:
-    """Store the pixels of a cine: the file appears whole or not at all.
+def write_image(path: Path | str, cine: Cine, study: str = "") -> None:
+    """Store the pixels of a cine, and beside them what NIfTI cannot hold: each slice's plane, times, view, gaps.
+
+    Both files appear whole or not at all, the image last.
+
+    Parameters
+    ----------
+    path
+        ``NAME.nii.gz`` or ``NAME.nii``; the sidecar is ``NAME.cine.json``.
+    study
+        Pseudonym of the study.
 
     Raises
     ------
     StorageError
-        If the file cannot be written.
+        If a file cannot be written.
     """
-    _write(Path(path), cine.pixels, cine)
+    path = Path(path)
+    _check_name(path)
+    _replace_with(sidecar_path(path), sidecar_text(cine, study).encode())
+    _write(path, cine.pixels, cine)
+
+
+def _check_name(path: Path) -> None:
+    if not is_nifti(path):
+        raise InputError(f"{path} is not the name of a NIfTI file. End it with .nii.gz or .nii.")
 
 
 def _write(path: Path, voxels: NDArray[Any], cine: Cine) -> None:
     """Write (t, z, y, x) voxels with the cine's geometry and frame time."""
-    if not is_nifti(path):
-        raise InputError(f"{path} is not the name of a NIfTI file. End it with .nii.gz or .nii.")
+    _check_name(path)
     array = np.transpose(voxels, (3, 2, 1, 0))  # (t, z, y, x) -> (x, y, z, t)
     if cine.n_phases == 1:
         array = array[..., 0]
