@@ -175,6 +175,8 @@ def _long_axis(hint: View | None, turned: float) -> NamedView:
     lies = f"turned {turned:.0f} degrees about the left ventricle's axis"
     like = f"{lies}, where a {nearest.display_name} view lies ({TURNED_DEG[nearest]:.0f})"
     is_near = off[nearest] <= NEAR_DEG
+    if hint is None and not is_near:
+        return NamedView(View.OTHER, UNCLEAR, f"{lies}, between two views, and nothing in its series tells which")
     if hint in (None, View.SAX):
         warnings = ("Called short axis, but the plane lies along the heart; check the view.",) if hint else ()
         return NamedView(nearest, ANGLE_ALONE if is_near and not hint else UNCLEAR, like, warnings)
