@@ -71,7 +71,7 @@ def read_cines(
     Raises
     ------
     StudyError
-        If no image can be decoded.
+        If the images are no cine (maps, a dynamic series), or none can be decoded.
     Cancelled
         If ``cancel`` was raised.
     """
@@ -91,10 +91,19 @@ def read_cines(
         if plan.stack is not None and (repeated := _repeats(plan.stack)):
             found.repeats[name] = repeated
     if not cines:
-        first = found.refused[-1]
-        raise StudyError(f"{first.path}: {first.reason}. Export the study uncompressed, or copy it again.")
+        raise _no_cine(found)
     found.cines = tuple(cines)
     return found
+
+
+def _no_cine(found: FoundCines) -> StudyError:
+    """Say why images that have geometry make no cine."""
+    if found.refused:
+        last = found.refused[-1]
+        return StudyError(f"{last.path}: {last.reason}. Export the study uncompressed, or copy it again.")
+    return StudyError(
+        f"The images show no beating heart: {' '.join(found.notes)} Choose the folder of the cine series."
+    )
 
 
 def _plan(headers: Sequence[ImageHeader], choices: ImportChoices, found: FoundCines) -> list[_Plan]:
@@ -305,4 +314,4 @@ def _beat_warnings(timing: Timing) -> list[str]:
 def _phase_warnings(n_phases: int) -> list[str]:
     if n_phases > 1:
         return []
-    return ["The study holds one phase: function (EF, stroke volume) cannot be measured from one phase."]
+    return ["The cine holds one phase: function (EF, stroke volume) cannot be measured from one phase."]

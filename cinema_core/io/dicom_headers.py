@@ -160,6 +160,8 @@ def _read_file(file: SourceFile) -> list[ImageHeader] | str:
     except InvalidDicomError:
         return "not a DICOM file (no DICOM mark at its start)"
     except OSError as error:
+        if error.errno is None and not file.is_in_archive:  # raised by the parser, not by the disk
+            return f"damaged: its header cannot be read ({type(error).__name__})"
         return f"cannot be opened: {error.strerror or error}"
     # A damaged file can make pydicom fail in many ways; each is a reason to refuse this file, not the study.
     except Exception as error:

@@ -121,7 +121,7 @@ def read_cine(path: Path | str) -> tuple[Cine, tuple[str, ...]]:
     view, confidence = assumed_view(n_slices)
     warnings, notes = [], [f"View {view.value}: assumed from the number of slices ({n_slices})."]
     if n_phases == 1:
-        warnings.append("The file holds one phase: function (EF, stroke volume) cannot be measured from one phase.")
+        warnings.append("The cine holds one phase: function (EF, stroke volume) cannot be measured from one phase.")
     timing = Timing()
     if image.frame_ms is not None:
         rr_ms = image.frame_ms * n_phases

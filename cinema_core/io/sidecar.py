@@ -181,7 +181,7 @@ def with_sidecar(cine: Cine, image: Path) -> Cine:
         slice_sizes=tuple(record.slice_sizes),
         apex_first=record.apex_first,
         direction_reason=record.direction_reason,
-        warnings=tuple(record.warnings),
+        warnings=tuple(dict.fromkeys((*record.warnings, *cine.warnings))),
     )
 
 
