@@ -56,7 +56,7 @@ imports: $(READY)  ## The arrows between the rooms
 benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.segment
 	$(BIN)/python -m benchmarks.inference
-	$(BIN)/python -m benchmarks.open_study
+	$(BIN)/python -m benchmarks.import
 	$(SCREEN) $(BIN)/python -m benchmarks.launch
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.finetune

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cinema_app.commands.convert import convert
+from cinema_app.commands.deidentify import deidentify
 from cinema_app.commands.demo import demo
 from cinema_app.commands.doctor import doctor
 from cinema_app.commands.evaluate import evaluate
@@ -25,6 +26,7 @@ from cinema_app.commands.models import models
 from cinema_app.commands.predict import predict
 from cinema_app.commands.segment import segment
 from cinema_app.commands.suggest import suggest
+from cinema_app.commands.whois import whois
 from cinema_core import __version__
 from cinema_core.errors import CinemaError
 
@@ -48,6 +50,8 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     inspect,
     import_labels,
     convert,
+    deidentify,
+    whois,
     segment,
     predict,
     measure,

@@ -29,7 +29,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     A study in the panel brings its own layers, so napari is told that there are none to add.
     """
     from cinema_app.app import open_workspace_in_current_viewer
-    from cinema_core.io import load_study
+    from cinema_app.opening import open_study
 
     first = path if isinstance(path, str) else path[0]
     place = synthetic_heart() if first == SAMPLE_ADDRESS else _study_of(Path(first))
@@ -37,7 +37,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     if workspace is not None:
         workspace.open(place)
         return [(None,)]
-    return [_image_layer(load_study(place))]
+    return [_image_layer(open_study(place))]
 
 
 def _study_of(path: Path) -> Path:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cinema_app.labelling import Labelling, Slice
 from cinema_app.news import Notice, ReadingEvents, Severity
+from cinema_app.opening import open_study
 from cinema_app.reporting import report_of
 from cinema_app.teaching import TeachingSet, collect_teaching_set
 from cinema_app.work import Work, WorkEnd
@@ -20,7 +21,7 @@ from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
 from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
-from cinema_core.io import Study, load_study
+from cinema_core.io import Study
 from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure import VentricularFunction, ventricular_function
@@ -117,7 +118,7 @@ class Reading:
 
     def open(self, path: Path | str) -> None:
         """Read a study and show it."""
-        self.show(load_study(path))
+        self.show(open_study(path))
 
     def show(self, study: Study, cine: Cine | None = None) -> None:
         """Show a study that has been read, with the labels that the project keeps for it."""

@@ -30,6 +30,12 @@ def _shared(name: str, what: str) -> Path:
     pytest.skip(reason)
 
 
+@pytest.fixture(autouse=True)
+def own_identities(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the map of identities of the user who runs the tests out of them."""
+    monkeypatch.setenv("CINEMA_IDENTITIES", str(tmp_path_factory.mktemp("identities") / "identities.json"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real studies; the test is skipped where they are absent."""

@@ -29,15 +29,16 @@ def convert(
 
     NIfTI comes with NAME.cine.json, which holds what NIfTI cannot: each slice's plane, times, gaps and the view.
     """
+    from cinema_app.opening import open_study
     from cinema_app.results import written_together
     from cinema_app.terminal import progress_bar, say, say_json
     from cinema_core.errors import InputError
-    from cinema_core.io import load_study, write_dicom, write_image
+    from cinema_core.io import write_dicom, write_image
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already and is not empty. Choose another folder.")
     with progress_bar() as progress:
-        opened = load_study(path, study=study, progress=progress)
+        opened = open_study(path, study=study, progress=progress)
     written: list[str] = []
     skipped: list[str] = []
     with written_together(out) as folder:

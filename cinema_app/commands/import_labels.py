@@ -30,14 +30,14 @@ def import_labels(
 
     Where only some structures were drawn, the others are not measured, and nothing is learned about them.
     """
+    from cinema_app.opening import open_study
     from cinema_app.reading import Reading
     from cinema_app.terminal import progress_bar, say_json
     from cinema_core.engine.client import EngineClient
-    from cinema_core.io import load_study
     from cinema_core.project import Project
 
     with progress_bar() as progress:
-        opened = load_study(study, progress=progress)
+        opened = open_study(study, progress=progress)
     with Project.open(project, create=True) as kept_in, EngineClient() as engine:
         reading = Reading(kept_in, engine)
         reading.show(opened)

@@ -65,11 +65,12 @@ def measure(
 
 def _whole(image: Path, labels: Path) -> tuple[Study, Labels]:
     """Read a cine and labels of each of its phases."""
+    from cinema_app.opening import open_study
     from cinema_core.cine import View
     from cinema_core.errors import LabelError
-    from cinema_core.io import load_study, read_labels
+    from cinema_core.io import read_labels
 
-    study = load_study(image)
+    study = open_study(image)
     cine = study.best(View.SAX)
     drawn = read_labels(labels, like=cine)
     if len(drawn) != cine.n_phases:

@@ -93,14 +93,14 @@ def predict(
     from cinema_core.process import prepare_to_compute
 
     prepare_to_compute()
+    from cinema_app.opening import open_study
     from cinema_app.results import refuse_existing
     from cinema_app.terminal import progress_bar
-    from cinema_core.io import load_study
 
     if out is not None and not overwrite:
         refuse_existing(out, FILES[chosen.kind])
     with progress_bar() as progress:
-        study = load_study(path or Path(), ed=ed, es=es, progress=progress)
+        study = open_study(path or Path(), ed=ed, es=es, progress=progress)
     wanted = view_of(view)
     models = load_models(chosen, model, config, dataset, wanted or usual_view(chosen, study), device)
     asked = Asked(

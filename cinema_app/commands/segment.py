@@ -64,16 +64,16 @@ def segment(
     from cinema_core.process import prepare_to_compute
 
     prepare_to_compute()
+    from cinema_app.opening import open_study
     from cinema_app.results import refuse_existing
     from cinema_app.terminal import progress_bar
     from cinema_core.cine import View
-    from cinema_core.io import load_study
     from cinema_core.models import zoo
 
     if not overwrite:
         refuse_existing(out, (LABELS, REPORT, PROVENANCE))
     with progress_bar() as progress:
-        study = load_study(path or Path(), ed=ed, es=es, progress=progress)
+        study = open_study(path or Path(), ed=ed, es=es, progress=progress)
     cine = study.best(View.SAX)
     cine.geometry.slice_extent_mm()  # refuses slices without a distance now, not after all the work
     loaded = zoo.load(model, config, device)

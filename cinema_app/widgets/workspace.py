@@ -15,6 +15,7 @@ from cinema_app.downloads import Download
 from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
 from cinema_app.news import Severity
+from cinema_app.opening import open_study
 from cinema_app.predictions import Predictions
 from cinema_app.session import Session
 from cinema_app.widgets.answering import answered
@@ -33,7 +34,7 @@ from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.wheel import Wheel
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import CinemaError
-from cinema_core.io import Study, load_study
+from cinema_core.io import Study
 from cinema_core.learn.settings import FineTuneSettings
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class Workspace(QWidget):
 def _read_study(path: Path | str) -> tuple[Study | None, str]:
     """Read a study, or say in one line why not; superqt takes a returned exception for a fault."""
     try:
-        return load_study(path), ""
+        return open_study(path), ""
     except CinemaError as error:
         return None, str(error)
 

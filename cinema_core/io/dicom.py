@@ -32,8 +32,14 @@ class DicomStudy:
     @cached_property
     def id(self) -> str:
         """Pseudonym: from the study's UID, or from those of its images where an anonymiser took that away."""
-        uid = self.headers[0].study_uid
-        return pseudonym(uid or ",".join(sorted(f"{header.sop_uid}/{header.frame}" for header in self.headers)))
+        return pseudonym(
+            self.study_uid or ",".join(sorted(f"{header.sop_uid}/{header.frame}" for header in self.headers))
+        )
+
+    @property
+    def study_uid(self) -> str:
+        """UID as the files state it; empty where an anonymiser took it away."""
+        return self.headers[0].study_uid
 
     @property
     def n_images(self) -> int:
