@@ -10,6 +10,7 @@ import pydicom
 import pytest
 
 from cinema_app import cli
+from cinema_core.io import load_study, write_labels
 from cinema_core.phantom import PhantomStudy, write_phantom
 
 SECRETS = ("MUSTERMANN", "Z-4711", "19481231", "1.2.276.0.99")
@@ -106,3 +107,26 @@ def test_nothing_to_copy_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "notes" / "readme.txt").write_text("no image", encoding="utf-8")
     assert run("deidentify", tmp_path / "notes", "--out", tmp_path / "out") == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_project_knows_the_place_but_not_the_person(
+    person: Path, tmp_path: Path, phantom_study: PhantomStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_labels(tmp_path / "labels.nii.gz", phantom_study.labels, load_study(person).best("sax"))
+    project = tmp_path / "p.cinema"
+    assert run("import-labels", person, tmp_path / "labels.nii.gz", "--project", project, "--label-order", "acdc") == 0
+    content = b"".join(path.read_bytes() for path in project.rglob("*") if path.is_file())
+    # Where the study lies must be known, or it could not be opened again; see docs/privacy.md.
+    place = person.relative_to(tmp_path).as_posix().encode()
+    assert place in content
+    content = content.replace(place, b"")
+    assert not [secret for secret in SECRETS if secret.encode() in content]
+
+
+def test_exported_labels_do_not_even_know_the_place(person: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
+    write_labels(tmp_path / "labels.nii.gz", phantom_study.labels, load_study(person).best("sax"))
+    project = tmp_path / "p.cinema"
+    assert run("import-labels", person, tmp_path / "labels.nii.gz", "--project", project, "--label-order", "acdc") == 0
+    assert run("export", "--project", project, "--format", "csv,nifti", "--out", tmp_path / "out") == 0
+    assert any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+    assert told(tmp_path / "out") == []
