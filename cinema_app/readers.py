@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cinema_core.io import Study
 
 LayerData = tuple[Any, ...]
-SUFFIXES = (".nii", ".nii.gz", ".dcm", ".ima")
+SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima", ".zip", "dicomdir")
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:

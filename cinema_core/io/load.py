@@ -13,7 +13,7 @@ from typing import Final
 from cinema_core.errors import InputError, StudyError
 from cinema_core.io.dicom import find_studies, load_dicom, nothing_usable, read_study
 from cinema_core.io.files import listed
-from cinema_core.io.nifti import is_nifti, read_cine
+from cinema_core.io.nifti import is_image, read_cine
 from cinema_core.io.pair import is_acdc, load_acdc, load_pair
 from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, content_pseudonym
 from cinema_core.progress import CancelToken, Progress, no_progress
@@ -118,11 +118,11 @@ def _in(path: Path, name: Path | str) -> Path:
 def _nifti_in(path: Path) -> Callable[[], Study] | None:
     """How to open a place that holds NIfTI; None if it holds none, or DICOM beside it."""
     if path.is_file():
-        return partial(_open_nifti, path, ()) if is_nifti(path) else None
+        return partial(_open_nifti, path, ()) if is_image(path) else None
     if is_acdc(path):
         return partial(load_acdc, path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    images = [file for file in files if is_nifti(file)]
+    images = [file for file in files if is_image(file)]
     if not images or any(file.suffix.lower() in (".dcm", ".ima") for file in files):
         return None
     return partial(_open_nifti_folder, path, images)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.cine import Cine, Geometry, Timing, View
 from cinema_core.errors import GeometryError, InputError, LabelError, StorageError, StudyError
+from cinema_core.io.itk_images import is_itk_image, read_itk_voxels
 from cinema_core.io.sidecar import sidecar_path, sidecar_text, with_sidecar
 
 SUFFIXES: Final = (".nii", ".nii.gz")
@@ -38,6 +39,12 @@ KNOWN_LABELS: Final = (*(int(structure) for structure in Structure), UNLABELLED)
 
 ASSUMED_VIEW_CONFIDENCE: Final = 0.5
 
+SAME_SPACING: Final = 0.01
+"""Voxel sizes that differ by less than 1 % are one, rounded."""
+
+SAME_PLACE_MM: Final = 1.0
+"""Statements of a place that differ by less are one, rounded."""
+
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError)
 
 
@@ -51,11 +58,14 @@ class NiftiImage:
         Shape (t, z, y, x); a 3-D file has t = 1.
     frame_ms
         Time between phases; None if the file does not say or cannot be believed.
+    remarks
+        What the reader should know of how the file states its geometry.
     """
 
     voxels: NDArray[Any]
     geometry: Geometry
     frame_ms: float | None
+    remarks: tuple[str, ...] = ()
 
 
 def is_nifti(path: Path) -> bool:
@@ -63,8 +73,13 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
+def is_image(path: Path) -> bool:
+    """Whether the name is one of a file that :func:`read_image` reads."""
+    return is_nifti(path) or is_itk_image(path)
+
+
 def read_image(path: Path | str) -> NiftiImage:
-    """Read a 3-D or 4-D image.
+    """Read a 3-D or 4-D image: NIfTI, or MetaImage and NRRD.
 
     Raises
     ------
@@ -76,6 +91,9 @@ def read_image(path: Path | str) -> NiftiImage:
     path = Path(path)
     if not path.is_file():
         raise StudyError(f"There is no file {path}. Check the path.")
+    if is_itk_image(path):
+        voxels, geometry, step = read_itk_voxels(path)
+        return NiftiImage(_finite(path, _plain(voxels)), geometry, _believable_frame_ms(step, None, len(voxels)))
     try:
         image: Any = nib.load(path, mmap=False)
         shape = tuple(int(n) for n in image.shape)
@@ -103,15 +121,20 @@ def read_image(path: Path | str) -> NiftiImage:
             f"{path} is cut short or damaged: its {_size(shape)} voxels cannot be read ({_one_line(error)}). "
             "Copy it again."
         ) from error
-    voxels = _plain(voxels)
+    voxels = _finite(path, _plain(voxels))
+    stack = voxels if voxels.ndim == 4 else voxels[..., None]
+    stack = np.ascontiguousarray(stack.transpose(3, 2, 1, 0))  # (x, y, z, t) -> (t, z, y, x)
+    remarks = _conflicts(header, zooms, affine, shape)
+    return NiftiImage(stack, geometry, _frame_ms(header, stack.shape[0]), remarks)
+
+
+def _finite(path: Path, voxels: NDArray[Any]) -> NDArray[Any]:
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         n_bad = int(voxels.size - np.isfinite(voxels).sum())
         raise StudyError(
             f"{path}: {n_bad} of {voxels.size} voxels are not finite numbers (NaN or infinite). Export the image again."
         )
-    stack = voxels if voxels.ndim == 4 else voxels[..., None]
-    stack = np.ascontiguousarray(stack.transpose(3, 2, 1, 0))  # (x, y, z, t) -> (t, z, y, x)
-    return NiftiImage(stack, geometry, _frame_ms(header, stack.shape[0]))
+    return voxels
 
 
 def read_cine(path: Path | str) -> tuple[Cine, tuple[str, ...]]:
@@ -119,7 +142,7 @@ def read_cine(path: Path | str) -> tuple[Cine, tuple[str, ...]]:
     image = read_image(path)
     n_phases, n_slices = image.voxels.shape[:2]
     view, confidence = assumed_view(n_slices)
-    warnings, notes = [], [f"View {view.value}: assumed from the number of slices ({n_slices})."]
+    warnings, notes = [*image.remarks], [f"View {view.value}: assumed from the number of slices ({n_slices})."]
     if n_phases == 1:
         warnings.append("The cine holds one phase: function (EF, stroke volume) cannot be measured from one phase.")
     timing = Timing()
@@ -308,16 +331,48 @@ def _geometry(path: Path, zooms: list[float], affine: NDArray[np.float64], n_sli
         raise GeometryError(f"{path}: {error}") from error
 
 
+def _conflicts(header: Any, zooms: list[float], affine: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Say where the ways in which NIfTI can state its geometry (sform, qform, pixdim) do not agree.
+
+    The sform is used where it is set, else the qform (as nibabel does, and the standard leaves open).
+    """
+    remarks = []
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs(sides / zooms - 1).max() > SAME_SPACING:
+        used, other = (" x ".join(f"{mm:.3g}" for mm in values) for values in (sides, zooms))
+        remarks.append(
+            f"The file states two voxel sizes: {used} mm (used) and {other} mm (pixdim). Volumes depend on it; "
+            "compare with the original study."
+        )
+    sform, qform = header.get_sform(coded=True), header.get_qform(coded=True)
+    if sform[1] == 0 and qform[1] == 0:
+        remarks.append("The file does not say how the heart lies in the patient (no sform, no qform).")
+    elif sform[1] > 0 and qform[1] > 0:
+        corners = np.array([[x, y, z, 1] for x in (0, shape[0]) for y in (0, shape[1]) for z in (0, shape[2])]).T
+        apart_mm = float(np.linalg.norm(((sform[0] - qform[0]) @ corners)[:3], axis=0).max())
+        if apart_mm > SAME_PLACE_MM:
+            remarks.append(
+                f"The file states two places for its slices, up to {apart_mm:.0f} mm apart (sform and qform); "
+                "the sform is used."
+            )
+    return tuple(remarks)
+
+
 def _frame_ms(header: Any, n_phases: int) -> float | None:
     """Time between phases by the header's unit; None unless the beat it makes could be a heart's."""
     zooms = header.get_zooms()
-    if n_phases < 2 or len(zooms) < 4:
+    return _believable_frame_ms(float(zooms[3]) if len(zooms) > 3 else None, header.get_xyzt_units()[1], n_phases)
+
+
+def _believable_frame_ms(stated: float | None, unit: str | None, n_phases: int) -> float | None:
+    """Return what makes the beat of a heart: in the unit that is stated, else in seconds or milliseconds."""
+    if n_phases < 2 or stated is None:
         return None
-    factor = {"sec": 1000.0, "msec": 1.0, "usec": 1e-3}.get(header.get_xyzt_units()[1])
+    factor = {"sec": 1000.0, "msec": 1.0, "usec": 1e-3}.get(unit or "")
     low, high = RR_RANGE_MS
     for candidate in (factor,) if factor else (1000.0, 1.0):
         # Zooms are float32; 0.1 us is beyond what a scanner knows.
-        frame_ms = round(float(zooms[3]) * candidate, 4)
+        frame_ms = round(stated * candidate, 4)
         if low <= frame_ms * n_phases <= high:
             return frame_ms
     return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from cinema_core.cine import Cine, Patient
 from cinema_core.errors import GeometryError, StudyError
-from cinema_core.io.nifti import NiftiImage, assumed_view, is_nifti, read_image
+from cinema_core.io.nifti import NiftiImage, assumed_view, is_image, read_image
 from cinema_core.io.study import ImportReport, RefusedFile, Study, content_pseudonym
 
 SAME_PLACE_MM: Final = 0.5
@@ -72,7 +72,7 @@ def load_acdc(folder: Path) -> Study:
         f"ACDC folder: frame {info['ED']} is end-diastole and frame {info['ES']} is end-systole (Info.cfg).",
         *notes[1:],
     )
-    others = sorted(path for path in folder.iterdir() if is_nifti(path) and path not in paths)
+    others = sorted(path for path in folder.iterdir() if is_image(path) and path not in paths)
     refused = tuple(RefusedFile(str(path), _why_not_used(path)) for path in others)
     return Study(content_pseudonym([cine]), folder, (cine,), ImportReport(refused, notes))
 
@@ -97,7 +97,10 @@ def _pair(ed: Path, es: Path) -> tuple[Cine, tuple[str, ...]]:
     first, second = images
     pixels = np.concatenate([first.voxels, second.voxels])  # 2 x (1, z, y, x) -> (2, z, y, x)
     view, confidence = assumed_view(pixels.shape[1])
-    warnings = ("Two phases only: ED and ES as given; there is no volume curve and no heart rate.",)
+    warnings = (
+        *dict.fromkeys((*first.remarks, *second.remarks)),
+        "Two phases only: ED and ES as given; there is no volume curve and no heart rate.",
+    )
     cine = Cine(view.value, pixels, first.geometry, view, confidence, warnings=warnings, phase_names=("ed", "es"))
     return cine, (
         "Pair of files: the first is end-diastole, the second end-systole.",

@@ -11,7 +11,7 @@ from cinema_core.io.contours.dicom_seg import is_dicom_seg, read_dicom_seg
 from cinema_core.io.contours.imported import ImportedLabels
 from cinema_core.io.contours.nifti_labels import read_nifti_labels
 from cinema_core.io.contours.sunnybrook import is_sunnybrook, read_sunnybrook
-from cinema_core.io.nifti import is_nifti
+from cinema_core.io.nifti import is_image
 
 
 def import_labels(
@@ -46,7 +46,7 @@ def import_labels(
             return read_sunnybrook([path], cine)
         if path.suffix.lower() == SUFFIX:
             return read_cvi42(path, cine)
-        if is_nifti(path):
+        if is_image(path):
             return read_nifti_labels(path, cine, label_order, phase)
         if is_dicom_seg(path):
             return read_dicom_seg(path, cine)

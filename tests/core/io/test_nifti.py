@@ -196,3 +196,45 @@ def test_interrupted_writing_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         write_image(tmp_path / "image.nii.gz", tiny_heart.cine)
     assert list(tmp_path.iterdir()) == []
+
+
+# The ways in which a header states its geometry, when they do not agree.
+
+
+def with_header(path: Path, **codes: object) -> Path:
+    """Write a small stack whose sform, qform and voxel size are as given."""
+    image = nib.Nifti1Image(np.ones((6, 7, 3), np.int16), None)
+    image.header.set_zooms((1.5, 1.5, 8.0))
+    for name, (affine, code) in codes.items():  # type: ignore[misc]
+        getattr(image, f"set_{name}")(affine, code)
+    nib.save(image, path)
+    return path
+
+
+PLACED = np.diag([1.5, 1.5, 8.0, 1.0])
+
+
+def test_sform_and_qform_that_disagree_are_told(tmp_path: Path) -> None:
+    elsewhere = PLACED.copy()
+    elsewhere[:3, 3] = 0, 0, 30
+    path = with_header(tmp_path / "x.nii", qform=(elsewhere, 1), sform=(PLACED, 1))
+    (cine,) = load_study(path).cines
+    assert any("up to 30 mm apart" in line for line in cine.warnings)
+    assert cine.geometry.planes[0].origin_mm.tolist() == [0, 0, 0]
+
+
+def test_forms_that_agree_are_not_mentioned(tmp_path: Path) -> None:
+    (cine,) = load_study(with_header(tmp_path / "x.nii", qform=(PLACED, 1), sform=(PLACED, 2))).cines
+    assert not [line for line in cine.warnings if "form" in line or "voxel sizes" in line]
+
+
+def test_two_voxel_sizes_are_told(tmp_path: Path) -> None:
+    path = with_header(tmp_path / "x.nii", sform=(np.diag([1.5, 1.5, 10.0, 1.0]), 1))
+    (cine,) = load_study(path).cines
+    assert any("two voxel sizes: 1.5 x 1.5 x 10 mm (used) and 1.5 x 1.5 x 8 mm" in line for line in cine.warnings)
+
+
+def test_file_without_orientation_says_so(tmp_path: Path) -> None:
+    path = with_header(tmp_path / "x.nii", qform=(None, 0), sform=(None, 0))
+    (cine,) = load_study(path).cines
+    assert any("does not say how the heart lies" in line for line in cine.warnings)
