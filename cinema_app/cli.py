@@ -27,6 +27,7 @@ from cinema_app.commands.predict import predict
 from cinema_app.commands.segment import segment
 from cinema_app.commands.suggest import suggest
 from cinema_app.commands.whois import whois
+from cinema_app.commands.worklist import worklist
 from cinema_core import __version__
 from cinema_core.errors import CinemaError
 
@@ -48,6 +49,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     gui,
     demo,
     inspect,
+    worklist,
     import_labels,
     convert,
     deidentify,

@@ -115,7 +115,9 @@ def read_again(record: StudyRecord) -> Cine:
     InputError
         If it cannot be read, or is another image by now.
     """
-    for cine in load_study(record.image_path).cines:
+    # Labels of a second cine are kept under the study's pseudonym with the cine's name behind it.
+    study = record.study_id.partition(".")[0]
+    for cine in load_study(record.image_path, study=study).cines:
         if cine.id == record.cine_id and cine.content_sha256 == record.content_sha256:
             return cine
     raise InputError(f"the images at {record.image_path} are not the ones that were labelled. Open the study again.")

@@ -15,6 +15,9 @@ def import_labels(
         typer.Argument(metavar="LABELS", help="Folder of Sunnybrook contours, .cvi42wsx, DICOM SEG or NIfTI labels."),
     ],
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema; made if absent.")],
+    study_id: Annotated[
+        str | None, typer.Option("--study", metavar="ID", help="Study to take, where there are several.")
+    ] = None,
     label_order: Annotated[
         str | None, typer.Option(metavar="NAME", help="What NIfTI values mean: cinema, acdc, mnms or mnms2.")
     ] = None,
@@ -37,7 +40,7 @@ def import_labels(
     from cinema_core.project import Project
 
     with progress_bar() as progress:
-        opened = open_study(study, progress=progress)
+        opened = open_study(study, study=study_id, progress=progress)
     with Project.open(project, create=True) as kept_in, EngineClient() as engine:
         reading = Reading(kept_in, engine)
         reading.show(opened)

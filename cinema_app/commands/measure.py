@@ -27,6 +27,9 @@ def measure(
     es_image: Annotated[Path | None, typer.Option(metavar="F", help="End-systole, 3-D NIfTI.")] = None,
     ed_labels: Annotated[Path | None, typer.Option(metavar="F", help="Labels of end-diastole.")] = None,
     es_labels: Annotated[Path | None, typer.Option(metavar="F", help="Labels of end-systole.")] = None,
+    study_id: Annotated[
+        str | None, typer.Option("--study", metavar="ID", help="Study to take, where there are several.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report's row as JSON, for a program.")] = False,
 ) -> None:
@@ -47,7 +50,7 @@ def measure(
 
     pair = (ed_image, es_image, ed_labels, es_labels)
     if image and labels and not any(pair):
-        study, drawn = _whole(image, labels)
+        study, drawn = _whole(image, labels, study_id)
     elif ed_image and es_image and ed_labels and es_labels and not (image or labels):
         study, drawn = _pair(ed_image, es_image, ed_labels, es_labels)
     else:
@@ -63,14 +66,14 @@ def measure(
     say(str(out))
 
 
-def _whole(image: Path, labels: Path) -> tuple[Study, Labels]:
+def _whole(image: Path, labels: Path, study_id: str | None) -> tuple[Study, Labels]:
     """Read a cine and labels of each of its phases."""
     from cinema_app.opening import open_study
     from cinema_core.cine import View
     from cinema_core.errors import LabelError
     from cinema_core.io import read_labels
 
-    study = open_study(image)
+    study = open_study(image, study=study_id)
     cine = study.best(View.SAX)
     drawn = read_labels(labels, like=cine)
     if len(drawn) != cine.n_phases:

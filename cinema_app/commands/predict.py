@@ -58,6 +58,9 @@ def predict(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Published models of this data set: acdc, mnms or mnms2.")
     ] = None,
+    study_id: Annotated[
+        str | None, typer.Option("--study", metavar="ID", help="Study to take, where there are several.")
+    ] = None,
     view: Annotated[
         str | None, typer.Option(metavar="VIEW", help="sax, lax_2c, lax_3c or lax_4c; also sets an unknown view.")
     ] = None,
@@ -100,7 +103,7 @@ def predict(
     if out is not None and not overwrite:
         refuse_existing(out, FILES[chosen.kind])
     with progress_bar() as progress:
-        study = open_study(path or Path(), ed=ed, es=es, progress=progress)
+        study = open_study(path or Path(), ed=ed, es=es, study=study_id, progress=progress)
     wanted = view_of(view)
     models = load_models(chosen, model, config, dataset, wanted or usual_view(chosen, study), device)
     asked = Asked(

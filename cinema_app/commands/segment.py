@@ -38,6 +38,9 @@ def segment(
     ] = None,
     ed: Annotated[Path | None, typer.Option(metavar="F", help="End-diastole as a 3-D NIfTI file; with --es.")] = None,
     es: Annotated[Path | None, typer.Option(metavar="F", help="End-systole as a 3-D NIfTI file; with --ed.")] = None,
+    study_id: Annotated[
+        str | None, typer.Option("--study", metavar="ID", help="Study to take, where there are several.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Name, model folder, or .safetensors file.")] = "bundled",
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Config of a .safetensors file, if not beside it.")
@@ -73,7 +76,7 @@ def segment(
     if not overwrite:
         refuse_existing(out, (LABELS, REPORT, PROVENANCE))
     with progress_bar() as progress:
-        study = open_study(path or Path(), ed=ed, es=es, progress=progress)
+        study = open_study(path or Path(), ed=ed, es=es, study=study_id, progress=progress)
     cine = study.best(View.SAX)
     cine.geometry.slice_extent_mm()  # refuses slices without a distance now, not after all the work
     loaded = zoo.load(model, config, device)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from cinema_core.errors import InputError, StudyError
+from cinema_core.io.datasets import dataset_folder
 from cinema_core.io.dicom import find_studies, load_dicom, nothing_usable, read_study
 from cinema_core.io.files import listed
 from cinema_core.io.nifti import is_image, read_cine
-from cinema_core.io.pair import is_acdc, load_acdc, load_pair
+from cinema_core.io.pair import load_pair
 from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, content_pseudonym
 from cinema_core.progress import CancelToken, Progress, no_progress
 
@@ -37,7 +38,8 @@ def load_study(
     Parameters
     ----------
     path
-        A 4-D or 3-D NIfTI file, an ACDC patient folder, a DICOM folder (read with its subfolders), a DICOMDIR, a
+        A 4-D or 3-D NIfTI, MetaImage or NRRD file, a subject's folder of ACDC, M&Ms or M&Ms-2, a DICOM folder (read
+        with its subfolders), a DICOMDIR, a
         zip archive of DICOM files, one DICOM file or a list of them, or a folder with one NIfTI image.
     ed, es
         Two 3-D NIfTI files instead; relative to ``path`` if that is a folder and they do not exist by themselves.
@@ -110,6 +112,11 @@ def load_studies(
             yield read_study(path, found, () if k else refused, progress=progress, cancel=cancel)
 
 
+def is_label_name(path: Path) -> bool:
+    """Whether a file is a label image by its name."""
+    return _LABEL_NAME.search(path.name) is not None
+
+
 def _in(path: Path, name: Path | str) -> Path:
     name = Path(name)
     return path / name if path.is_dir() and not name.exists() else name
@@ -119,12 +126,15 @@ def _nifti_in(path: Path) -> Callable[[], Study] | None:
     """How to open a place that holds NIfTI; None if it holds none, or DICOM beside it."""
     if path.is_file():
         return partial(_open_nifti, path, ()) if is_image(path) else None
-    if is_acdc(path):
-        return partial(load_acdc, path)
+    subject = dataset_folder(path)
+    if subject is not None:
+        return subject.load
     files = sorted(file for file in path.rglob("*") if file.is_file())
     images = [file for file in files if is_image(file)]
     if not images or any(file.suffix.lower() in (".dcm", ".ima") for file in files):
         return None
+    if all(map(is_label_name, images)) and len(images) < len(files):
+        return None  # labels that lie beside DICOM files without a suffix, or beside an archive
     return partial(_open_nifti_folder, path, images)
 
 
@@ -151,7 +161,7 @@ def _open_dicom(
 
 
 def _open_nifti_folder(path: Path, images: list[Path]) -> Study:
-    labels = [file for file in images if _LABEL_NAME.search(file.name)]
+    labels = [file for file in images if is_label_name(file)]
     studies = [file for file in images if file not in labels]
     if not studies:
         raise StudyError(f"{path} holds label images only. Choose the image that they were drawn on.")

@@ -37,6 +37,9 @@ RR_RANGE_MS: Final = (300.0, 2500.0)
 
 KNOWN_LABELS: Final = (*(int(structure) for structure in Structure), UNLABELLED)
 
+ASSUMED: Final = "assumed from the number of slices"
+"""Why a view is what it is, where the file does not say; a dataset knows better."""
+
 ASSUMED_VIEW_CONFIDENCE: Final = 0.5
 
 SAME_SPACING: Final = 0.01
@@ -142,7 +145,7 @@ def read_cine(path: Path | str) -> tuple[Cine, tuple[str, ...]]:
     image = read_image(path)
     n_phases, n_slices = image.voxels.shape[:2]
     view, confidence = assumed_view(n_slices)
-    warnings, notes = [*image.remarks], [f"View {view.value}: assumed from the number of slices ({n_slices})."]
+    warnings, notes = [*image.remarks], [f"View {view.value}: {ASSUMED} ({n_slices})."]
     if n_phases == 1:
         warnings.append("The cine holds one phase: function (EF, stroke volume) cannot be measured from one phase.")
     timing = Timing()
@@ -161,7 +164,7 @@ def read_cine(path: Path | str) -> tuple[Cine, tuple[str, ...]]:
         confidence,
         timing,
         warnings=tuple(warnings),
-        view_reason=f"assumed from the number of slices ({n_slices})",
+        view_reason=f"{ASSUMED} ({n_slices})",
         direction_reason="as the file counts them",
     )
     completed = with_sidecar(cine, Path(path))

@@ -11,7 +11,7 @@ import numpy as np
 
 from cinema_core.cine import Cine, Patient
 from cinema_core.errors import GeometryError, StudyError
-from cinema_core.io.nifti import NiftiImage, assumed_view, is_image, read_image
+from cinema_core.io.nifti import ASSUMED, NiftiImage, assumed_view, is_image, read_image
 from cinema_core.io.study import ImportReport, RefusedFile, Study, content_pseudonym
 
 SAME_PLACE_MM: Final = 0.5
@@ -54,7 +54,7 @@ def load_acdc(folder: Path) -> Study:
     GeometryError
         If the two do not lie on one grid.
     """
-    info = _read_info(folder / "Info.cfg")
+    info = read_info(folder / "Info.cfg")
     frames = _frames(folder)
     paths = []
     for name in ("ED", "ES"):
@@ -104,7 +104,7 @@ def _pair(ed: Path, es: Path) -> tuple[Cine, tuple[str, ...]]:
     cine = Cine(view.value, pixels, first.geometry, view, confidence, warnings=warnings, phase_names=("ed", "es"))
     return cine, (
         "Pair of files: the first is end-diastole, the second end-systole.",
-        f"View {view.value}: assumed from the number of slices ({pixels.shape[1]}).",
+        f"View {view.value}: {ASSUMED} ({pixels.shape[1]}).",
     )
 
 
@@ -131,8 +131,14 @@ def _frames(folder: Path) -> dict[int, Path]:
     return {int(match.group(1)): path for path, match in found if match}
 
 
-def _read_info(path: Path) -> dict[str, str]:
-    """Read the ``key: value`` lines."""
+def read_info(path: Path) -> dict[str, str]:
+    """Read the ``key: value`` lines of an ``Info.cfg``.
+
+    Raises
+    ------
+    StudyError
+        If it cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
