@@ -21,7 +21,7 @@ from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
 from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
-from cinema_core.io import Study
+from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure import VentricularFunction, ventricular_function
@@ -117,13 +117,26 @@ class Reading:
         return self._labelling.study_id if self._labelling else ""
 
     def open(self, path: Path | str) -> None:
-        """Read a study and show it."""
-        self.show(open_study(path))
+        """Read a study, as the reader decided that it is to be imported, and show it."""
+        self.show(open_study(path, choices=self.project.import_choices))
+
+    def import_as(self, study: Study, choices: ImportChoices) -> None:
+        """Show a study that was read again with other choices, and keep them for the next time.
+
+        Raises
+        ------
+        ProjectError
+            If other images were chosen for slices that have labels already; the choices are not kept then.
+        """
+        shown = self.cine.id if self.is_open and self.study is not None and self.study.id == study.id else ""
+        self.show(study, next((cine for cine in study.cines if cine.id == shown), None))
+        if not self.project.read_only:
+            self.project.set_import_choices(study.id, choices)
 
     def show(self, study: Study, cine: Cine | None = None) -> None:
         """Show a study that has been read, with the labels that the project keeps for it."""
         cine = cine or first_choice(study)
-        study_id = _study_id(study, cine)
+        study_id = _study_id(self.project, study, cine)
         if not self.project.read_only:
             self.project.add_study(study_id, cine.content_sha256, study.path, cine.id, cine.shape, cine.view)
         labelling = Labelling(self.project, study_id, cine)
@@ -602,6 +615,14 @@ def _counts(found: ImportedLabels, n_slices: int) -> dict[str, Any]:
     }
 
 
-def _study_id(study: Study, cine: Cine) -> str:
-    """Name under which labels are kept: the study's own for its short axis; other cines have labels of their own."""
-    return study.id if cine is first_choice(study) else f"{study.id}.{cine.id}"
+def _study_id(project: Project, study: Study, cine: Cine) -> str:
+    """Name under which labels are kept: the study's own for its short axis; other cines have names of their own.
+
+    What the project has stays: a reader who renames a view, so that another cine opens first, loses no label.
+    """
+    own, second = study.id, f"{study.id}.{cine.id}"
+    known = {record.study_id: record.cine_id for record in project.studies()}
+    for name in (own, second):
+        if known.get(name) == cine.id:
+            return name
+    return own if cine is first_choice(study) and own not in known else second

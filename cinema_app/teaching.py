@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -10,7 +11,7 @@ import numpy as np
 from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine
 from cinema_core.errors import CinemaError, InputError
-from cinema_core.io import load_study
+from cinema_core.io import ImportChoices, load_study
 from cinema_core.localise import HeartRegion, find_heart
 from cinema_core.progress import Progress, no_progress
 from cinema_core.project import Project, StudyRecord, TeachingFrame, label_set_sha256, training_frames, training_slices
@@ -40,6 +41,7 @@ class TeachingSet:
     journal_position: int
     open_study_id: str
     open_cine: Cine
+    choices: Callable[[str], ImportChoices]
     cases: list[TrainingCase] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
@@ -68,7 +70,7 @@ class TeachingSet:
             frames = list(group)
             progress(k / len(self.study_ids), f"Reading study {k + 1} of {len(self.study_ids)}")
             try:
-                cine = self.open_cine if study_id == self.open_study_id else read_again(frames[0].study)
+                cine = self.open_cine if study_id == self.open_study_id else read_again(frames[0].study, self.choices)
             except CinemaError as error:
                 self.left_out.append(f"{study_id} was left out: {error}")
                 continue
@@ -89,6 +91,7 @@ def collect_teaching_set(project: Project, open_study_id: str, open_cine: Cine) 
             project.journal_position(),
             open_study_id,
             open_cine,
+            project.import_choices,
         )
 
 
@@ -107,8 +110,13 @@ def _case(frame: TeachingFrame, cine: Cine, heart: HeartRegion) -> TrainingCase:
     )
 
 
-def read_again(record: StudyRecord) -> Cine:
+def read_again(record: StudyRecord, choices: Callable[[str], ImportChoices]) -> Cine:
     """Read the image that a study's labels were drawn on.
+
+    Parameters
+    ----------
+    choices
+        Looks up how the reader decided that a study is imported.
 
     Raises
     ------
@@ -117,7 +125,7 @@ def read_again(record: StudyRecord) -> Cine:
     """
     # Labels of a second cine are kept under the study's pseudonym with the cine's name behind it.
     study = record.study_id.partition(".")[0]
-    for cine in load_study(record.image_path, study=study).cines:
+    for cine in load_study(record.image_path, study=study, choices=choices).cines:
         if cine.id == record.cine_id and cine.content_sha256 == record.content_sha256:
             return cine
     raise InputError(f"the images at {record.image_path} are not the ones that were labelled. Open the study again.")

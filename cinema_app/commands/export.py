@@ -110,7 +110,7 @@ def _write(
     for k, study in enumerate(studies):
         progress(k / len(studies), study.study_id)
         try:
-            cine = read_again(study)
+            cine = read_again(study, project.import_choices)
             snapshot = study_snapshot(project, study.study_id)
             if Format.NIFTI in formats:
                 write_labels(folder / _labels_name(study), snapshot.labels, cine)

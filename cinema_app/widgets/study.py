@@ -23,12 +23,21 @@ class StudyPanel(QWidget):
     ----------
     open_path
         Called with what the reader chose.
+    check_import
+        Called when the reader wants to see how the study was imported.
     """
 
-    def __init__(self, reading: Reading, open_path: Callable[[Path], None], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        open_path: Callable[[Path], None],
+        check_import: Callable[[], object],
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._reading = reading
         self._open_path = open_path
+        self._check_import = check_import
         self._build()
         self._show()
         reading.events.cine_changed.connect(self._show)
@@ -43,7 +52,8 @@ class StudyPanel(QWidget):
         self._cines.setToolTip("The cines of this study")
         self._cines.activated.connect(lambda _: answered(self._reading, self._choose)())
         self.open_folder = button("Open folder…", "Open a DICOM folder", self._ask_folder)
-        self.open_file = button("Open file…", "Open a NIfTI file (.nii, .nii.gz)", self._ask_file)
+        self.open_file = button("Open file…", "Open a NIfTI, MetaImage, NRRD, zip or DICOMDIR file", self._ask_file)
+        self.check = button("Check import…", "See how the study was imported, and change it", self._check_import)
         top = QHBoxLayout()
         top.addWidget(self._title, 1)
         top.addWidget(self.open_folder)
@@ -52,13 +62,18 @@ class StudyPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(top)
-        layout.addWidget(self._cines)
+        found = QHBoxLayout()
+        found.addWidget(self._cines, 1)
+        found.addStretch(0)
+        found.addWidget(self.check)
+        layout.addLayout(found)
         layout.addWidget(self._facts)
         layout.addWidget(self._warnings)
 
     def _show(self) -> None:
         study = self._reading.study
         self._cines.setVisible(study is not None and len(study.cines) > 1)
+        self.check.setVisible(study is not None)
         if study is None:
             self._title.setText("No study open")
             self._facts.setText("Open a study, or drop its folder on the window.")
@@ -96,7 +111,10 @@ class StudyPanel(QWidget):
 
     def _ask_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(
-            self, "Open a cine", "", "Cine (*.nii *.nii.gz *.dcm *.ima);;All files (*)"
+            self,
+            "Open a cine",
+            "",
+            "Cine (*.nii *.nii.gz *.mha *.mhd *.nrrd *.nhdr *.dcm *.ima *.zip DICOMDIR);;All files (*)",
         )
         if name:
             self._open_path(Path(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.get_model import GetModelPanel
+from cinema_app.widgets.import_check import ImportCheck, needs_a_look
 from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
@@ -34,7 +36,7 @@ from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.wheel import Wheel
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import CinemaError
-from cinema_core.io import Study
+from cinema_core.io import ImportChoices, Study
 from cinema_core.learn.settings import FineTuneSettings
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ class Workspace(QWidget):
         self._viewer = viewer
         self._session = session
         self._opening: Any = None
+        self._show_what_was_read: Callable[[Study], None] = self._show_study
+        self.import_check: ImportCheck | None = None
         self.is_closed = False
         self._was_docked = False
         self.reading = session.reading
@@ -93,7 +97,7 @@ class Workspace(QWidget):
             self.reading.notify(self.reading.project.read_only_reason, Severity.WARNING)
 
     def _build(self, device: str, finetune_settings: FineTuneSettings | None) -> None:
-        self.study = StudyPanel(self.reading, self.open)
+        self.study = StudyPanel(self.reading, self.open, self.check_import)
         self.get_model = GetModelPanel(self.reading, self.download)
         self.segment = SegmentPanel(self.reading, self.get_model)
         self.review = ReviewPanel(self.reading, self.layers, self.player)
@@ -145,12 +149,42 @@ class Workspace(QWidget):
 
     def open(self, path: Path | str) -> None:
         """Read a study in another thread and show it when it is there."""
+        self._read(path, None, self.reading.project.import_choices, self._show_study)
+
+    def check_import(self) -> None:
+        """Show how the open study was imported, beside the window."""
+        study = self.reading.study
+        if study is None:
+            return
+        if self.import_check is not None:
+            self.import_check.close()
+        choices = self.reading.project.import_choices(study.id)
+        self.import_check = ImportCheck(
+            study, choices, lambda chosen: self._import_again(study, chosen), self.reading.cine.id, self.window()
+        )
+        self.import_check.show()
+
+    def _import_again(self, study: Study, choices: ImportChoices) -> None:
+        def show(again: Study) -> None:
+            self.reading.import_as(again, choices)
+            self.reading.notify("The study is imported as you chose.")
+
+        self._read(study.path, study.id, choices, show)
+
+    def _read(
+        self,
+        path: Path | str,
+        study: str | None,
+        choices: ImportChoices | Callable[[str], ImportChoices],
+        show: Callable[[Study], None],
+    ) -> None:
         if self._opening is not None:
             self.reading.notify("Another study is still being read.", Severity.WARNING)
             return
         self.player.stop()
         self.status.show_reading_a_file(f"Opening {Path(path).name}…")
-        self._opening = create_worker(_read_study, path)
+        self._show_what_was_read = show
+        self._opening = create_worker(_read_study, path, study, choices)
         self._opening.returned.connect(self._opened)
         self._opening.errored.connect(self._open_failed)
         self._opening.start()
@@ -166,14 +200,18 @@ class Workspace(QWidget):
         if study is None:
             self.reading.notify(trouble, Severity.ERROR)
         else:
-            answered(self.reading, lambda: self._show_study(study))()
+            answered(self.reading, lambda: self._show_what_was_read(study))()
 
     def _end_opening(self) -> None:
         self._opening = None
         self.reading.events.job_changed.emit()  # takes the bar away
 
     def _show_study(self, study: Study) -> None:
+        known = {record.study_id for record in self.reading.project.studies()}
         self.reading.show(study)
+        # Once, before anything is measured: a reader who has looked is not asked again.
+        if self.reading.study_id not in known and needs_a_look(study, self.reading.cine):
+            self.check_import()
         self._session.engine.start()  # loads torch while the reader looks
         self.tabs.setCurrentIndex(0)
         kept = len(self.reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
@@ -203,14 +241,18 @@ class Workspace(QWidget):
         """Stop the work and let go of project and engine; a second call does nothing."""
         self.is_closed = True
         self.player.stop()
+        if self.import_check is not None:
+            self.import_check.close()
         self.download.cancel()
         self._session.close()
 
 
-def _read_study(path: Path | str) -> tuple[Study | None, str]:
+def _read_study(
+    path: Path | str, study: str | None, choices: ImportChoices | Callable[[str], ImportChoices]
+) -> tuple[Study | None, str]:
     """Read a study, or say in one line why not; superqt takes a returned exception for a fault."""
     try:
-        return open_study(path), ""
+        return open_study(path, study=study, choices=choices), ""
     except CinemaError as error:
         return None, str(error)
 

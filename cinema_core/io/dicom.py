@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from cinema_core.errors import StudyError
 from cinema_core.io.dicom_cines import read_cines
 from cinema_core.io.dicom_headers import ImageHeader, read_headers
 from cinema_core.io.files import SourceFile
-from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, pseudonym
+from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, as_chosen, pseudonym
 from cinema_core.progress import CancelToken, Progress, no_progress
 
 
@@ -83,7 +83,7 @@ def load_dicom(
     files: Sequence[SourceFile],
     *,
     study: str | None,
-    choices: ImportChoices,
+    choices: ImportChoices | Callable[[str], ImportChoices] | None,
     refused: Sequence[RefusedFile],
     progress: Progress,
     cancel: CancelToken | None,
@@ -117,7 +117,7 @@ def read_study(
     path: Path,
     study: DicomStudy,
     refused: Sequence[RefusedFile] = (),
-    choices: ImportChoices | None = None,
+    choices: ImportChoices | Callable[[str], ImportChoices] | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Study:
@@ -137,12 +137,13 @@ def read_study(
     Cancelled
         If ``cancel`` was raised.
     """
-    found = read_cines(study.headers, choices or ImportChoices(), progress, cancel)
+    chosen = choices(study.id) if callable(choices) else choices or ImportChoices()
+    found = read_cines(study.headers, chosen, progress, cancel)
     progress(1.0, "Study read")
     report = ImportReport(
         (*refused, *found.refused), tuple(found.notes), len(study.files) + len(refused), found.repeats
     )
-    return Study(study.id, path, found.cines, report)
+    return as_chosen(Study(study.id, path, found.cines, report), chosen)
 
 
 def choose(path: Path, studies: Sequence[DicomStudy], study: str | None) -> DicomStudy:

@@ -86,7 +86,7 @@ def read_cines(
         if cine is None:
             found.notes.append(f"{name}: none of its images can be decoded; it is left out.")
             continue
-        cines.append(_as_chosen(cine, choices))
+        cines.append(cine)
         found.notes.append(_note(cine, plan))
         if plan.stack is not None and (repeated := _repeats(plan.stack)):
             found.repeats[name] = repeated
@@ -240,15 +240,6 @@ def _stacked(
                 image = images[header]
                 stacked[t, z, : image.shape[0], : image.shape[1]] = image
     return stacked
-
-
-def _as_chosen(cine: Cine, choices: ImportChoices) -> Cine:
-    """Apply what the reader decided; pixels and the cine's name stay."""
-    if cine.id in choices.views:
-        cine = cine.with_view(choices.views[cine.id])
-    if cine.id in choices.apex_first:
-        cine = replace(cine, apex_first=choices.apex_first[cine.id], direction_reason="as chosen by the reader")
-    return cine
 
 
 def _repeats(stack: Stack) -> tuple[RepeatedSlice, ...]:

@@ -16,7 +16,7 @@ from cinema_core.io.dicom import find_studies, load_dicom, nothing_usable, read_
 from cinema_core.io.files import listed
 from cinema_core.io.nifti import is_image, read_cine
 from cinema_core.io.pair import load_pair
-from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, content_pseudonym
+from cinema_core.io.study import ImportChoices, ImportReport, RefusedFile, Study, as_chosen, content_pseudonym
 from cinema_core.progress import CancelToken, Progress, no_progress
 
 _LABEL_NAME: Final = re.compile(r"(^|[_.-])(gt|scribble|labels?|seg|segmentation|mask)(?=[_.-])", re.IGNORECASE)
@@ -29,7 +29,7 @@ def load_study(
     ed: Path | str | None = None,
     es: Path | str | None = None,
     study: str | None = None,
-    choices: ImportChoices | None = None,
+    choices: ImportChoices | Callable[[str], ImportChoices] | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Study:
@@ -46,7 +46,7 @@ def load_study(
     study
         Pseudonym of the study to open, where a place holds several.
     choices
-        What the reader decided against the importer.
+        What the reader decided against the importer, or a function that looks it up by the study's pseudonym.
     progress
         Told how many files are read.
     cancel
@@ -61,7 +61,6 @@ def load_study(
     GeometryError
         If spacing or positions cannot be used.
     """
-    choices = choices or ImportChoices()
     if not isinstance(path, (str, Path)):
         places = [Path(place) for place in path]
         if len(places) != 1:
@@ -71,12 +70,14 @@ def load_study(
     if ed is not None or es is not None:
         if ed is None or es is None:
             raise InputError("A pair needs both files: give end-diastole with --ed and end-systole with --es.")
-        return replace(load_pair(_in(path, ed), _in(path, es)), path=path)
+        return as_chosen(replace(load_pair(_in(path, ed), _in(path, es)), path=path), choices)
     if not path.exists():
         raise StudyError(f"There is no file or folder {path}. Check the path.")
     try:
         nifti = _nifti_in(path)
-        return _open_dicom([path], study, choices, progress, cancel) if nifti is None else nifti()
+        if nifti is None:
+            return _open_dicom([path], study, choices, progress, cancel)
+        return as_chosen(nifti(), choices)
     except OSError as error:
         raise StudyError(f"{path} cannot be opened: {error.strerror or error}. Check that you may read it.") from error
 
@@ -141,7 +142,7 @@ def _nifti_in(path: Path) -> Callable[[], Study] | None:
 def _open_dicom(
     places: Sequence[Path],
     study: str | None,
-    choices: ImportChoices,
+    choices: ImportChoices | Callable[[str], ImportChoices] | None,
     progress: Progress,
     cancel: CancelToken | None,
 ) -> Study:

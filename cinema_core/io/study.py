@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,28 @@ class Study:
             **self.report.to_json(),
             "study": self.id,
         }
+
+
+def as_chosen(study: Study, choices: ImportChoices | Callable[[str], ImportChoices] | None) -> Study:
+    """Apply views and directions that the reader decided; pixels, and the names of the cines, stay.
+
+    Parameters
+    ----------
+    choices
+        What was decided, or a function that looks it up by the study's pseudonym.
+    """
+    chosen = choices(study.id) if callable(choices) else choices or ImportChoices()
+    if not chosen.views and not chosen.apex_first:
+        return study
+    return replace(study, cines=tuple(_cine_as_chosen(cine, chosen) for cine in study.cines))
+
+
+def _cine_as_chosen(cine: Cine, choices: ImportChoices) -> Cine:
+    if cine.id in choices.views:
+        cine = cine.with_view(choices.views[cine.id])
+    if cine.id in choices.apex_first:
+        cine = replace(cine, apex_first=choices.apex_first[cine.id], direction_reason="as chosen by the reader")
+    return cine
 
 
 def pseudonym(secret: str) -> str:

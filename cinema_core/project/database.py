@@ -24,11 +24,14 @@ from cinema_core.errors import CinemaError, ProjectError, StorageError
 APPLICATION_ID: Final = 0x43494E45
 """``CINE`` in the file's header: tells our database from anyone else's."""
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the tables. Raise it with every change of a table, and say how the older one is read.
 
 1: ``schema.sql``. 2: with ``landmarks.sql``; a project of format 1 gets that when it is opened to be written to,
-and has no landmarks while it is only read."""
+and has no landmarks while it is only read. 3: with ``imports.sql``, in the same way."""
+
+_ADDED: Final = {2: "landmarks.sql", 3: "imports.sql"}
+"""Script that brings a project from the format before to this one."""
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NOT_STORED: Final = {
@@ -347,12 +350,14 @@ def _script(name: str) -> str:
 
 def _upgrade(connection: sqlite3.Connection) -> None:
     """Bring an older project to the present format; killed here, it is still of the older one."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] < 2:
-        connection.executescript(f"BEGIN; PRAGMA user_version = 2;\n{_script('landmarks.sql')}\nCOMMIT;")
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number, script in _ADDED.items():
+        if found < number:
+            connection.executescript(f"BEGIN; PRAGMA user_version = {number};\n{_script(script)}\nCOMMIT;")
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    schema = _script("schema.sql") + _script("landmarks.sql")
+    schema = "".join(map(_script, ("schema.sql", *_ADDED.values())))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     # One script in one transaction: a program killed here leaves an empty file, never half a schema.

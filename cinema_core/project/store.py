@@ -17,11 +17,13 @@ from pathlib import Path, PurePath
 from typing import Any, Final, Self
 
 import numpy as np
+from pydantic import ValidationError
 
 from cinema_core import __version__
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 from cinema_core.errors import PhaseError, ProjectError, StorageError
+from cinema_core.io.study import ImportChoices
 from cinema_core.project.database import Database
 from cinema_core.project.landmarks import append_landmarks, newest_landmarks
 from cinema_core.project.masks import checked_mask, pack, unpack
@@ -405,6 +407,42 @@ class Project:
         return [PhaseChoice(**{**dict(row), "source": Source(row["source"])}) for row in found]
 
     # Landmarks
+
+    def set_import_choices(self, study: str, choices: ImportChoices) -> None:
+        """Keep what the reader decided against the importer; it is applied whenever the study is opened.
+
+        Parameters
+        ----------
+        study
+            Pseudonym of the study as it is imported.
+        """
+        with self._database.writing() as rows:
+            rows.execute(
+                "INSERT INTO import_choices (study, choices, reader, utc) VALUES (?, ?, ?, ?)",
+                (study, choices.model_dump_json(), self.reader, _utc_now()),
+            )
+
+    def import_choices(self, study: str) -> ImportChoices:
+        """Return what the reader decided when the study was imported; nothing if they never did.
+
+        Raises
+        ------
+        ProjectError
+            If what is kept cannot be understood.
+        """
+        with self._database.reading() as rows:
+            if not rows.execute("SELECT 1 FROM sqlite_schema WHERE name = 'import_choices'").fetchone():
+                return ImportChoices()  # a project of an older format that is only read
+            found = rows.execute(
+                "SELECT choices FROM import_choices WHERE study = ? ORDER BY choice_id DESC LIMIT 1", (study,)
+            ).fetchone()
+        try:
+            return ImportChoices.model_validate_json(found["choices"]) if found else ImportChoices()
+        except ValidationError as error:
+            raise ProjectError(
+                f"What was chosen when {study} was imported cannot be understood. Update napari-cinema, or put a copy "
+                "of the project from your backup in its place."
+            ) from error
 
     def set_landmarks(self, study_id: str, found: Iterable[LandmarkSet]) -> None:
         """Append landmarks of some phases, all or none; see :func:`append_landmarks` for what is refused."""

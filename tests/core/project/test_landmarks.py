@@ -63,9 +63,9 @@ def test_landmarks_are_append_only(change: str, folder: Path) -> None:
 
 
 def as_format_1(folder: Path) -> None:
-    """Take away what format 2 added."""
+    """Take away what later formats added."""
     connection = sqlite3.connect(folder / "project.sqlite")
-    connection.executescript("DROP TABLE landmarks; PRAGMA user_version = 1;")
+    connection.executescript("DROP TABLE landmarks; DROP TABLE import_choices; PRAGMA user_version = 1;")
     connection.close()
 
 
