@@ -45,4 +45,6 @@ class CornerText:
         choice = self._reading.phases
         if choice is not None and t in (choice.ed_phase, choice.es_phase):
             parts.append("ED" if t == choice.ed_phase else "ES")
+        if not cine.has_image(t, z):
+            parts.append("no image: this phase was not found in the files")
         return "   ".join(parts)

@@ -35,6 +35,10 @@ class StudyError(InputError):
     """A file or folder is not a cine study that can be read."""
 
 
+class SeveralStudiesError(StudyError):
+    """A place holds more than one study, and none was named; a worklist shows them."""
+
+
 class GeometryError(InputError):
     """Positions, spacing or array shapes do not fit together."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QPoint, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPen
+from qtpy.QtGui import QBrush, QColor, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from cinema_app.labelling import Slice
@@ -66,11 +66,14 @@ class StateMap(QWidget):
         if event.buttons() & Qt.MouseButton.LeftButton:
             self.mousePressEvent(event)
         elif where := self.slice_at(event.position().toPoint()):
-            text = f"Phase {where[0] + 1}, slice {where[1] + 1}: {self._reading.state(*where).value}"
+            text = f"Phase {where[0] + 1}, slice {where[1] + 1}: {self._words(*where)}"
             QToolTip.showText(event.globalPosition().toPoint(), text, self)
 
+    def _words(self, t: int, z: int) -> str:
+        return self._reading.state(t, z).value if self._reading.cine.has_image(t, z) else "no image"
+
     def paintEvent(self, event: Any) -> None:
-        """Draw the map."""
+        """Draw the map; images that do not exist are hatched."""
         if not self._reading.is_open:
             return
         painter = QPainter(self)
@@ -81,6 +84,8 @@ class StateMap(QWidget):
             for z in range(n_z):
                 box = QRectF(MARGIN_LEFT + t * cell.width(), z * cell.height(), cell.width() - gap, cell.height() - gap)
                 painter.fillRect(box, QColor(STATE_COLOURS[self._reading.state(t, z)]))
+                if not self._reading.cine.has_image(t, z):
+                    painter.fillRect(box, QBrush(QColor(MUTED), Qt.BrushStyle.BDiagPattern))
         self._paint_here(painter, cell)
         self._paint_words(painter, cell, n_t)
         painter.end()

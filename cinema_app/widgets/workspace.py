@@ -34,9 +34,11 @@ from cinema_app.widgets.status import StatusPanel
 from cinema_app.widgets.study import StudyPanel
 from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.wheel import Wheel
+from cinema_app.widgets.worklist import WorklistPanel
 from cinema_core.anatomy import LabelState
-from cinema_core.errors import CinemaError
+from cinema_core.errors import CinemaError, SeveralStudiesError
 from cinema_core.io import ImportChoices, Study
+from cinema_core.io.worklist import Worklist, WorklistEntry, open_worklist
 from cinema_core.learn.settings import FineTuneSettings
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Workspace(QWidget):
 
     def _build(self, device: str, finetune_settings: FineTuneSettings | None) -> None:
         self.study = StudyPanel(self.reading, self.open, self.check_import)
+        self.worklist = WorklistPanel(self.reading, self.open_entry)
         self.get_model = GetModelPanel(self.reading, self.download)
         self.segment = SegmentPanel(self.reading, self.get_model)
         self.review = ReviewPanel(self.reading, self.layers, self.player)
@@ -115,8 +118,8 @@ class Workspace(QWidget):
         self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.tabs.currentChanged.connect(self._fit_tabs)
         self._fit_tabs()
-        content = _column(self.study, self.tabs, self.measures)
-        content.layout().setStretch(2, 1)
+        content = _column(self.study, self.worklist, self.tabs, self.measures)
+        content.layout().setStretch(3, 1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -150,6 +153,15 @@ class Workspace(QWidget):
     def open(self, path: Path | str) -> None:
         """Read a study in another thread and show it when it is there."""
         self._read(path, None, self.reading.project.import_choices, self._show_study)
+
+    def open_entry(self, entry: WorklistEntry) -> None:
+        """Read a study of the worklist."""
+
+        def show(study: Study) -> None:
+            self._show_study(study)
+            self.worklist.remember(entry, self.reading.study_id)
+
+        self._read(entry.path, entry.study or None, self.reading.project.import_choices, show)
 
     def check_import(self) -> None:
         """Show how the open study was imported, beside the window."""
@@ -194,11 +206,14 @@ class Workspace(QWidget):
         """Whether a study is being read."""
         return self._opening is not None
 
-    def _opened(self, result: tuple[Study | None, str]) -> None:
+    def _opened(self, result: tuple[Study | Worklist | None, str]) -> None:
         self._end_opening()
         study, trouble = result
         if study is None:
             self.reading.notify(trouble, Severity.ERROR)
+        elif isinstance(study, Worklist):
+            self.worklist.show_worklist(study)
+            self.reading.notify(f"{len(study.entries)} studies found. Choose one in the list.")
         else:
             answered(self.reading, lambda: self._show_what_was_read(study))()
 
@@ -249,10 +264,16 @@ class Workspace(QWidget):
 
 def _read_study(
     path: Path | str, study: str | None, choices: ImportChoices | Callable[[str], ImportChoices]
-) -> tuple[Study | None, str]:
-    """Read a study, or say in one line why not; superqt takes a returned exception for a fault."""
+) -> tuple[Study | Worklist | None, str]:
+    """Read a study, or list those of a folder, or say in one line why not.
+
+    Superqt takes a returned exception for a fault.
+    """
     try:
-        return open_study(path, study=study, choices=choices), ""
+        try:
+            return open_study(path, study=study, choices=choices), ""
+        except SeveralStudiesError:
+            return open_worklist(path), ""
     except CinemaError as error:
         return None, str(error)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cinema_core.errors import StudyError
+from cinema_core.errors import SeveralStudiesError, StudyError
 from cinema_core.io.dicom_cines import read_cines
 from cinema_core.io.dicom_headers import ImageHeader, read_headers
 from cinema_core.io.files import SourceFile
@@ -164,7 +164,9 @@ def choose(path: Path, studies: Sequence[DicomStudy], study: str | None) -> Dico
     listed = f"{', '.join(named[:4])}{more}"
     if study is not None:
         raise StudyError(f"{path} holds no study {study}; found: {listed}. Check the name, or open the right folder.")
-    raise StudyError(f"{path} holds {len(studies)} studies: {listed}. Choose one with --study, or open its folder.")
+    raise SeveralStudiesError(
+        f"{path} holds {len(studies)} studies: {listed}. Choose one with --study, or open its folder."
+    )
 
 
 def nothing_usable(path: Path, refused: Sequence[RefusedFile]) -> StudyError:

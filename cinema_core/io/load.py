@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from cinema_core.errors import InputError, StudyError
+from cinema_core.errors import InputError, SeveralStudiesError, StudyError
 from cinema_core.io.datasets import dataset_folder
 from cinema_core.io.dicom import find_studies, load_dicom, nothing_usable, read_study
 from cinema_core.io.files import listed
@@ -172,7 +172,7 @@ def _open_nifti_folder(path: Path, images: list[Path]) -> Study:
         names = ", ".join(str(file.relative_to(path)) for file in found[:4])
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
         what = "folders with NIfTI images" if len(folders) > 1 else "NIfTI images"
-        raise StudyError(
+        raise SeveralStudiesError(
             f"{path} holds {len(found)} {what}: {names}{more}. "
             "Choose one image, one ACDC patient folder, or a pair with --ed and --es."
         )

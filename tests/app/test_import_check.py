@@ -194,3 +194,33 @@ def test_choice_in_the_window_reads_the_study_again(qtbot: QtBot, workspace: Wor
     study = workspace.reading.study
     assert study is not None
     assert workspace.reading.project.import_choices(study.id) == ImportChoices(apex_first={"sax": True})
+
+
+def test_folder_of_studies_is_a_list_to_work_through(
+    qtbot: QtBot, workspace: Workspace, folder: Path, another_heart: PhantomStudy, tmp_path: Path
+) -> None:
+    write_phantom(folder.parent / "second", another_heart, kind="dicom")
+    opened(qtbot, workspace, folder.parent)
+    panel = workspace.worklist
+    assert panel.isVisible()
+    assert panel.list.topLevelItemCount() == 2
+    assert [panel.list.topLevelItem(k).text(3) for k in range(2)] == ["", ""]
+    names = set()
+    for _ in range(2):
+        panel.next.click()
+        qtbot.waitUntil(lambda: not workspace.is_opening, timeout=20_000)
+        names.add(workspace.reading.study_id)
+    assert names == {panel.list.topLevelItem(k).text(0) for k in range(2)}
+    assert [panel.list.topLevelItem(k).text(3) for k in range(2)] == ["opened", "opened"]
+    panel.hide_list.click()
+    assert not panel.isVisible()
+
+
+def test_gap_is_named_on_the_canvas(qtbot: QtBot, workspace: Workspace, folder: Path) -> None:
+    sorted(folder.iterdir())[3].unlink()
+    opened(qtbot, workspace, folder)
+    ((t, z),) = workspace.reading.cine.missing
+    workspace.layers.go_to(t, z)
+    assert "no image" in workspace.corner.words()
+    workspace.layers.go_to(t, z + 1)
+    assert "no image" not in workspace.corner.words()
