@@ -27,6 +27,7 @@ from typing import Any, Final
 import nibabel as nib
 import numpy as np
 import pydicom
+import SimpleITK as sitk
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydicom._dicom_dict import DicomDictionary
@@ -38,6 +39,7 @@ from cinema_core.cine import Cine
 from cinema_core.errors import CinemaError
 from cinema_core.io import Study, load_study
 from cinema_core.io.dicom_headers import read_dataset, tolerant_pydicom
+from cinema_core.io.itk_images import is_itk_image
 
 HANG_S: Final = 60.0
 """A case opens a few dozen small files, in a tenth of a second; one that takes this long hangs."""
@@ -613,6 +615,14 @@ def agree(study: Study) -> None:
 
 def _agree_nifti(cine: Cine, path: Path) -> None:
     files = [path] if path.is_file() else sorted(path.iterdir())
+    if is_itk_image(files[0]):
+        image = sitk.ReadImage(str(files[0]))
+        for z in range(cine.n_slices):
+            index = (0, 0, z, 0)[: image.GetDimension()]
+            place = np.array(image.TransformIndexToPhysicalPoint(index)[:3])
+            if not np.allclose(cine.geometry.planes[z].origin_mm, place, atol=1e-2, rtol=1e-5):
+                raise Disagreement(f"{cine.id}: slice {z + 1} does not lie where its file says")
+        return
     affine = np.asarray(nib.load(files[0]).affine, dtype=np.float64)
     for z in range(cine.n_slices):
         expected = affine @ [0, 0, z, 1]
@@ -738,6 +748,12 @@ def run_mutated(n_cases: int, seed: int, count: Counter[str]) -> None:
         for name, files in sets.items()
         if files[0][0].endswith(".gz")
     }
+    sets |= {
+        f"{name} as {suffix}": _as_itk(files[0][1], suffix)
+        for name, files in sets.items()
+        for suffix in (".mha", ".nrrd")
+        if files[0][0].endswith(".nii")
+    }
     for k in range(n_cases):
         rng = random.Random(f"{seed}/{k}")
         name = rng.choice(sorted(sets))
@@ -753,6 +769,13 @@ def run_mutated(n_cases: int, seed: int, count: Counter[str]) -> None:
                 shutil.copytree(folder, kept)
                 error.add_note(f"Case {k} of seed {seed} ({name}); its files are kept in {kept}.")
                 raise
+
+
+def _as_itk(nifti: bytes, suffix: str) -> list[tuple[str, bytes]]:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "x.nii").write_bytes(nifti)
+        sitk.WriteImage(sitk.ReadImage(str(Path(folder) / "x.nii")), str(Path(folder) / f"x{suffix}"))
+        return [(f"x{suffix}", (Path(folder) / f"x{suffix}").read_bytes())]
 
 
 def _real_file(path: Path) -> tuple[str, bytes]:

@@ -13,6 +13,7 @@ from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import NOTICE_COLOURS, button, elided, muted, strong
+from cinema_app.widgets.import_contours import ContourMenu
 from cinema_core.cine import Cine
 
 
@@ -54,6 +55,8 @@ class StudyPanel(QWidget):
         self.open_folder = button("Open folder…", "Open a DICOM folder", self._ask_folder)
         self.open_file = button("Open file…", "Open a NIfTI, MetaImage, NRRD, zip or DICOMDIR file", self._ask_file)
         self.check = button("Check import…", "See how the study was imported, and change it", self._check_import)
+        self.contour_menu = ContourMenu(self._reading, self)
+        self.contours = button("Import contours…", "Take contours from elsewhere, as accepted", self._ask_contours)
         top = QHBoxLayout()
         top.addWidget(self._title, 1)
         top.addWidget(self.open_folder)
@@ -66,6 +69,7 @@ class StudyPanel(QWidget):
         found.addWidget(self._cines, 1)
         found.addStretch(0)
         found.addWidget(self.check)
+        found.addWidget(self.contours)
         layout.addLayout(found)
         layout.addWidget(self._facts)
         layout.addWidget(self._warnings)
@@ -74,6 +78,7 @@ class StudyPanel(QWidget):
         study = self._reading.study
         self._cines.setVisible(study is not None and len(study.cines) > 1)
         self.check.setVisible(study is not None)
+        self.contours.setVisible(study is not None)
         if study is None:
             self._title.setText("No study open")
             self._facts.setText("Open a study, or drop its folder on the window.")
@@ -104,6 +109,9 @@ class StudyPanel(QWidget):
 
     def _choose(self) -> None:
         self._reading.choose_cine(self._cines.currentData())
+
+    def _ask_contours(self) -> None:
+        self.contour_menu.popup(self.contours.mapToGlobal(self.contours.rect().bottomLeft()))
 
     def _ask_folder(self) -> None:
         if folder := QFileDialog.getExistingDirectory(self, "Open a DICOM folder"):

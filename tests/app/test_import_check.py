@@ -5,18 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QInputDialog, QLabel
 
 from cinema_app.reading import Reading
 from cinema_app.widgets.geometry_drawing import APEX, BASE, slice_colour
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
+from cinema_app.widgets.import_contours import ORDERS
 from cinema_app.widgets.workspace import Workspace
+from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 from cinema_core.errors import ProjectError
-from cinema_core.io import ImportChoices, load_study
+from cinema_core.io import ImportChoices, load_study, write_labels
+from cinema_core.io.contours import LABEL_ORDERS
 from cinema_core.phantom import PhantomStudy, write_phantom
 from cinema_core.project import Project
 
@@ -224,3 +228,43 @@ def test_gap_is_named_on_the_canvas(qtbot: QtBot, workspace: Workspace, folder: 
     assert "no image" in workspace.corner.words()
     workspace.layers.go_to(t, z + 1)
     assert "no image" not in workspace.corner.words()
+
+
+def test_label_image_is_imported_from_the_window(
+    qtbot: QtBot,
+    workspace: Workspace,
+    folder: Path,
+    phantom_study: PhantomStudy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened(qtbot, workspace, folder)
+    # In the order of M&Ms: the reader says so, the file does not.
+    labels = np.choose(phantom_study.labels, [0, 3, 2, 1]).astype(np.uint8)
+    write_labels(tmp_path / "labels.nii.gz", labels, workspace.reading.cine)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "labels.nii.gz"), ""))
+    monkeypatch.setattr(QInputDialog, "getItem", lambda *_: ("1 LV, 2 myocardium, 3 RV (M&Ms)", True))
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (1, True))
+    workspace.study.contour_menu.file.trigger()
+    t, z = 0, phantom_study.cine.n_slices // 2
+    assert workspace.reading.state(t, z) is LabelState.ACCEPTED
+    np.testing.assert_array_equal(workspace.reading.labels[t, z], phantom_study.labels[t, z])
+
+
+def test_file_that_does_not_fit_is_told(
+    qtbot: QtBot,
+    workspace: Workspace,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    notices: list[Any],
+) -> None:
+    opened(qtbot, workspace, folder)
+    (tmp_path / "x.cvi42wsx").write_text("<no/>", encoding="utf-8")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "x.cvi42wsx"), ""))
+    workspace.study.contour_menu.file.trigger()
+    assert "x.cvi42wsx" in notices[-1].text
+
+
+def test_every_known_order_can_be_chosen() -> None:
+    assert set(ORDERS) == set(LABEL_ORDERS)

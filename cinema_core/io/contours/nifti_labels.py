@@ -64,6 +64,8 @@ def read_nifti_labels(path: Path, cine: Cine, order: str | None, phase: int | No
     _check_place(path, image.geometry.affine(), cine)
     if voxels.shape[0] < cine.n_phases and phase is None:
         raise LabelError(f"{path} holds one phase and the cine {cine.id} {cine.n_phases}. Say which with --phase.")
+    if phase is not None and not 0 <= phase < cine.n_phases:
+        raise LabelError(f"The cine {cine.id} has no phase {phase + 1}; it has {cine.n_phases}. Choose another.")
     meaning = {**LABEL_ORDERS[order], 0: Structure.BACKGROUND}
     unknown = sorted(set(np.unique(voxels).tolist()) - {*meaning, UNLABELLED})
     if unknown:
