@@ -76,10 +76,11 @@ class Labelling:
 
     def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str) -> Sequence[Slice]:
         """Take the reader's label of one slice; nothing is done if it is the same."""
-        self._refuse_gap(t, z)
         drawn = np.array(mask, dtype=np.uint8)
+        # First: the layer reports a slice also when it was only looked at.
         if np.array_equal(drawn, self._labels[t, z]):
             return ()
+        self._refuse_gap(t, z)
         return self._do((self._change(t, z, LabelState.CORRECTED, drawn),), tool)
 
     def accept(self, slices: Iterable[Slice]) -> Sequence[Slice]:

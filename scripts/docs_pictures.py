@@ -1,4 +1,4 @@
-"""Make the pictures of README and guide again: play the demo in a window and keep its screenshots.
+"""Make the pictures of README and docs again: play the demo in a window, open a study with gaps, keep the screenshots.
 
 Example: xvfb-run -a -s "-screen 0 1400x870x24" python scripts/docs_pictures.py
 """
@@ -33,5 +33,27 @@ def main() -> None:
                 picture.convert("RGB").save(PICTURES / f"{NAMES.get(name, name)}.png", optimize=True)
 
 
+def picture_of_import() -> None:
+    """Open the synthetic heart with a few images missing, and keep the import check."""
+    with tempfile.TemporaryDirectory() as temporary:
+        os.environ["NAPARI_CONFIG"] = str(Path(temporary) / "napari.yaml")
+        from qtpy.QtTest import QTest
+
+        from cinema_app.app import Desktop
+        from cinema_core.phantom import HeartParameters, make_phantom, write_phantom
+
+        heart = make_phantom(HeartParameters(n_slices=10, n_phases=25), seed=1)
+        study = write_phantom(Path(temporary) / "study", heart, kind="dicom")
+        for path in sorted(study.iterdir())[95:99]:
+            path.unlink()
+        desktop = Desktop.open([study], Path(temporary) / "heart.cinema")
+        while desktop.workspace.is_opening or desktop.workspace.import_check is None:
+            QTest.qWait(50)
+        QTest.qWait(500)
+        desktop.workspace.import_check.grab().save(str(PICTURES / "import.png"))
+        desktop.close()
+
+
 if __name__ == "__main__":
     main()
+    picture_of_import()

@@ -11,6 +11,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QInputDialog, QLabel
 
+from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.geometry_drawing import APEX, BASE, slice_colour
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
@@ -220,12 +221,14 @@ def test_folder_of_studies_is_a_list_to_work_through(
     assert not panel.isVisible()
 
 
-def test_gap_is_named_on_the_canvas(qtbot: QtBot, workspace: Workspace, folder: Path) -> None:
+def test_gap_is_named_on_the_canvas(qtbot: QtBot, workspace: Workspace, folder: Path, notices: list[Any]) -> None:
     sorted(folder.iterdir())[3].unlink()
     opened(qtbot, workspace, folder)
     ((t, z),) = workspace.reading.cine.missing
     workspace.layers.go_to(t, z)
+    qtbot.wait(50)
     assert "no image" in workspace.corner.words()
+    assert not [notice for notice in notices if notice.severity is Severity.ERROR]  # looking is no drawing
     workspace.layers.go_to(t, z + 1)
     assert "no image" not in workspace.corner.words()
 
