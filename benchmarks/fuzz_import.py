@@ -478,7 +478,19 @@ def _meta(image: Dataset) -> FileMetaDataset:
     return meta
 
 
+def _as_text(image: Dataset) -> None:
+    """Make text of all that stands where :func:`set_text` wrote; a later fault may have put a number there."""
+    for element in image:
+        if element.VR == "SQ":
+            for item in element.value:
+                _as_text(item)
+        elif element.VR == "LO" and element.keyword in NUMBERS:
+            many = isinstance(element.value, (list, pydicom.multival.MultiValue))
+            element.value = [str(value) for value in element.value] if many else str(element.value)
+
+
 def _encoded(image: Dataset) -> bytes:
+    _as_text(image)
     if not hasattr(image, "file_meta"):
         image.file_meta = _meta(image)
     stream = io.BytesIO()

@@ -29,7 +29,7 @@ def frame_headers(data: pydicom.FileDataset, file: SourceFile) -> list[ImageHead
     object means nothing: Philips writes it at random (dcm2niix issue 372).
     """
     n_frames = int(data.get("NumberOfFrames") or 1)
-    if n_frames > MAX_FRAMES:
+    if not 1 <= n_frames <= MAX_FRAMES:
         raise Refusal(f"damaged: it claims to hold {n_frames} frames")
     shared = _first(data.get("SharedFunctionalGroupsSequence"))
     own = list(data.get("PerFrameFunctionalGroupsSequence") or [])

@@ -236,7 +236,9 @@ def _check_is_whole(data: pydicom.FileDataset, file: SourceFile) -> None:
         return  # compressed: its length says nothing; decoding will tell
     bits = int(data.BitsAllocated) * int(data.get("NumberOfFrames") or 1)
     expected = int(data.Rows) * int(data.Columns) * bits // 8
-    found = min(length, file.n_bytes() - int(getattr(element, "value_tell", 0)))
+    # Positions in a deflated file count unpacked bytes.
+    is_deflated = UID(data.file_meta.TransferSyntaxUID).is_deflated
+    found = length if is_deflated else min(length, file.n_bytes() - int(getattr(element, "value_tell", 0)))
     if found < expected:
         raise Refusal(f"cut short: {max(found, 0)} of {expected} bytes of pixels are there; copy the file again")
 

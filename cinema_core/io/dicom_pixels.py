@@ -98,4 +98,5 @@ def _as_meant(stored: Image, data: pydicom.Dataset, frame: int) -> Image:
     slope, intercept = rescale_of_frame(data, frame)
     if slope == 1 and intercept == 0:
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    return (stored * slope + intercept).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and is refused as such
+        return (stored * slope + intercept).astype(np.float32)
