@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
@@ -16,6 +18,7 @@ class StatusPanel(QWidget):
     def __init__(self, reading: Reading, device: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._reading = reading
+        self._stop: Callable[[], None] | None = None
         self._build(device)
         self._show_job()
         reading.events.job_changed.connect(self._show_job)
@@ -50,18 +53,30 @@ class StatusPanel(QWidget):
         layout.addWidget(self.notice)
         layout.addWidget(self.standing)
 
-    def show_reading_a_file(self, text: str) -> None:
-        """Show that a study is being read; how long it takes is not known."""
+    def show_reading_a_file(self, text: str, cancel: Callable[[], None]) -> None:
+        """Show that a study is being read; ``cancel`` is called when the reader stops it."""
         self._work.show()
-        self.cancel.hide()
+        self.cancel.setEnabled(True)
+        self._stop = cancel
         self._bar.setRange(0, 0)
         self._doing.setText(text)
+
+    def show_progress(self, fraction: float, message: str) -> None:
+        """Show how far the reading of files is."""
+        if self._stop is not None and self.cancel.isEnabled():
+            self._bar.setRange(0, 1000)
+            self._show_progress(fraction, message)
+
+    def stop_reading_files(self) -> None:
+        """Stop the reading of files, if there is one."""
+        if self._stop is not None:
+            self._stop()
 
     def _show_job(self) -> None:
         self._bar.setRange(0, 1000)
         self._bar.setValue(0)
         self._work.setVisible(self._reading.busy)
-        self.cancel.show()
+        self._stop = None
         self.cancel.setEnabled(True)
         if self._reading.busy:
             self._doing.setText("Starting the engine…")
@@ -74,7 +89,10 @@ class StatusPanel(QWidget):
     def _cancel(self) -> None:
         self.cancel.setEnabled(False)
         self._doing.setText("Stopping…")
-        self._reading.cancel()
+        if self._stop is not None:
+            self._stop()
+        else:
+            self._reading.cancel()
 
     def show_notice(self, notice: Notice) -> None:
         """Show one line."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal.qt import start_emitting_from_queue
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
@@ -36,16 +36,22 @@ from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.wheel import Wheel
 from cinema_app.widgets.worklist import WorklistPanel
 from cinema_core.anatomy import LabelState
-from cinema_core.errors import CinemaError, SeveralStudiesError
+from cinema_core.errors import Cancelled, CinemaError, SeveralStudiesError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.worklist import Worklist, WorklistEntry, open_worklist
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 WIDTH = 424
 """Narrowest width at which no button's text is cut."""
+
+LOOK_EVERY_MS = 80
+"""How often the window looks how far the reading of files is."""
+
+STOPPED = "Opening was stopped; nothing was changed."
 
 NEWS_EVERY_MS = 20
 """How often the queue is looked at. Without a pause, as psygnal has it by default, one core does nothing else."""
@@ -76,6 +82,10 @@ class Workspace(QWidget):
         self._viewer = viewer
         self._session = session
         self._opening: Any = None
+        self._read_so_far = _ReadSoFar()
+        self._look = QTimer(self)
+        self._look.setInterval(LOOK_EVERY_MS)
+        self._look.timeout.connect(self._show_read_so_far)
         self._show_what_was_read: Callable[[Study], None] = self._show_study
         self.import_check: ImportCheck | None = None
         self.is_closed = False
@@ -194,9 +204,12 @@ class Workspace(QWidget):
             self.reading.notify("Another study is still being read.", Severity.WARNING)
             return
         self.player.stop()
-        self.status.show_reading_a_file(f"Opening {Path(path).name}…")
+        cancel = CancelToken()
+        self.status.show_reading_a_file(f"Opening {Path(path).name}…", cancel.cancel)
         self._show_what_was_read = show
-        self._opening = create_worker(_read_study, path, study, choices)
+        self._read_so_far = _ReadSoFar()
+        self._look.start()
+        self._opening = create_worker(_read_study, path, study, choices, self._read_so_far.tell, cancel)
         self._opening.returned.connect(self._opened)
         self._opening.errored.connect(self._open_failed)
         self._opening.start()
@@ -210,14 +223,18 @@ class Workspace(QWidget):
         self._end_opening()
         study, trouble = result
         if study is None:
-            self.reading.notify(trouble, Severity.ERROR)
+            self.reading.notify(trouble, Severity.ERROR if trouble != STOPPED else Severity.INFO)
         elif isinstance(study, Worklist):
             self.worklist.show_worklist(study)
             self.reading.notify(f"{len(study.entries)} studies found. Choose one in the list.")
         else:
             answered(self.reading, lambda: self._show_what_was_read(study))()
 
+    def _show_read_so_far(self) -> None:
+        self.status.show_progress(self._read_so_far.fraction, self._read_so_far.message)
+
     def _end_opening(self) -> None:
+        self._look.stop()
         self._opening = None
         self.reading.events.job_changed.emit()  # takes the bar away
 
@@ -258,12 +275,27 @@ class Workspace(QWidget):
         self.player.stop()
         if self.import_check is not None:
             self.import_check.close()
+        self.status.stop_reading_files()
         self.download.cancel()
         self._session.close()
 
 
+class _ReadSoFar:
+    """How far the thread that reads files is; it writes, the window looks."""
+
+    def __init__(self) -> None:
+        self.fraction, self.message = 0.0, "Looking for files…"
+
+    def tell(self, fraction: float, message: str, /) -> None:
+        self.fraction, self.message = fraction, message
+
+
 def _read_study(
-    path: Path | str, study: str | None, choices: ImportChoices | Callable[[str], ImportChoices]
+    path: Path | str,
+    study: str | None,
+    choices: ImportChoices | Callable[[str], ImportChoices],
+    progress: Progress,
+    cancel: CancelToken,
 ) -> tuple[Study | Worklist | None, str]:
     """Read a study, or list those of a folder, or say in one line why not.
 
@@ -271,9 +303,11 @@ def _read_study(
     """
     try:
         try:
-            return open_study(path, study=study, choices=choices), ""
+            return open_study(path, study=study, choices=choices, progress=progress, cancel=cancel), ""
         except SeveralStudiesError:
-            return open_worklist(path), ""
+            return open_worklist(path, progress=progress, cancel=cancel), ""
+    except Cancelled:
+        return None, STOPPED
     except CinemaError as error:
         return None, str(error)
 

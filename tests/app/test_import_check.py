@@ -271,3 +271,12 @@ def test_file_that_does_not_fit_is_told(
 
 def test_every_known_order_can_be_chosen() -> None:
     assert set(ORDERS) == set(LABEL_ORDERS)
+
+
+def test_opening_can_be_stopped(qtbot: QtBot, workspace: Workspace, folder: Path, notices: list[Any]) -> None:
+    before = workspace.reading.study_id
+    workspace.open(folder)
+    workspace.status.cancel.click()
+    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=20_000)
+    assert workspace.reading.study_id == before
+    assert "stopped" in notices[-1].text
