@@ -22,6 +22,10 @@ TRIGGER_RANGE_MS: Final = 2000.0
 SAME_MOMENT: Final = 0.25
 """Images taken at the phases of the other slices lie this near to them, in steps between phases."""
 
+MOST_LOST: Final = 1.2
+"""A fuller slice counts as the whole cycle if it has no more than 20 % more phases: one that was taken with twice
+as many was taken otherwise."""
+
 Row = tuple[ImageHeader | None, ...]
 """Images of one slice in the order of the phases; None where a phase is missing."""
 
@@ -104,7 +108,7 @@ def order_phases(stack: Stack) -> OrderedStack:
     Rows of images, the timing, and warnings for the reader.
     """
     slices = [_in_order(track) for track in stack.tracks]
-    n_phases = stack.n_phases
+    n_phases = _full_number(slices, stack.n_phases)
     usual = [ordered for ordered in slices if len(ordered.images) == n_phases]
     rows: list[Row] = []
     aligned: dict[int, int] = {}
@@ -116,6 +120,16 @@ def order_phases(stack: Stack) -> OrderedStack:
         rows.append(row)
     warnings = (*_order_warnings(slices), *_alignment_warnings(aligned, n_phases), *_gap_warnings(rows))
     return OrderedStack(tuple(rows), _timing(slices, usual, rows), warnings)
+
+
+def _full_number(slices: Sequence[_Ordered], usual: int) -> int:
+    """Return the number of phases of the whole cycle: that of most slices, or of a fuller one if these lack some."""
+    for n in sorted({len(ordered.images) for ordered in slices}, reverse=True):
+        full = [ordered for ordered in slices if len(ordered.images) == n]
+        others = [ordered for ordered in slices if len(ordered.images) < n]
+        if usual < n <= MOST_LOST * usual and all(_with_gaps(ordered, full, n) for ordered in others):
+            return n
+    return usual
 
 
 def order_track(track: Track) -> OrderedStack:

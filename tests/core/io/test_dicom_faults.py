@@ -23,7 +23,7 @@ from cinema_core.cine import Cine, View
 from cinema_core.errors import PhaseError, StudyError
 from cinema_core.io import load_study
 from cinema_core.measure import ventricular_function
-from cinema_core.phantom import PhantomStudy
+from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
 
 Edit = Callable[[pydicom.FileDataset, int], None]
 
@@ -436,3 +436,30 @@ def test_study_of_maps_only_says_so(dicom_folder: Path) -> None:
     edit(dicom_folder, change)
     with pytest.raises(StudyError, match=r"no beating heart: .*a map"):
         load_study(dicom_folder)
+
+
+@pytest.mark.parametrize("change", [keep_all, zero_triggers])
+def test_one_whole_slice_tells_what_the_others_lack(tmp_path: Path, change: Edit) -> None:
+    """Each of three slices lacks another phase, the fourth none: the gaps are gaps, and nothing is moved."""
+    heart = make_phantom(HeartParameters(n_slices=4, slice_step_mm=22.0, n_phases=8), seed=3)
+    folder = write_phantom(tmp_path / "heart", heart, kind="dicom")
+    edit(folder, change)
+    paths = files_of(folder)
+    lost = [(2, 0), (5, 1), (0, 2)]
+    for t, z in lost:
+        paths[z * 8 + t].unlink()
+    cine = load_study(folder).best("sax")
+    assert cine.missing == set(lost)
+    for t in range(8):
+        for z in range(4):
+            if (t, z) not in lost:
+                np.testing.assert_array_equal(cine.pixels[t, z], heart.cine.pixels[t, z])
+
+
+def test_slice_with_twice_the_phases_sets_no_measure(tmp_path: Path) -> None:
+    heart = make_phantom(HeartParameters(n_slices=4, slice_step_mm=22.0, n_phases=8), seed=3)
+    folder = write_phantom(tmp_path / "heart", heart, kind="dicom")
+    for k, path in enumerate(files_of(folder)):
+        if k >= 8 and k % 2:
+            path.unlink()  # three of four slices have every second phase
+    assert load_study(folder).best("sax").n_phases == 4
