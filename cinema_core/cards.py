@@ -30,6 +30,8 @@ from cinema_core.published import PUBLISHED, by_hand, families
 log = logging.getLogger(__name__)
 
 BUNDLED: Final = "bundled"
+BUNDLED_MAE: Final = "bundled-mae"
+"""The masked autoencoder whose encoder the bundled segmenter started from."""
 PUBLISHED_NAME: Final = "published"
 """Folder of the pulled models among the local ones; no model may be called so."""
 WEIGHTS_FILE: Final = "weights.safetensors"
@@ -90,9 +92,9 @@ class ModelFiles:
     card: ModelCard
 
 
-def bundled_folder() -> Path:
-    """Folder of the model that comes with the program."""
-    return Path(str(resources.files("cinema_core") / "resources" / "models" / BUNDLED))
+def bundled_folder(name: str = BUNDLED) -> Path:
+    """Folder of a model that comes with the program: the segmenter, or :data:`BUNDLED_MAE`."""
+    return Path(str(resources.files("cinema_core") / "resources" / "models" / name))
 
 
 def local_models_folder() -> Path:
@@ -117,6 +119,7 @@ def list_models(project_models: Path | None = None) -> list[ModelCard]:
     """
     folders = [
         bundled_folder(),
+        bundled_folder(BUNDLED_MAE),
         *map(published_model_folder, PUBLISHED),
         *_subfolders(local_models_folder()),
         *_subfolders(project_models),
@@ -303,8 +306,8 @@ def _file_sha256(path: Path, _modified_ns: int, _size: int) -> str:
 
 
 def _find_folder(name: str, project_models: Path | None) -> Path | None:
-    if name == BUNDLED:
-        return bundled_folder()
+    if name in {BUNDLED, BUNDLED_MAE}:
+        return bundled_folder(name)
     if name in PUBLISHED and published_model_folder(name).is_dir():
         return published_model_folder(name)
     if _NAME.fullmatch(name):

@@ -1,8 +1,10 @@
-"""Train the bundled model from nothing: ``python -m training.bundled``.
+"""Train the bundled models from nothing: ``python -m training.bundled``.
 
-It learns from synthetic slices (:mod:`cinema_core.phantom.slices`), and from the CC0 Sunnybrook images
-where they are at hand; never from anything else. It is judged by synthetic hearts and by Sunnybrook
-patients that it does not learn from. After a stop the same command goes on where it was.
+First a masked autoencoder learns to fill in what is hidden of a slice, without labels; then a ConvUNetR takes
+over its encoder and learns to segment. Both learn from synthetic slices (:mod:`cinema_core.phantom.slices`),
+and from the CC0 Sunnybrook images where they are at hand; never from anything else. They are judged by
+synthetic hearts and by Sunnybrook patients that they do not learn from. After a stop the same command goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -25,20 +27,25 @@ from pydantic import ValidationError
 from safetensors.torch import save
 from torch import nn
 
-from cinema_core.cards import RESEARCH_USE, ModelCard, write_model_folder
+from cinema_core.cards import BUNDLED_MAE, RESEARCH_USE, ModelCard, write_model_folder
 from cinema_core.errors import CinemaError, InputError
-from cinema_core.models import build_model
+from cinema_core.models import MaskedAutoencoder, build_model, transfer_pretrained
+from cinema_core.models.zoo import choose_device
 from cinema_core.process import keep_freed_memory
-from training.datasets.slices import SliceStream
-from training.judging import phantom_volumes, sunnybrook_volumes
-from training.loop import Run, Training, TrainSettings, fit
+from training.datasets.slices import MaskedStream, SliceStream
+from training.judging import JudgedVolume, dice_of, masked_error_of, phantom_volumes, sunnybrook_volumes
+from training.loop import Batch, Run, Training, TrainSettings, fit
+from training.partial_loss import segmentation_loss
 
 log = logging.getLogger(__name__)
 
 HERE: Final = Path(__file__).resolve().parent
 DEFAULT_CONFIG: Final = HERE / "configs" / "bundled.yaml"
 DEFAULT_OUT: Final = HERE.parent / "resources" / "models" / "bundled"
+"""The masked autoencoder goes beside it, see :func:`autoencoder_folder`."""
+
 DEFAULT_SUNNYBROOK: Final = HERE.parent.parent / "shared" / "data" / "sunnybrook_slices"
+PRETRAINING_SEEDS_FROM: Final = 1_000_000
 DEFAULT_WORK: Final = HERE.parent / "out" / "bundled-training"
 
 
@@ -59,15 +66,17 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_settings(config: Mapping[str, Any], minutes: float | None, steps: int | None) -> TrainSettings:
-    """Training part of a config, with what the command line says instead of it.
+def read_settings(
+    config: Mapping[str, Any], minutes: float | None, steps: int | None, part: str = "train"
+) -> TrainSettings:
+    """One part of a config that says how to train, with what the command line says instead of it.
 
     Raises
     ------
     InputError
         If a setting is unknown or impossible.
     """
-    wanted = dict(config["train"])
+    wanted = dict(config[part])
     if steps is not None:
         wanted.update(steps=steps)
     elif minutes is not None:
@@ -78,7 +87,31 @@ def read_settings(config: Mapping[str, Any], minutes: float | None, steps: int |
         return TrainSettings(**wanted)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"Setting train.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        raise InputError(f"Setting {part}.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def autoencoder_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Config, in the published form, of the masked autoencoder whose encoder fits the segmenter."""
+    unet = config["model"]["convunetr"]
+    return {
+        "seed": config["seed"],
+        "data": config["data"],
+        "train": {**config["pretrain"], "enc_mask_ratio": config["pretrain"]["mask_ratio"]},
+        "model": {
+            "size": unet["size"],
+            "views": [config["model"]["views"]],
+            "ckpt_path": None,
+            "patch_size": unet["enc_patch_size"],
+            "scale_factor": unet["enc_scale_factor"],
+            "enc_conv_chans": unet["enc_conv_chans"],
+            "enc_conv_n_blocks": unet["enc_conv_n_blocks"],
+        },
+    }
+
+
+def autoencoder_folder(out: Path) -> Path:
+    """Where the masked autoencoder of a bundled model is written: beside it."""
+    return out.with_name(BUNDLED_MAE if out.name == "bundled" else f"{out.name}-mae")
 
 
 @torch.no_grad()
@@ -97,23 +130,50 @@ def keep_middle_taps(network: nn.Module) -> None:
 
 def half(mean: Mapping[str, torch.Tensor]) -> bytes:
     """Return the weights as a safetensors file in float16."""
-    return save({name: value.to(torch.float16).contiguous() for name, value in mean.items()})
+    return save({name: value.to("cpu", torch.float16).contiguous() for name, value in mean.items()})
 
 
-def bundled_card(config: Mapping[str, Any], run: Run, command: str, with_sunnybrook: bool) -> ModelCard:
-    """Card that the program shows of these weights; its figures are those seen while training."""
-    taught = [f"{run.step * config['train']['batch_size']} synthetic short-axis slices (cinema_core/phantom/slices.py)"]
-    if with_sunnybrook:
-        share = config["train"]["sunnybrook_share"]
-        taught = [
-            f"{run.step * config['train']['batch_size']} slices, {1 - share:.0%} of them synthetic "
-            "(cinema_core/phantom/slices.py)",
-            f"{share:.0%} drawn with variation from Sunnybrook Cardiac Data (Radau et al. 2009, CC0): images and LV "
-            "cavity contours of the patients that training.datasets.slices.is_held_out leaves to teach",
-        ]
+def _taught(settings: Mapping[str, Any], run: Run, with_sunnybrook: bool, labels: str) -> list[str]:
+    """Lines of a card: what the weights learned from."""
+    n_slices = run.step * settings["batch_size"]
+    if not with_sunnybrook:
+        return [f"{n_slices} synthetic short-axis slices (cinema_core/phantom/slices.py)"]
+    share = settings["sunnybrook_share"]
+    return [
+        f"{n_slices} slices, {1 - share:.0%} of them synthetic (cinema_core/phantom/slices.py)",
+        f"{share:.0%} drawn with variation from Sunnybrook Cardiac Data (Radau et al. 2009, CC0): {labels} of the "
+        "patients that training.datasets.slices.is_held_out leaves to teach",
+    ]
+
+
+def _recipe(settings: Mapping[str, Any], seed: int, run: Run, command: str, device: torch.device) -> dict[str, Any]:
+    """Part of a card: what it takes to make the weights again, and how the training went."""
+    versions = {name: metadata.version(name) for name in ("napari-cinema", "torch", "numpy", "scipy", "safetensors")}
+    processor = f"{platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, bfloat16"
+    if device.type == "cuda":
+        processor = f"{torch.cuda.get_device_name(device)}, bfloat16"
+    return {
+        "command": command,
+        "seed": seed,
+        "data_order": "slice n follows from the seed and from n alone and is used once",
+        "steps": run.step,
+        "batch_size": settings["batch_size"],
+        "minutes": round(run.seconds / 60, 1),
+        "processor": processor,
+        "versions": {"python": platform.python_version(), **versions},
+        "curve": run.curve,
+    }
+
+
+def segmenter_card(
+    config: Mapping[str, Any], run: Run, command: str, with_sunnybrook: bool, device: torch.device
+) -> ModelCard:
+    """Card that the program shows of the segmenter; its figures are those seen while training."""
     last = run.curve[-1] if run.curve else {}
     measured = {key: value for key, value in last.items() if "dice" in key}
-    versions = {name: metadata.version(name) for name in ("torch", "numpy", "scipy", "safetensors")}
+    recipe = _recipe(config["train"], config["seed"], run, command, device)
+    if "pretrain" in config:
+        recipe["pretrained"] = f"encoder from the masked autoencoder {BUNDLED_MAE}, {config['pretrain']['steps']} steps"
     return ModelCard(
         name="bundled",
         sha256="",
@@ -122,35 +182,138 @@ def bundled_card(config: Mapping[str, Any], run: Run, command: str, with_sunnybr
             "ConvUNetR in the published form, of a size of its own (width 192, 6 blocks), for short-axis cine slices: "
             "RV cavity, LV myocardium, LV cavity; papillary muscles count as cavity. A start to correct and to tune."
         ),
-        trained_on=taught,
+        trained_on=_taught(config["train"], run, with_sunnybrook, "images and LV cavity contours"),
         licence="BSD-3-Clause",
         intended_use=RESEARCH_USE + " Not for clinical use.",
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        recipe={
-            "command": command,
-            "seed": config["seed"],
-            "steps": run.step,
-            "batch_size": config["train"]["batch_size"],
-            "minutes": round(run.seconds / 60, 1),
-            "processor": f"{platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, bfloat16",
-            "versions": {"python": platform.python_version(), **versions},
-            "curve": run.curve,
-        },
+        recipe=recipe,
         figures={"while training (mean Dice over volumes, cut at the heart)": measured} if measured else {},
     )
 
 
-def write_bundled(
-    out: Path,
-    mean: Mapping[str, torch.Tensor],
-    config: Mapping[str, Any],
-    run: Run,
-    command: str,
-    with_sunnybrook: bool,
+def autoencoder_card(
+    config: Mapping[str, Any], run: Run, command: str, with_sunnybrook: bool, device: torch.device
 ) -> ModelCard:
-    """Write the model folder whole or not at all."""
-    text = yaml.safe_dump(dict(config), sort_keys=False)
-    return write_model_folder(out, half(mean), text, bundled_card(config, run, command, with_sunnybrook))
+    """Card of the masked autoencoder."""
+    last = run.curve[-1] if run.curve else {}
+    measured = {key: value for key, value in last.items() if "error" in key}
+    return ModelCard(
+        name=BUNDLED_MAE,
+        sha256="",
+        kind="bundled",
+        description=(
+            "Masked autoencoder in the published form, of the size of the bundled segmenter, for short-axis cine "
+            "slices: the encoder that the segmenter started from, for transfer, embeddings and reconstruction."
+        ),
+        trained_on=_taught(config["pretrain"], run, with_sunnybrook, "images without labels"),
+        licence="BSD-3-Clause",
+        intended_use=RESEARCH_USE + " Not for clinical use.",
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        recipe=_recipe(config["pretrain"], config["seed"], run, command, device),
+        figures={"while training (mean squared error of hidden patches, pixels 0 to 1)": measured} if measured else {},
+    )
+
+
+class Recipe:
+    """Both trainings, with what they share: where from, where to, who judges."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        out: Path,
+        work: Path,
+        sunnybrook: Path | None,
+        command: str,
+        n_judged_hearts: int,
+        device: str,
+    ) -> None:
+        self.config = dict(config)
+        self.out = out
+        self.work = work
+        self.sunnybrook = sunnybrook
+        self.command = command
+        self.device = choose_device(device)
+        self._judged: dict[str, list[JudgedVolume]] = {}
+        if n_judged_hearts:
+            self._judged["phantom"] = phantom_volumes(n_judged_hearts)
+        if sunnybrook is not None:
+            self._judged["sunnybrook"] = sunnybrook_volumes(sunnybrook)
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything."""
+        return int(self.config["seed"])
+
+    @property
+    def pretrained(self) -> Path:
+        """Weights of the autoencoder while the segmenter learns; absent until they are done."""
+        return self.work / "pretrained.safetensors"
+
+    def pretrain(self, settings: TrainSettings) -> Run | None:
+        """Train the masked autoencoder; nothing to do if that was done before a stop."""
+        if self.pretrained.exists():
+            return None
+        torch.manual_seed(self.seed)
+        config = autoencoder_config(self.config)
+        network = build_model(config)
+        assert isinstance(network, MaskedAutoencoder)  # that is what the config describes
+
+        def loss_of(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, noise = batch
+            loss: torch.Tensor = network({"sax": images}, mask_ratio=settings.mask_ratio, noise={"sax": noise}).loss
+            return loss
+
+        def judge(network: nn.Module) -> dict[str, float]:
+            return {
+                f"{name}_masked_error": masked_error_of(network, volumes, settings.mask_ratio)
+                for name, volumes in self._judged.items()
+            }
+
+        def publish(mean: Mapping[str, torch.Tensor], run: Run) -> None:
+            card = autoencoder_card(self.config, run, self.command, self.sunnybrook is not None, self.device)
+            text = yaml.safe_dump(config, sort_keys=False)
+            write_model_folder(autoencoder_folder(self.out), half(mean), text, card)
+
+        training = Training(network, settings, loss_of, self.device)
+        # Other slices than those that the segmenter will learn from.
+        slices = SliceStream(self.seed + PRETRAINING_SEEDS_FROM, self.sunnybrook, settings.sunnybrook_share)
+        stream = MaskedStream(slices, self.seed, network.n_tokens("sax"))
+        fit(training, stream, self.work / "pretraining.pt", judge, publish)
+        partial = self.pretrained.with_suffix(".partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(save({name: value.cpu().contiguous() for name, value in training.mean.items()}))
+        os.replace(partial, self.pretrained)
+        return training.run
+
+    def segment(self, settings: TrainSettings) -> Run:
+        """Train the segmenter, from the autoencoder's encoder if there is one."""
+        torch.manual_seed(self.seed)
+        network = build_model(self.config)
+        if self.pretrained.exists():
+            transfer_pretrained(network, self.pretrained)
+        keep_middle_taps(network)
+
+        def loss_of(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels, only_lv = batch
+            return segmentation_loss(network({"sax": images})["sax"].squeeze(-1), labels, only_lv)
+
+        def judge(network: nn.Module) -> dict[str, float]:
+            return {
+                f"{name}_dice_{key}": value
+                for name, volumes in self._judged.items()
+                for key, value in dice_of(network, volumes).items()
+            }
+
+        def publish(mean: Mapping[str, torch.Tensor], run: Run) -> None:
+            card = segmenter_card(self.config, run, self.command, self.sunnybrook is not None, self.device)
+            write_model_folder(self.out, half(mean), yaml.safe_dump(self.config, sort_keys=False), card)
+
+        training = Training(network, settings, loss_of, self.device)
+        slices = SliceStream(self.seed, self.sunnybrook, settings.sunnybrook_share)
+        fit(training, slices, self.work / "checkpoint.pt", judge, publish)
+        self.pretrained.unlink(missing_ok=True)
+        return training.run
 
 
 def train_bundled(
@@ -161,40 +324,56 @@ def train_bundled(
     sunnybrook: Path | None,
     minutes: float | None = None,
     steps: int | None = None,
+    pretraining_steps: int | None = None,
     seed: int | None = None,
     command: str = "",
     n_judged_hearts: int = 8,
+    device: str = "cpu",
 ) -> Run:
-    """Train and write the model folder ``out``; see the command's help for the arguments."""
+    """Train and write the model folder ``out`` and its autoencoder's; see the command's help for the arguments.
+
+    Returns
+    -------
+    How the training of the segmenter went.
+    """
     settings = read_settings(config, minutes, steps)
-    seed = int(config.get("seed", 0)) if seed is None else seed
-    # The file beside the weights says what was done, not what was asked for at first.
-    config = {**config, "seed": seed, "train": settings.model_dump(mode="json")}
-    torch.manual_seed(seed)
-    network = build_model(config)
-    keep_middle_taps(network)
-    judges = {"phantom": phantom_volumes(n_judged_hearts)} if n_judged_hearts else {}
-    if sunnybrook is not None:
-        judges["sunnybrook"] = sunnybrook_volumes(sunnybrook)
-
-    def publish(mean: Mapping[str, torch.Tensor], run: Run) -> None:
-        write_bundled(out, mean, config, run, command, sunnybrook is not None)
-
-    training = Training(network, settings)
-    fit(training, SliceStream(seed, sunnybrook, settings.sunnybrook_share), work / "checkpoint.pt", judges, publish)
-    return training.run
+    # The files beside the weights say what was done, not what was asked for at first.
+    changes: dict[str, Any] = {
+        "seed": int(config.get("seed", 0)) if seed is None else seed,
+        "train": settings.model_dump(mode="json"),
+    }
+    config = {**config, **changes}
+    before = None
+    if "pretrain" in config and pretraining_steps != 0:
+        before = read_settings(config, None, pretraining_steps, part="pretrain")
+        config["pretrain"] = before.model_dump(mode="json")
+    else:
+        config.pop("pretrain", None)
+    recipe = Recipe(
+        config,
+        out=out,
+        work=work,
+        sunnybrook=sunnybrook,
+        command=command,
+        n_judged_hearts=n_judged_hearts,
+        device=device,
+    )
+    if before is not None:
+        recipe.pretrain(before)
+    return recipe.segment(settings)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m training.bundled",
-        description="Train the bundled model and write its folder.",
-        epilog="Example: python -m training.bundled --minutes 55",
+        description="Train the bundled segmenter and its masked autoencoder, and write their folders.",
+        epilog="Example: python -m training.bundled --config training/configs/bundled.yaml",
     )
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="config in the published form")
-    parser.add_argument("--minutes", type=float, help="wall-clock budget, instead of the config's")
-    parser.add_argument("--steps", type=int, help="number of steps, instead of minutes")
+    parser.add_argument("--minutes", type=float, help="wall-clock budget of the segmenter, instead of the config's")
+    parser.add_argument("--steps", type=int, help="steps of the segmenter, instead of the config's")
+    parser.add_argument("--pretraining-steps", type=int, help="steps of the autoencoder; 0 leaves it out")
     parser.add_argument("--seed", type=int, help="seed, instead of the config's")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="model folder to write")
     parser.add_argument("--work", type=Path, default=DEFAULT_WORK, help="folder of the checkpoint to go on from")
@@ -204,6 +383,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=DEFAULT_SUNNYBROOK if DEFAULT_SUNNYBROOK.is_dir() else None,
         help="folder sunnybrook_slices (CC0); without it only synthetic slices teach",
     )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the training process")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -220,8 +400,10 @@ def main(arguments: list[str] | None = None) -> int:
             sunnybrook=given.sunnybrook,
             minutes=given.minutes,
             steps=given.steps,
+            pretraining_steps=given.pretraining_steps,
             seed=given.seed,
             command=command,
+            device=given.device,
         )
     except CinemaError as error:
         print(error, file=sys.stderr)

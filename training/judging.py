@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import nn
 
 from cinema_core.anatomy import FOREGROUND, Structure
+from cinema_core.models import MaskedAutoencoder
 from cinema_core.phantom import make_phantom, random_parameters
 from cinema_core.phantom.slices import SLICE_SIZE
 from training.datasets.slices import is_held_out, normalised, read_sunnybrook, to_tensor, window
@@ -73,13 +74,29 @@ def sunnybrook_volumes(folder: Path) -> list[JudgedVolume]:
 def dice_of(network: nn.Module, volumes: list[JudgedVolume]) -> dict[str, float]:
     """Mean over volumes of each structure's Dice."""
     scores: dict[str, list[float]] = {}
+    device = next(network.parameters()).device
     for volume in volumes:
         x = torch.stack([to_tensor(image) for image in volume.images])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = torch.cat([network({"sax": part})["sax"] for part in x.split(8)])
-        predicted = logits.argmax(1)[..., 0].numpy().transpose(0, 2, 1)  # (z, x, y) -> (z, y, x)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = torch.cat([network({"sax": part.to(device)})["sax"] for part in x.split(8)])
+        predicted = logits.argmax(1)[..., 0].cpu().numpy().transpose(0, 2, 1)  # (z, x, y) -> (z, y, x)
         for structure in volume.structures:
             a, b = predicted == structure, volume.labels == structure
             if b.any():
                 scores.setdefault(structure.key, []).append(2 * float((a & b).sum()) / float(a.sum() + b.sum()))
     return {key: float(np.mean(values)) for key, values in scores.items()}
+
+
+@torch.inference_mode()
+def masked_error_of(network: nn.Module, volumes: list[JudgedVolume], mask_ratio: float) -> float:
+    """Mean squared error of a masked autoencoder on what it does not see; the same patches are hidden every time."""
+    assert isinstance(network, MaskedAutoencoder)  # no other network hides patches
+    device = next(network.parameters()).device
+    chance = torch.Generator().manual_seed(VALIDATION_SEED)
+    errors = []
+    for volume in volumes:
+        x = torch.stack([to_tensor(image) for image in volume.images])
+        noise = torch.rand(len(x), network.n_tokens("sax"), generator=chance)
+        out = network({"sax": x.to(device)}, mask_ratio=mask_ratio, noise={"sax": noise.to(device)})
+        errors.append(float(out.loss))
+    return float(np.mean(errors))

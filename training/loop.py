@@ -1,31 +1,38 @@
-"""The training loop of the recipes that learn from endless slices: step, average, judge, checkpoint."""
+"""The training loop of the recipes that learn from endless slices: step, average, judge, checkpoint.
+
+On a GPU the same loop runs in bfloat16 there, fed by one drawing process per core.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import BaseModel, Field
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cinema_core.errors import InputError
-from training.datasets.slices import SliceStream
-from training.judging import JudgedVolume, dice_of
-from training.partial_loss import segmentation_loss
+
+Batch = Sequence[torch.Tensor]
+LossOf = Callable[[nn.Module, Batch], torch.Tensor]
+"""Loss of a network on a batch, as the data set gives it, on the network's device."""
+Judge = Callable[[nn.Module], dict[str, float]]
+"""Figures of a network by name."""
 
 log = logging.getLogger(__name__)
 
 
 class TrainSettings(BaseModel, frozen=True, extra="forbid"):
-    """The ``train`` part of the config."""
+    """A part of the config that says how a network is trained."""
 
     minutes: float | None = Field(55.0, gt=0)
     """Wall-clock budget over all resumed runs; the learning rate falls along it."""
@@ -42,8 +49,10 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     """Weights that ship are a running mean of the weights, with this memory per step."""
     sunnybrook_share: float = Field(0.2, ge=0, lt=1)
     """Share of real slices, if they are there."""
-    n_workers: int = Field(1, ge=0)
-    """Processes that draw slices."""
+    mask_ratio: float = Field(0.75, gt=0, lt=1)
+    """Share of the patches that a masked autoencoder does not see."""
+    n_workers: int | None = Field(None, ge=0)
+    """Processes that draw slices; None: one, or all cores but one beside a GPU."""
     eval_minutes: float = Field(4.0, gt=0)
     """How often to validate, keep a checkpoint and publish."""
 
@@ -88,9 +97,13 @@ def learning_rate(run: Run, settings: TrainSettings) -> float:
 class Training:
     """A network with what its training needs to remember; a checkpoint holds all of it."""
 
-    def __init__(self, network: nn.Module, settings: TrainSettings) -> None:
-        self.network = network
+    def __init__(
+        self, network: nn.Module, settings: TrainSettings, loss_of: LossOf, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device)
         self.settings = settings
+        self._loss_of = loss_of
         self.run = Run()
         self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
         trained = [p for p in network.parameters() if p.requires_grad]
@@ -104,14 +117,15 @@ class Training:
             fused=True,
         )
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, only_lv: torch.Tensor) -> float:
+    def step(self, batch: Batch) -> float:
         """Learn from one batch; returns its loss."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.run, self.settings)
-        # 144 tokens are too few for the flash kernel: its backward pass took an eighth of the step.
-        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            logits = self.network({"sax": images})["sax"].squeeze(-1)  # (b, 4, x, y)
-        loss = segmentation_loss(logits, labels, only_lv)
+        batch = [part.to(self.device, non_blocking=True) for part in batch]
+        # On a CPU 144 tokens are too few for the flash kernel: its backward pass took an eighth of the step.
+        kernels = [SDPBackend.MATH] if self.device.type == "cpu" else list(SDPBackend.__members__.values())
+        with torch.autocast(self.device.type, dtype=torch.bfloat16), sdpa_kernel(kernels):
+            loss = self._loss_of(self.network, batch)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_grad)
@@ -125,19 +139,15 @@ class Training:
         for name, value in self.network.state_dict().items():
             self.mean[name].lerp_(value, 1 - decay)
 
-    def judge(self, judges: Mapping[str, list[JudgedVolume]]) -> dict[str, float]:
-        """Dice of the averaged weights on each set; the network's own weights stay."""
+    def judge(self, judge: Judge) -> dict[str, float]:
+        """Figures of the averaged weights; the network's own weights stay."""
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.mean)
         self.network.eval()
-        found = {
-            f"{name}_dice_{key}": round(value, 4)
-            for name, volumes in judges.items()
-            for key, value in dice_of(self.network, volumes).items()
-        }
+        found = judge(self.network)
         self.network.load_state_dict(own)
         self.network.train()
-        return found
+        return {name: round(value, 4) for name, value in found.items()}
 
     def save(self, path: Path) -> None:
         """Write the checkpoint whole or not at all."""
@@ -162,7 +172,7 @@ class Training:
         InputError
             If it belongs to another network.
         """
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         try:
             self.network.load_state_dict(state["network"])
         except RuntimeError as error:
@@ -177,9 +187,9 @@ class Training:
 
 def fit(
     training: Training,
-    slices: SliceStream,
+    slices: Dataset[Any],
     checkpoint: Path,
-    judges: Mapping[str, list[JudgedVolume]],
+    judge: Judge,
     publish: Callable[[Mapping[str, torch.Tensor], Run], None],
 ) -> None:
     """Train until the budget is used up.
@@ -192,8 +202,8 @@ def fit(
         What it learns from; slice n is used once, whether or not the run was stopped in between.
     checkpoint
         Where to go on from, if it exists; removed when the budget is used up.
-    judges
-        Sets to validate on, by name.
+    judge
+        Measures the averaged weights from time to time.
     publish
         Called with the averaged weights and the run at each validation and at the end.
     """
@@ -201,13 +211,18 @@ def fit(
     if checkpoint.exists():
         training.resume(checkpoint)
         log.info("going on from step %d, %.1f min", training.run.step, training.run.seconds / 60)
+    on_gpu = training.device.type == "cuda"
+    n_workers = settings.n_workers
+    if n_workers is None:
+        n_workers = max(1, (os.cpu_count() or 2) - 1) if on_gpu else 1
     loader = DataLoader(
         slices,
         batch_size=settings.batch_size,
         sampler=Onwards(training.run.step * settings.batch_size),
-        num_workers=settings.n_workers,
-        multiprocessing_context="spawn" if settings.n_workers else None,
-        prefetch_factor=8 if settings.n_workers else None,
+        num_workers=n_workers,
+        multiprocessing_context="spawn" if n_workers else None,
+        prefetch_factor=8 if n_workers else None,
+        pin_memory=on_gpu,
     )
     training.network.train()
     run, losses, last = training.run, list[float](), time.perf_counter()
@@ -215,28 +230,28 @@ def fit(
     for batch in loader:
         if progress_of(run, settings) >= 1:
             break
-        losses.append(training.step(*batch))
+        losses.append(training.step(batch))
         now = time.perf_counter()
         run.seconds, last = run.seconds + now - last, now
         if run.step % 50 == 0:
             log.info("step %d, %.1f min, loss %.4f", run.step, run.seconds / 60, float(np.mean(losses[-50:])))
         if run.seconds >= next_look:
             next_look = run.seconds + 60 * settings.eval_minutes
-            _look(training, losses, judges)
+            _look(training, losses, judge)
             training.save(checkpoint)
             publish(training.mean, run)
             last = time.perf_counter()  # judging does not count against the budget
-    _look(training, losses, judges)
+    _look(training, losses, judge)
     publish(training.mean, run)
     checkpoint.unlink(missing_ok=True)
 
 
-def _look(training: Training, losses: list[float], judges: Mapping[str, list[JudgedVolume]]) -> None:
-    """Add a point to the curve: loss since the last one, and what the judges say."""
+def _look(training: Training, losses: list[float], judge: Judge) -> None:
+    """Add a point to the curve: loss since the last one, and what the judge says."""
     run = training.run
     point = {"step": float(run.step), "minutes": round(run.seconds / 60, 2)}
     if losses:
         point["loss"] = round(float(np.mean(losses)), 4)
         losses.clear()
-    run.curve.append(point | training.judge(judges))
+    run.curve.append(point | training.judge(judge))
     log.info("%s", run.curve[-1])

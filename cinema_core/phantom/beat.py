@@ -1,41 +1,38 @@
-"""The beating biventricular heart as surfaces in space and time, with its volumes.
+"""The beating ventricles as surfaces in space and time, with their volumes.
 
-Coordinates are millimetres: ``z`` along the LV long axis, 0 at the mitral plane of end-diastole and
-growing towards the apex; in a short-axis plane ``r`` and ``theta`` are taken about the LV axis, with
-``theta`` 0 to the lateral wall (image right) and growing clockwise as the image is seen (y points down).
+Coordinates are millimetres in the heart's own frame: ``z`` along the LV long axis, 0 at the mitral plane of
+end-diastole and growing towards the apex; ``r`` and ``theta`` about that axis, ``theta`` 0 towards the lateral
+wall, 90 degrees towards the inferior, 180 the septal and 270 the anterior wall. Every surface is a radius
+``r(theta, z)`` at each phase, so any plane through the heart, short-axis or long-axis, can be cut from it.
 
-The LV cavity and the epicardium are truncated ellipsoids. Their outline is not a circle:
-``r(theta)^2 = rho^2 (1 + sum a_k cos(k theta + p_k))`` has the area of a circle of radius ``rho``
-whatever the small ``a_k``, so the volumes stay those of the ellipsoids, in closed form.
-The muscle keeps its volume through the beat, so the wall thickens as the cavity empties.
-The RV is the space between the epicardium and a free wall that bulges from it; its volume is a smooth
-integral, taken by Gauss-Legendre quadrature to about 1e-5.
+At end-diastole the LV cavity and the epicardium are truncated ellipsoids of a not quite round outline. A
+point of the muscle keeps its angle and its share of the length, while the base descends. At each angle and
+height the ring of muscle keeps its volume, so the wall thickens where, and only where, it moves inwards.
+How far it moves inwards is one number per phase, which follows from the volume that is asked for.
+
+The RV is the space between the epicardium and a free wall that bulges from it.
+Volumes are integrals by Gauss-Legendre quadrature; where a closed form exists they equal it to 1e-6.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from cinema_core.errors import InputError
 from cinema_core.phantom.parameters import (
+    APICAL_WALL,
     BASE_BEYOND_EQUATOR,
     HeartParameters,
-    cavity_axes_mm,
-    truncated_ellipsoid_ml,
+    epicardial_ml,
+    shortening_of,
 )
 
 FloatArray = NDArray[np.float64]
-
-APICAL_WALL: Final = 0.7
-"""Wall at the apex relative to mid-ventricle; it is the thinnest place of the LV."""
-
-LONGITUDINAL_SHARE: Final = 0.24
-"""Shortening of the LV length per unit of ejection fraction: 14 % at an EF of 58 %."""
 
 RV_INFERIOR_REACH_DEG: Final = 76.0
 RV_ANTERIOR_REACH_DEG: Final = 80.0
@@ -44,19 +41,145 @@ RV_ANTERIOR_REACH_DEG: Final = 80.0
 RV_OUTFLOW_REACH_DEG: Final = 24.0
 """What the outflow tract adds to the anterior reach at the base."""
 
+TRICUSPID_TRAVEL: Final = 1.3
+"""The tricuspid annulus travels farther than the mitral one."""
+
+SEGMENT_CENTRES_DEG: Final = {
+    **{base + i: angle for base in (1, 7) for i, angle in enumerate((270, 210, 150, 90, 30, 330))},
+    **dict(zip((13, 14, 15, 16), (270, 180, 90, 0), strict=True)),
+}
+"""Middle of each AHA segment around the ring; segment 17 is the tip and has none."""
+
+SEGMENT_HEIGHTS: Final = {"basal": (-0.05, 0.35), "mid": (0.35, 0.68), "apical": (0.68, 0.95), "tip": (0.95, 9.0)}
+"""Where each ring of segments lies, as shares of the cavity's length from the mitral plane."""
+
+LEAST_RING: Final = 0.02
+"""Share of its end-diastolic area that every ring of the cavity keeps at least."""
+
+Z_NODES: Final = 48
+THETA_NODES: Final = 240
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What a heart looks like at end-diastole and how its parts take part in the beat.
+
+    Functions of the angle and of ``height``, the share of the cavity's length from the mitral plane (0) to the tip of
+    the cavity (1); the epicardium goes on to ``tip_height``.
+    """
+
+    radius_mm: float
+    length_mm: float
+    wall_mm: float
+    outline: tuple[tuple[int, float, float], ...]
+    septal_flattening: float
+    septum_to_lateral: float
+    infarct_segments: tuple[int, ...]
+    infarct_thinning: float
+    rv_reach: float
+    muscle_scale: float = 1.0
+
+    @property
+    def long_mm(self) -> float:
+        """Long half-axis of the ellipsoid that the cavity is cut from."""
+        return self.length_mm / (1 + BASE_BEYOND_EQUATOR)
+
+    @property
+    def tip_height(self) -> float:
+        """Height of the epicardium's tip."""
+        return 1 + APICAL_WALL * self.wall_mm / self.length_mm
+
+    def outline_square(self, theta: FloatArray) -> FloatArray:
+        """Square of how much farther than a circle the outline lies at each angle; its mean is 1, so areas stay."""
+        square = np.ones_like(theta)
+        for k, amplitude, phase in self.outline:
+            square += amplitude * np.cos(k * theta + phase)
+        if self.septal_flattening:
+            dent = np.exp(3.5 * (np.cos(theta - np.pi) - 1))
+            mean = np.exp(-3.5) * np.i0(3.5)
+            square -= 1.9 * self.septal_flattening * (dent - mean)
+        return square
+
+    def cavity_square(self, theta: FloatArray, height: FloatArray) -> FloatArray:
+        """r^2 of the cavity at end-diastole, mm^2; 0 beyond its tip."""
+        return self._ring_square(height, self.radius_mm, self.long_mm) * self.outline_square(theta)
+
+    def muscle_square(self, theta: FloatArray, height: FloatArray) -> FloatArray:
+        """r^2 of the epicardium less that of the cavity at end-diastole, mm^2."""
+        inner = np.sqrt(self._ring_square(height, self.radius_mm, self.long_mm))
+        outer = np.sqrt(
+            self._ring_square(height, self.radius_mm + self.wall_mm, self.long_mm + APICAL_WALL * self.wall_mm)
+        )
+        thick = (outer - inner) * self._wall_share(theta, height)
+        square = (2 * inner + thick) * thick * self.outline_square(theta) * self.muscle_scale
+        if self.infarct_segments and self.infarct_thinning:
+            square = square * (1 - self.infarct_thinning * self.infarct(theta, height))
+        return np.asarray(square)
+
+    def infarct(self, theta: FloatArray, height: FloatArray) -> FloatArray:
+        """1 in the middle of infarcted segments, 0 in healthy muscle, smooth between."""
+        theta, height = np.broadcast_arrays(theta, height)
+        found = np.zeros(theta.shape)
+        for segment in self.infarct_segments:
+            name = "basal" if segment <= 6 else "mid" if segment <= 12 else "apical" if segment <= 16 else "tip"
+            low, high = SEGMENT_HEIGHTS[name]
+            inside = _smooth_step((height - low) / 0.12) * _smooth_step((high - height) / 0.12)
+            if segment in SEGMENT_CENTRES_DEG:
+                half = np.deg2rad(45 if name == "apical" else 30)
+                away = np.abs(np.angle(np.exp(1j * (theta - np.deg2rad(SEGMENT_CENTRES_DEG[segment])))))
+                inside = inside * _smooth_step((half - away) / np.deg2rad(20))
+            found = found + inside
+        return np.asarray(np.minimum(found, 1.0))
+
+    def rv_profile(self, theta: FloatArray, height: FloatArray) -> FloatArray:
+        """RV depth over its largest depth; ``height`` is 0 at the tricuspid plane and 1 at the tip of the RV."""
+        inside = (height >= 0) & (height <= 1)
+        height = np.clip(height, 0, 1)
+        from_septum = np.mod(theta, 2 * np.pi) - np.pi  # positive: anterior
+        outflow = RV_OUTFLOW_REACH_DEG * np.exp(-height / 0.18)
+        narrowing = (1 - 0.35 * height) * self.rv_reach
+        anterior = np.deg2rad(RV_ANTERIOR_REACH_DEG * narrowing + outflow)
+        inferior = np.deg2rad(RV_INFERIOR_REACH_DEG * narrowing)
+        u = from_septum / np.where(from_septum > 0, anterior, inferior)
+        across = np.maximum(1 - u * u, 0.0) ** 0.8
+        # Fullest a little below the tricuspid plane, then tapering to the tip.
+        along = np.sqrt(1 - height**1.8) * (0.88 + 0.12 * np.sin(np.pi * np.minimum(1.0, 0.25 + height)))
+        return np.asarray(np.where(inside, across * along, 0.0))
+
+    def _ring_square(self, height: FloatArray, short: float, long: float) -> FloatArray:
+        from_centre = height * self.length_mm - BASE_BEYOND_EQUATOR * self.long_mm
+        return np.asarray(short**2 * np.maximum(1 - (from_centre / long) ** 2, 0.0))
+
+    def _wall_share(self, theta: FloatArray, height: FloatArray) -> FloatArray | float:
+        """Wall relative to the mean of its ring."""
+        if self.septum_to_lateral == 1.0:
+            return 1.0
+        lateral = 2 / (1 + self.septum_to_lateral)
+        septal = lateral * self.septum_to_lateral
+        towards_apex = 0.5 * (1 + np.cos(np.pi * np.clip(height, 0, 1)))  # the tip is of one thickness
+        share = lateral + (septal - lateral) * 0.5 * (1 - np.cos(theta))
+        return np.asarray(1 + (share - 1) * towards_apex)
+
+
+def _smooth_step(x: FloatArray) -> FloatArray:
+    """0 well below 0, 1 well above, 1/2 at 0."""
+    return np.asarray(0.5 * (1 + np.tanh(2 * x)))
+
 
 @dataclass(frozen=True, eq=False)
 class Beat:
     """Shape of the heart at every phase; arrays have shape (t,)."""
 
-    cavity_radius_mm: FloatArray
-    cavity_long_mm: FloatArray
-    beyond_mm: FloatArray
-    wall_mm: FloatArray
+    anatomy: Anatomy
+    emptied: FloatArray
+    """How far the ventricles have emptied, 0 at end-diastole, 1 at end-systole."""
+    local_emptied: tuple[FloatArray, FloatArray, FloatArray]
+    """The same of the septum, between, and of the lateral wall: apart if the heart is dyssynchronous."""
     base_z_mm: FloatArray
     rv_base_z_mm: FloatArray
+    squeeze: FloatArray
+    """By how much a contracting ring of the cavity has lost area, relative to how far its wall has got."""
     rv_depth_mm: FloatArray
-    outline: tuple[tuple[int, float, float], ...]
     lv_ml: FloatArray
     rv_ml: FloatArray
     myo_ml: FloatArray
@@ -64,55 +187,113 @@ class Beat:
     @property
     def apex_z_mm(self) -> float:
         """Tip of the LV cavity; it keeps its place while the base descends."""
-        return float(self.base_z_mm[0] + self.beyond_mm[0] + self.cavity_long_mm[0])
+        return self.anatomy.length_mm
 
-    def outline_factor(self, theta: FloatArray) -> FloatArray:
-        """How much farther than a circle of equal area the outline lies at each angle."""
-        square = np.ones_like(theta)
-        for k, amplitude, phase in self.outline:
-            square += amplitude * np.cos(k * theta + phase)
-        return np.asarray(np.sqrt(square))
+    @property
+    def tip_z_mm(self) -> float:
+        """Tip of the epicardium at end-diastole; in systole it is not farther."""
+        return self.anatomy.tip_height * self.anatomy.length_mm
 
-    def cavity_rho_mm(self, t: int, z: float) -> float:
-        """Radius of the circle that has the area of the LV cavity at height z; 0 where there is none."""
-        return self._rho(t, z, self.cavity_radius_mm[t], self.cavity_long_mm[t])
+    @property
+    def stretch(self) -> FloatArray:
+        """Length of the cavity at each phase over that at end-diastole, shape (t,)."""
+        return np.asarray(1 - self.base_z_mm / self.anatomy.length_mm)
 
-    def epicardium_rho_mm(self, t: int, z: float) -> float:
-        """Radius of the circle that has the area inside the epicardium at height z; 0 where there is none."""
-        wall = self.wall_mm[t]
-        return self._rho(t, z, self.cavity_radius_mm[t] + wall, self.cavity_long_mm[t] + APICAL_WALL * wall)
+    def cavity_mm(self, t: int, theta: FloatArray, z: FloatArray | float) -> FloatArray:
+        """Radius of the LV cavity; 0 above the mitral plane and beyond the tip.
 
-    def _rho(self, t: int, z: float, short: float, long: float) -> float:
-        if z < self.base_z_mm[t]:
-            return 0.0
-        from_centre = z - self.base_z_mm[t] - self.beyond_mm[t]
-        return float(short * np.sqrt(max(0.0, 1 - (from_centre / long) ** 2)))
+        Parameters
+        ----------
+        t
+            Phase.
+        theta, z
+            Angle (radians) and place along the axis (mm); they broadcast.
+        """
+        height = self._height(t, z)
+        square = self._cavity_square(t, theta, height)
+        return np.asarray(np.where(height >= 0, np.sqrt(square), 0.0))
 
-    def rv_depth_at_mm(self, t: int, z: float, theta: FloatArray) -> FloatArray:
+    def epicardium_mm(self, t: int, theta: FloatArray, z: FloatArray | float) -> FloatArray:
+        """Radius of the LV epicardium; 0 above the mitral plane and beyond the tip."""
+        height = self._height(t, z)
+        muscle = self.anatomy.muscle_square(theta, height) / self.stretch[t]
+        return np.asarray(np.where(height >= 0, np.sqrt(self._cavity_square(t, theta, height) + muscle), 0.0))
+
+    def surfaces_mm(
+        self, t: int, theta: FloatArray, z: FloatArray | float
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Radius of the LV cavity, of the epicardium, and of the inside of the RV free wall.
+
+        Where there is no RV the last is that of the epicardium; above the mitral plane and beyond the tip all are 0.
+        """
+        epicardium = self.epicardium_mm(t, theta, z)
+        rv = np.asarray(epicardium + self.rv_depth_at_mm(t, theta, z))
+        return self.cavity_mm(t, theta, z), epicardium, rv
+
+    def rv_depth_at_mm(self, t: int, theta: FloatArray, z: FloatArray | float) -> FloatArray:
         """Distance from the epicardium to the inside of the RV free wall; 0 where there is no RV."""
-        depth = rv_profile(self._rv_height(t, z), theta)
-        return np.asarray(self.rv_depth_mm[t] * depth)
-
-    def _rv_height(self, t: int, z: float) -> float:
-        """0 at the tricuspid plane, 1 at the tip of the RV; outside 0..1 there is no RV."""
         tip = rv_tip_z_mm(self.apex_z_mm)
-        return float((z - self.rv_base_z_mm[t]) / (tip - self.rv_base_z_mm[t]))
+        height = (np.asarray(z, dtype=np.float64) - self.rv_base_z_mm[t]) / (tip - self.rv_base_z_mm[t])
+        return np.asarray(self.rv_depth_mm[t] * self.anatomy.rv_profile(theta, height))
 
     def areas_mm2(self, t: int, z: float) -> tuple[float, float, float]:
         """Areas of RV cavity, LV myocardium and LV cavity in the plane at height z."""
-        cavity, epicardium = self.cavity_rho_mm(t, z), self.epicardium_rho_mm(t, z)
-        theta, weights = _around(400)
-        inner = epicardium * self.outline_factor(theta)
-        outer = inner + self.rv_depth_at_mm(t, z, theta)
-        rv = 0.5 * float(np.sum(weights * (outer**2 - inner**2)))
-        return rv, float(np.pi * (epicardium**2 - cavity**2)), float(np.pi * cavity**2)
+        theta = _around(720)
+        share = 2 * np.pi / len(theta)
+        cavity, epicardium, rv = (radius**2 for radius in self.surfaces_mm(t, theta, z))
+        return (
+            float(0.5 * share * (rv - epicardium).sum()),
+            float(0.5 * share * (epicardium - cavity).sum()),
+            float(0.5 * share * cavity.sum()),
+        )
+
+    def _height(self, t: int, z: FloatArray | float) -> FloatArray:
+        return np.asarray(
+            (np.asarray(z, dtype=np.float64) - self.base_z_mm[t]) / (self.anatomy.length_mm - self.base_z_mm[t])
+        )
+
+    def _cavity_square(self, t: int, theta: FloatArray, height: FloatArray) -> FloatArray:
+        return np.asarray(self.anatomy.cavity_square(theta, height) * self._ring_share(t, theta, height))
+
+    def _ring_share(self, t: int, theta: FloatArray, height: FloatArray) -> FloatArray:
+        """r^2 of the cavity over that at end-diastole."""
+        healthy, passive = _shares(self.anatomy, theta, height, float(self.stretch[t]))
+        local = _local(theta, *(float(part[t]) for part in self.local_emptied))
+        return np.asarray(healthy * (1 - self.squeeze[t] * local) + passive)
 
 
-@cache
-def _around(n: int) -> tuple[FloatArray, FloatArray]:
-    """Angles and weights of a Gauss-Legendre rule over the circle."""
-    nodes, weights = np.polynomial.legendre.leggauss(n)
-    return np.pi * nodes, np.pi * weights
+def _local(theta: FloatArray, septum: float, between: float, lateral: float) -> FloatArray:
+    """How far the wall has got at each angle, smooth around the ring, its mean ``between``-ish."""
+    if septum == lateral == between:
+        return np.full_like(theta, between)
+    cosine = np.cos(theta)
+    return np.asarray(
+        between
+        + 0.5 * (lateral - septum) * cosine
+        + (0.5 * (lateral + septum) - between) * cosine**2  # meets all three at 180, 90 and 0 degrees
+    )
+
+
+def _shares(
+    anatomy: Anatomy, theta: FloatArray, height: FloatArray, stretch: float
+) -> tuple[FloatArray | float, FloatArray | float]:
+    """Share of a ring that contracts, and the relative r^2 of its infarcted rest, which keeps its thickness."""
+    if not anatomy.infarct_segments:
+        return 1.0, 0.0
+    infarct = anatomy.infarct(theta, height)
+    inner_square = anatomy.cavity_square(theta, height)
+    inner = np.sqrt(inner_square)
+    wall = np.sqrt(inner_square + anatomy.muscle_square(theta, height)) - inner
+    # A scar neither thickens nor thins: as the length falls, it is stretched around the ring.
+    radius = (inner + wall / 2) / stretch - wall / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        passive = np.where(inner > 0.2, (radius / np.maximum(inner, 0.2)) ** 2, 1.0)
+    return np.asarray(1 - infarct), np.asarray(infarct * np.minimum(passive, 1.5))
+
+
+def _around(n: int) -> FloatArray:
+    """Angles of the trapezoid rule over the circle, which is exact for what is smooth and periodic."""
+    return np.asarray((np.arange(n) + 0.5) * (2 * np.pi / n))
 
 
 def rv_tip_z_mm(apex_z_mm: float) -> float:
@@ -120,34 +301,24 @@ def rv_tip_z_mm(apex_z_mm: float) -> float:
     return 0.93 * apex_z_mm
 
 
-def rv_profile(height: float, theta: FloatArray) -> FloatArray:
-    """RV depth over its largest depth, at one height between base (0) and tip (1)."""
-    if not 0 <= height <= 1:
-        return np.zeros_like(theta)
-    from_septum = np.mod(theta, 2 * np.pi) - np.pi  # positive: anterior (image top)
-    outflow = RV_OUTFLOW_REACH_DEG * np.exp(-height / 0.18)
-    narrowing = 1 - 0.35 * height
-    anterior = np.deg2rad(RV_ANTERIOR_REACH_DEG * narrowing + outflow)
-    inferior = np.deg2rad(RV_INFERIOR_REACH_DEG * narrowing)
-    u = from_septum / np.where(from_septum > 0, anterior, inferior)
-    across = np.where(np.abs(u) < 1, (1 - np.minimum(u * u, 1.0)) ** 0.8, 0.0)
-    # Fullest a little below the tricuspid plane, then tapering to the tip.
-    along = np.sqrt(max(0.0, 1 - height**1.8)) * (0.88 + 0.12 * np.sin(np.pi * min(1.0, 0.25 + height)))
-    return np.asarray(across * along)
+def contraction(at: FloatArray, end_systole: float) -> FloatArray:
+    """How far the ventricle has emptied: 0 at end-diastole, 1 at end-systole.
 
-
-def contraction(n_phases: int, es_phase: int) -> FloatArray:
-    """How far the ventricle has emptied at each phase: 0 at end-diastole, 1 at end-systole; shape (t,)."""
-    es = es_phase / n_phases
-    rest = 1 - es
+    Parameters
+    ----------
+    at
+        Times as shares of the RR interval, 0 to 1.
+    end_systole
+        When it is emptiest, as such a share.
+    """
+    es, rest = end_systole, 1 - end_systole
     # Ejection, rapid filling, diastasis, atrial kick; monotone pieces keep ED and ES the only extremes.
     time = np.array([0.0, 0.12 * es, 0.5 * es, 0.85 * es, es, es + 0.1 * rest, es + 0.35 * rest, es + 0.72 * rest, 1.0])
     emptied = np.array([0.0, 0.03, 0.55, 0.95, 1.0, 0.93, 0.36, 0.24, 0.0])
-    curve = PchipInterpolator(time, emptied)(np.arange(n_phases) / n_phases)
-    return np.asarray(np.clip(curve, 0.0, 1.0))
+    return np.asarray(np.clip(PchipInterpolator(time, emptied)(at), 0.0, 1.0))
 
 
-def beat_of(parameters: HeartParameters, rng: np.random.Generator) -> Beat:
+def beat_of(parameters: HeartParameters, rng: np.random.Generator, at: FloatArray | None = None) -> Beat:
     """Heart whose volumes are those asked for, at every phase.
 
     Parameters
@@ -156,76 +327,142 @@ def beat_of(parameters: HeartParameters, rng: np.random.Generator) -> Beat:
         Volumes and wall.
     rng
         Draws the outline's departure from a circle.
+    at
+        Times of the phases as shares of the RR interval; None: ``n_phases`` of equal length from end-diastole on.
+
+    Raises
+    ------
+    InputError
+        If the healthy part of an infarcted or dyssynchronous heart cannot eject what is asked for.
     """
-    emptied = contraction(parameters.n_phases, parameters.es_phase)
-    lv_ml = parameters.lv_edv_ml - emptied * (parameters.lv_edv_ml - parameters.lv_esv_ml)
-    rv_ml = parameters.rv_edv_ml - emptied * (parameters.rv_edv_ml - parameters.rv_esv_ml)
+    p = parameters
+    at = np.arange(p.n_phases) / p.n_phases if at is None else at
+    es = p.es_phase / p.n_phases
+    late = p.dyssynchrony_ms / p.rr_ms
+    emptied = contraction(at, es)
+    local = (emptied, emptied, emptied)
+    if late:
+        local = (contraction(at, es - late / 2), emptied, contraction(at, es + late / 2))
+    lv_ml = p.lv_edv_ml - emptied * (p.lv_edv_ml - p.lv_esv_ml)
+    rv_ml = p.rv_edv_ml - emptied * (p.rv_edv_ml - p.rv_esv_ml)
+    length = p.cavity_axes_mm[1]
+    descent = length * shortening_of(p) * emptied
+    anatomy = _anatomy_of(p, rng)
 
-    radius_ed, length_ed = cavity_axes_mm(parameters.lv_edv_ml)
-    descent = length_ed * LONGITUDINAL_SHARE * parameters.lv_ef_pct / 100 * emptied
-    length = length_ed - descent
-    long = length / (1 + BASE_BEYOND_EQUATOR)
-    beyond = BASE_BEYOND_EQUATOR * long
-    unit_ml = np.array([truncated_ellipsoid_ml(1.0, c, h) for c, h in zip(long, beyond, strict=True)])
-    radius = np.sqrt(lv_ml / unit_ml)
+    beat = Beat(
+        anatomy=anatomy,
+        emptied=emptied,
+        local_emptied=local,
+        base_z_mm=descent,
+        rv_base_z_mm=TRICUSPID_TRAVEL * descent,
+        squeeze=np.zeros_like(emptied),
+        rv_depth_mm=np.zeros_like(emptied),
+        lv_ml=lv_ml,
+        rv_ml=rv_ml,
+        myo_ml=np.full_like(emptied, _muscle_ml(anatomy)),
+    )
+    grid = _Quadrature.over(anatomy)
+    for t in range(len(emptied)):
+        beat.squeeze[t] = _squeeze_for(beat, t, grid)
+        beat.rv_depth_mm[t] = _rv_depth_for(beat, t)
+    _refuse_what_cannot_eject(beat, p, grid)
+    return beat
 
-    myo_ml = _epicardial_ml(radius_ed, long[0], beyond[0], parameters.wall_mm) - parameters.lv_edv_ml
-    wall = np.array([_wall_for(myo_ml + v, a, c, h) for v, a, c, h in zip(lv_ml, radius, long, beyond, strict=True)])
-    # The tricuspid annulus travels farther than the mitral one.
-    rv_base = 1.3 * descent
+
+def _anatomy_of(p: HeartParameters, rng: np.random.Generator) -> Anatomy:
+    radius, length = p.cavity_axes_mm
+    wall = p.ed_wall_mm
     outline = (
         (2, float(rng.uniform(0.0, 0.05)), float(rng.uniform(0, 2 * np.pi))),
         (3, float(rng.uniform(0.0, 0.025)), float(rng.uniform(0, 2 * np.pi))),
     )
-    beat = Beat(
-        cavity_radius_mm=radius,
-        cavity_long_mm=long,
-        beyond_mm=beyond,
-        wall_mm=wall,
-        base_z_mm=descent,
-        rv_base_z_mm=rv_base,
-        rv_depth_mm=np.zeros_like(radius),
+    shape: dict[str, float] = {
+        "radius_mm": radius,
+        "length_mm": length,
+        "wall_mm": wall,
+        "septal_flattening": p.septal_flattening,
+        "septum_to_lateral": p.septum_to_lateral,
+        "rv_reach": p.rv_reach,
+    }
+    even = Anatomy(**shape, outline=outline, infarct_segments=(), infarct_thinning=0.0)
+    # An uneven wall has the mass of the even one; only a scar has lost some.
+    scale = (epicardial_ml(radius, length, wall) - p.lv_edv_ml) / _muscle_ml(even)
+    return Anatomy(
+        **shape,
         outline=outline,
-        lv_ml=lv_ml,
-        rv_ml=rv_ml,
-        myo_ml=np.full_like(lv_ml, myo_ml),
+        infarct_segments=tuple(p.infarct_segments),
+        infarct_thinning=p.infarct_thinning,
+        muscle_scale=scale,
     )
-    beat.rv_depth_mm[:] = [_rv_depth_for(beat, t) for t in range(parameters.n_phases)]
-    return beat
 
 
-def _epicardial_ml(radius: float, long: float, beyond: float, wall: float) -> float:
-    """Volume inside the epicardium, cavity included."""
-    return truncated_ellipsoid_ml(radius + wall, long + APICAL_WALL * wall, beyond)
+@dataclass(frozen=True, eq=False)
+class _Quadrature:
+    """Places within the LV cavity and the volume that each stands for at end-diastole, ml; shape (height, theta)."""
+
+    theta: FloatArray
+    height: FloatArray
+    volume_ml: FloatArray
+
+    @classmethod
+    def over(cls, anatomy: Anatomy) -> _Quadrature:
+        nodes, weights = np.polynomial.legendre.leggauss(Z_NODES)
+        height = ((nodes + 1) / 2)[:, None]
+        theta = _around(THETA_NODES)[None, :]
+        weight = (weights / 2)[:, None] * (2 * np.pi / THETA_NODES) * anatomy.length_mm / 1000
+        return cls(theta, height, np.asarray(0.5 * weight * anatomy.cavity_square(theta, height)))
 
 
-def _wall_for(volume_ml: float, radius: float, long: float, beyond: float) -> float:
-    """Wall thickness that encloses this volume of cavity and muscle."""
-    low, high = 0.0, 80.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        if _epicardial_ml(radius, long, beyond, middle) < volume_ml:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+def _muscle_ml(anatomy: Anatomy) -> float:
+    """Volume of the LV muscle; the cavity's tip divides the range, for the integrand has a corner there."""
+    nodes, weights = np.polynomial.legendre.leggauss(Z_NODES)
+    theta = _around(THETA_NODES)[None, :]
+    total = 0.0
+    for low, high in ((0.0, 1.0), (1.0, anatomy.tip_height)):
+        # Substituting h = high - u^2 smooths the square root at the far end.
+        span = np.sqrt(high - low)
+        u = (nodes + 1) / 2 * span
+        height = (high - u**2)[:, None]
+        weight = (weights / 2 * span * 2 * u)[:, None]
+        total += float(np.sum(weight * anatomy.muscle_square(theta, height)))
+    return 0.5 * total * (2 * np.pi / THETA_NODES) * anatomy.length_mm / 1000
+
+
+def _squeeze_for(beat: Beat, t: int, grid: _Quadrature) -> float:
+    """How far contracting rings must have emptied for the cavity to hold its volume at phase t."""
+    stretch = float(beat.stretch[t])
+    healthy, passive = _shares(beat.anatomy, grid.theta, grid.height, stretch)
+    local = _local(grid.theta, *(float(part[t]) for part in beat.local_emptied))
+    full = stretch * float(np.sum(grid.volume_ml * (healthy + passive)))
+    by_unit = stretch * float(np.sum(grid.volume_ml * healthy * local))
+    excess = full - float(beat.lv_ml[t])
+    return excess / by_unit if by_unit > 1e-9 * full else 0.0
+
+
+def _refuse_what_cannot_eject(beat: Beat, p: HeartParameters, grid: _Quadrature) -> None:
+    for t in range(len(beat.emptied)):
+        share = beat._ring_share(t, grid.theta, grid.height)
+        if float(np.min(share)) < LEAST_RING:
+            raise InputError(
+                f"This heart cannot be made: with {len(p.infarct_segments)} infarcted segments and a dyssynchrony of "
+                f"{p.dyssynchrony_ms:g} ms the muscle that is left cannot reach an ejection fraction of "
+                f"{p.lv_ef_pct:g} %; give a lower one or a smaller infarct."
+            )
 
 
 def _rv_depth_for(beat: Beat, t: int) -> float:
     """Depth that gives the RV its volume at phase t."""
-    z_nodes, z_weights = np.polynomial.legendre.leggauss(48)
-    theta, theta_weights = _around(240)
+    nodes, weights = np.polynomial.legendre.leggauss(Z_NODES)
+    theta = _around(THETA_NODES)[None, :]
     bottom, top = float(beat.rv_base_z_mm[t]), rv_tip_z_mm(beat.apex_z_mm)
-    outline = beat.outline_factor(theta)
+    # The profile ends like a square root at the tip: substituting smooths it.
+    u = (nodes + 1) / 2
+    height = (1 - u**2)[:, None]
+    z = bottom + height * (top - bottom)
+    measure = (weights / 2 * 2 * u)[:, None] * (top - bottom) / 1000 * (2 * np.pi / THETA_NODES)
+    profile = beat.anatomy.rv_profile(theta, height)
+    inner = beat.epicardium_mm(t, theta, z)
     # Volume = depth * linear + depth^2 * square, since an RV column has area (outer^2 - inner^2) / 2.
-    linear = square = 0.0
-    for node, weight in zip(z_nodes, z_weights, strict=True):
-        height = (node + 1) / 2
-        z = bottom + height * (top - bottom)
-        profile = rv_profile(height, theta)
-        inner = beat.epicardium_rho_mm(t, z) * outline
-        measure = weight * (top - bottom) / 2 / 1000
-        linear += float(measure * np.sum(theta_weights * inner * profile))
-        square += float(measure * np.sum(theta_weights * profile**2) / 2)
+    linear, square = float(np.sum(measure * inner * profile)), float(np.sum(measure * profile**2) / 2)
     volume = float(beat.rv_ml[t])
     return float((-linear + np.sqrt(linear**2 + 4 * square * volume)) / (2 * square))

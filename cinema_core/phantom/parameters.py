@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +16,12 @@ LONGEST_RR_MS = 3000.0
 
 SHORTEST_RR_MS = 250.0
 """240 beats a minute."""
+
+MUSCLE_G_PER_ML = 1.05
+"""Density of heart muscle."""
+
+N_SEGMENTS: Final = 17
+"""Segments of the American Heart Association's model of the LV (Cerqueira et al., Circulation 105:539, 2002)."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +35,37 @@ class HeartParameters:
     rv_edv_ml, rv_ef_pct
         The same of the RV.
     wall_mm
-        LV wall at end-diastole, mid-ventricle. It thickens in systole because muscle keeps its volume.
+        LV wall at end-diastole, mid-ventricle, mean around the ring.
+    lv_mass_g
+        Mass of the LV muscle; given, it decides the wall, and ``wall_mm`` is not used.
+    wall_thickening_pct
+        By how much the middle of a healthy wall thickens until end-systole, in percent. Muscle keeps its volume, so
+        this decides how far the base descends; None: as far as is usual for the ejection fraction.
+    septum_to_lateral
+        End-diastolic wall of the septum over that of the lateral wall: 1.3 and more is asymmetric hypertrophy.
+    septal_flattening
+        0 for a round LV, 0.35 for the D shape of a right ventricle under pressure.
+    lv_length_mm
+        From the mitral plane to the tip of the cavity at end-diastole; None: 1.65 times the diameter.
+    infarct_segments
+        AHA segments (1 to 17) that do not contract: they neither thicken nor move inwards.
+    infarct_thinning
+        Share of their end-diastolic wall that infarcted segments have lost.
+    dyssynchrony_ms
+        How much later the lateral wall reaches its end-systole than the septum.
+    papillary_scale
+        Size of the papillary muscles; 0 for none, 1 for usual.
+    rv_reach
+        How far round the LV the RV reaches; 1 is usual.
     n_slices, slice_step_mm, slice_thickness_mm
         The stack from base to apex; thickness is what is averaged through the plane.
     slices_above_base
         Slices that lie beyond the mitral plane at end-diastole; None: one, if there are four or more.
+    base_offset_mm
+        Shifts the stack towards the apex; at 0 the mitral plane of end-diastole lies half way between two slices.
+    tilt_deg, tilt_towards_deg
+        Angle between the normal of the slices and the LV axis, and towards which wall they lean (0 lateral, 90
+        inferior, 180 septal, 270 anterior).
     n_phases, rr_ms
         Phases of one beat and its duration.
     rows, columns, pixel_spacing_mm
@@ -46,10 +81,23 @@ class HeartParameters:
     rv_edv_ml: float = 145.0
     rv_ef_pct: float = 54.0
     wall_mm: float = 9.0
+    lv_mass_g: float | None = None
+    wall_thickening_pct: float | None = None
+    septum_to_lateral: float = 1.0
+    septal_flattening: float = 0.0
+    lv_length_mm: float | None = None
+    infarct_segments: tuple[int, ...] = ()
+    infarct_thinning: float = 0.0
+    dyssynchrony_ms: float = 0.0
+    papillary_scale: float = 1.0
+    rv_reach: float = 1.0
     n_slices: int = 10
     slice_step_mm: float = 10.0
     slice_thickness_mm: float = 8.0
     slices_above_base: int | None = None
+    base_offset_mm: float = 0.0
+    tilt_deg: float = 0.0
+    tilt_towards_deg: float = 0.0
     n_phases: int = 20
     rr_ms: float = 900.0
     rows: int = 192
@@ -84,35 +132,93 @@ class HeartParameters:
         return max(1, round(0.35 * self.n_phases))
 
     @property
+    def cavity_axes_mm(self) -> tuple[float, float]:
+        """Radius and length (mitral plane to apex) of the LV cavity at end-diastole."""
+        return cavity_axes_mm(self.lv_edv_ml, self.lv_length_mm)
+
+    @property
+    def ed_wall_mm(self) -> float:
+        """Wall at end-diastole, mid-ventricle, mean around the ring: as given, or as the mass asks for."""
+        if self.lv_mass_g is None:
+            return self.wall_mm
+        radius, length = self.cavity_axes_mm
+        wanted_ml = self.lv_edv_ml + self.lv_mass_g / MUSCLE_G_PER_ML
+        low, high = 0.0, 80.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            if epicardial_ml(radius, length, middle) < wanted_ml:
+                low = middle
+            else:
+                high = middle
+        return (low + high) / 2
+
+    @property
     def first_slice_mm(self) -> float:
         """Distance of the first slice from the mitral plane at end-diastole, positive towards the apex."""
         if self.n_slices == 1:
-            return 30.0  # mid-ventricle
+            return 30.0 + self.base_offset_mm  # mid-ventricle
         above = self.slices_above_base
         if above is None:
             above = 1 if self.n_slices >= 4 else 0
-        # The mitral plane of end-diastole lies half way between two slices.
-        return (0.5 - above) * self.slice_step_mm
+        return (0.5 - above) * self.slice_step_mm + self.base_offset_mm
 
 
 def _impossible(p: HeartParameters) -> list[str]:
     """Every reason why this heart or its images cannot be, one sentence each."""
     problems: list[str] = []
 
-    def within(name: str, value: float, low: float, high: float, unit: str, why: str) -> None:
-        if not (np.isfinite(value) and low <= value <= high):
-            problems.append(f"{name} is {value:g} {unit}, {why}; give {low:g} to {high:g} {unit}.")
+    def within(name: str, value: float, low: float, high: float, unit: str, why: str) -> bool:
+        if np.isfinite(value) and low <= value <= high:
+            return True
+        problems.append(f"{name} is {value:g} {unit}, {why}; give {low:g} to {high:g} {unit}.")
+        return False
 
     for side, edv, ef in (("LV", p.lv_edv_ml, p.lv_ef_pct), ("RV", p.rv_edv_ml, p.rv_ef_pct)):
         within(f"{side} end-diastolic volume", edv, 20, 600, "ml", "which no adult ventricle holds")
         within(
             f"{side} ejection fraction", ef, 5, 85, "%", "and a ventricle cannot eject more than it holds or nothing"
         )
-    within("Wall thickness", p.wall_mm, 3, 30, "mm", "which no LV wall measures")
-    if not problems and p.wall_mm > _cavity_radius_mm(p.lv_edv_ml):
+    if p.lv_mass_g is None:
+        within("Wall thickness", p.wall_mm, 3, 30, "mm", "which no LV wall measures")
+    else:
+        within("LV mass", p.lv_mass_g, 30, 500, "g", "which no adult LV weighs")
+    if p.lv_length_mm is not None:
+        within("LV length", p.lv_length_mm, 45, 140, "mm", "which no adult LV measures")
+    if not problems:
+        radius, length = p.cavity_axes_mm
+        if p.ed_wall_mm > radius:
+            problems.append(
+                f"A wall of {p.ed_wall_mm:.3g} mm is thicker than the cavity is deep ({radius:.0f} mm "
+                f"for {p.lv_edv_ml:g} ml at end-diastole); give a thinner wall or a larger volume."
+            )
+        if length < 2 * radius:
+            problems.append(
+                f"An LV of {p.lv_edv_ml:g} ml that is only {length:g} mm long would be wider than long; "
+                "give a greater length or a smaller volume."
+            )
+    within("Septum over lateral wall", p.septum_to_lateral, 0.5, 3, "", "which no LV shows")
+    within("Septal flattening", p.septal_flattening, 0, 0.5, "", "beyond which the septum would bulge into the LV")
+    within("Infarct thinning", p.infarct_thinning, 0, 0.7, "", "and a scar keeps some of its wall")
+    wrong = [s for s in p.infarct_segments if not (isinstance(s, int) and 1 <= s <= N_SEGMENTS)]
+    if wrong:
+        problems.append(f"AHA segments are numbered 1 to {N_SEGMENTS}; {', '.join(map(str, wrong))} is none.")
+    within("Dyssynchrony", p.dyssynchrony_ms, 0, 250, "ms", "which no bundle branch block causes")
+    if 0 <= p.dyssynchrony_ms <= 250 and p.dyssynchrony_ms > 0.25 * p.rr_ms:
         problems.append(
-            f"A wall of {p.wall_mm:g} mm is thicker than the cavity is deep ({_cavity_radius_mm(p.lv_edv_ml):.0f} mm "
-            f"for {p.lv_edv_ml:g} ml at end-diastole); give a thinner wall or a larger volume."
+            f"A dyssynchrony of {p.dyssynchrony_ms:g} ms is more than a quarter of the RR interval of {p.rr_ms:g} ms; "
+            "give a smaller one or a slower heart."
+        )
+    within("Papillary muscle scale", p.papillary_scale, 0, 1.6, "", "beyond which they would fill the cavity")
+    within("RV reach", p.rv_reach, 0.7, 1.3, "", "beyond which the RV would not be one")
+    if not problems and p.wall_thickening_pct is not None:
+        low, high = thickening_range_pct(p)
+        within(
+            "Wall thickening",
+            p.wall_thickening_pct,
+            low,
+            high,
+            "%",
+            f"which muscle that keeps its volume cannot do at an ejection fraction of {p.lv_ef_pct:g} %",
         )
     within(
         "RR interval", p.rr_ms, SHORTEST_RR_MS, LONGEST_RR_MS, "ms", "which is no heart rate between 20 and 240 /min"
@@ -121,6 +227,9 @@ def _impossible(p: HeartParameters) -> list[str]:
     within("The number of slices", p.n_slices, 1, 100, "slices", "which is no short-axis stack")
     within("Slice step", p.slice_step_mm, 1, 40, "mm", "which is no short-axis stack")
     within("Slice thickness", p.slice_thickness_mm, 1, 20, "mm", "which is no cine")
+    within("Base offset", p.base_offset_mm, -40, 40, "mm", "which is no short-axis stack")
+    within("Tilt", p.tilt_deg, 0, 30, "degrees", "which is no short-axis stack")
+    within("Tilt direction", p.tilt_towards_deg, -360, 360, "degrees", "which is no direction")
     within("Pixel spacing", p.pixel_spacing_mm, 0.3, 5, "mm", "which is no cine")
     within("The number of rows", p.rows, 32, 1024, "pixels", "which is no cine")
     within("The number of columns", p.columns, 32, 1024, "pixels", "which is no cine")
@@ -139,6 +248,15 @@ LENGTH_TO_DIAMETER = 1.65
 BASE_BEYOND_EQUATOR = 0.25
 """How far the ellipsoid goes on past its widest place before the mitral plane cuts it, in long half-axes."""
 
+APICAL_WALL: Final = 0.7
+"""Wall at the apex relative to mid-ventricle; it is the thinnest place of the LV."""
+
+LONGITUDINAL_SHARE: Final = 0.24
+"""Shortening of the LV length per unit of ejection fraction: 14 % at an EF of 58 %."""
+
+MOST_SHORTENING: Final = 0.30
+"""Largest share of its length that a ventricle loses in systole."""
+
 
 def truncated_ellipsoid_ml(short_mm: float, long_mm: float, beyond_mm: float) -> float:
     """Volume of an ellipsoid of revolution from its apex to a plane beyond its equator, in ml.
@@ -155,53 +273,175 @@ def truncated_ellipsoid_ml(short_mm: float, long_mm: float, beyond_mm: float) ->
     return float(np.pi * short_mm**2 * ((c + h) - (c**3 + h**3) / (3 * c**2)) / 1000)
 
 
-def _cavity_radius_mm(edv_ml: float) -> float:
-    """Half diameter of the LV cavity at end-diastole."""
+def cavity_axes_mm(edv_ml: float, length_mm: float | None = None) -> tuple[float, float]:
+    """Radius and length (mitral plane to apex) of the LV cavity at end-diastole."""
     h = BASE_BEYOND_EQUATOR
+    if length_mm is not None:
+        long = length_mm / (1 + h)
+        return float(np.sqrt(edv_ml / truncated_ellipsoid_ml(1.0, long, h * long))), length_mm
     # long = length / (1 + h), length = 2 * radius * LENGTH_TO_DIAMETER
     long_per_radius = 2 * LENGTH_TO_DIAMETER / (1 + h)
-    unit_ml = truncated_ellipsoid_ml(1.0, long_per_radius, h * long_per_radius)
-    return float((edv_ml / unit_ml) ** (1 / 3))
-
-
-def cavity_axes_mm(edv_ml: float) -> tuple[float, float]:
-    """Radius and length (mitral plane to apex) of the LV cavity at end-diastole."""
-    radius = _cavity_radius_mm(edv_ml)
+    radius = float((edv_ml / truncated_ellipsoid_ml(1.0, long_per_radius, h * long_per_radius)) ** (1 / 3))
     return radius, 2 * radius * LENGTH_TO_DIAMETER
 
 
+def epicardial_ml(radius_mm: float, length_mm: float, wall_mm: float) -> float:
+    """Volume inside the epicardium at end-diastole, cavity included; the wall is thinnest at the apex."""
+    long = length_mm / (1 + BASE_BEYOND_EQUATOR)
+    return truncated_ellipsoid_ml(radius_mm + wall_mm, long + APICAL_WALL * wall_mm, BASE_BEYOND_EQUATOR * long)
+
+
+def thickening_pct(p: HeartParameters, shortening: float) -> float:
+    """Thickening of the wall at the widest place of a healthy LV that shortens by this share of its length.
+
+    The ring there keeps its muscle: its area grows as its height falls.
+    """
+    radius, wall = p.cavity_axes_mm[0], p.ed_wall_mm
+    height = 1 - shortening
+    inner = radius**2 * (1 - p.lv_ef_pct / 100) / height
+    outer = inner + ((radius + wall) ** 2 - radius**2) / height
+    return float(100 * ((np.sqrt(outer) - np.sqrt(inner)) / wall - 1))
+
+
+def thickening_range_pct(p: HeartParameters) -> tuple[float, float]:
+    """Least and most that the wall can thicken at this ejection fraction, as whole percents within the range."""
+    most = min(MOST_SHORTENING, p.lv_ef_pct / 100 - 0.02)
+    return float(np.ceil(thickening_pct(p, 0.0))), float(np.floor(thickening_pct(p, most)))
+
+
+def shortening_of(p: HeartParameters) -> float:
+    """Share of its length that the LV loses until end-systole."""
+    if p.wall_thickening_pct is None:
+        return LONGITUDINAL_SHARE * p.lv_ef_pct / 100
+    low, high = 0.0, MOST_SHORTENING
+    for _ in range(50):
+        middle = (low + high) / 2
+        if thickening_pct(p, middle) < p.wall_thickening_pct:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+HEARTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "healthy": {},
+        "athlete": {"lv_edv_ml": 210.0, "lv_ef_pct": 57.0, "rv_edv_ml": 235.0, "wall_mm": 11.0, "rr_ms": 1250.0},
+        "dilated": {
+            "lv_edv_ml": 290.0,
+            "lv_ef_pct": 24.0,
+            "rv_edv_ml": 190.0,
+            "rv_ef_pct": 38.0,
+            "wall_mm": 7.0,
+            "rr_ms": 720.0,
+            "n_slices": 12,
+        },
+        "hypertrophic": {
+            "lv_edv_ml": 115.0,
+            "lv_ef_pct": 70.0,
+            "rv_edv_ml": 120.0,
+            "wall_mm": 14.0,
+            "septum_to_lateral": 1.6,
+        },
+        "thin": {"wall_mm": 5.0, "lv_edv_ml": 120.0, "rv_edv_ml": 125.0},
+        "infarcted": {
+            "lv_edv_ml": 190.0,
+            "lv_ef_pct": 38.0,
+            "infarct_segments": (1, 2, 7, 8, 13, 14, 17),
+            "infarct_thinning": 0.4,
+        },
+        "dyssynchronous": {
+            "lv_edv_ml": 220.0,
+            "lv_ef_pct": 30.0,
+            "rv_edv_ml": 160.0,
+            "dyssynchrony_ms": 150.0,
+            "n_slices": 11,
+        },
+        "right ventricular overload": {
+            "lv_edv_ml": 95.0,
+            "rv_edv_ml": 270.0,
+            "rv_ef_pct": 32.0,
+            "septal_flattening": 0.28,
+            "rv_reach": 1.15,
+        },
+    }
+)
+"""Hearts by name, as what differs from the healthy one."""
+
+
+def heart_called(name: str, **changes: Any) -> HeartParameters:
+    """Return one of :data:`HEARTS`, with changes.
+
+    Raises
+    ------
+    InputError
+        If there is no heart of this name, or the changed one cannot be.
+    """
+    if name not in HEARTS:
+        raise InputError(f"There is no synthetic heart called {name!r}; there are {', '.join(HEARTS)}.")
+    return HeartParameters(**{**HEARTS[name], **changes})
+
+
+CORONARY_TERRITORIES: Final = {
+    "anterior": (1, 2, 7, 8, 13, 14, 17),
+    "apical": (13, 14, 15, 16, 17),
+    "inferior": (4, 3, 10, 9, 15),
+    "lateral": (5, 6, 11, 12, 16),
+}
+"""Segments that one blocked coronary artery commonly takes (after Cerqueira et al. 2002)."""
+
+
 def random_parameters(rng: np.random.Generator) -> HeartParameters:
-    """Draw a heart: healthy, dilated, hypertrophic or right-sided disease, and a plausible stack.
+    """Draw a heart - healthy, dilated, hypertrophic, infarcted or with right-sided disease - and a plausible stack.
 
     Parameters
     ----------
     rng
         Source of all chance; the same state gives the same heart.
     """
-    kind = rng.choice(["healthy", "dilated", "hypertrophic", "right"], p=[0.4, 0.2, 0.2, 0.2])
-    lv_edv, lv_ef = rng.uniform(90, 190), rng.uniform(50, 70)
-    rv_edv, rv_ef, wall = lv_edv * rng.uniform(0.9, 1.25), rng.uniform(45, 65), rng.uniform(7, 10.5)
+    kind = rng.choice(["healthy", "dilated", "hypertrophic", "infarcted", "right"], p=[0.3, 0.2, 0.18, 0.16, 0.16])
+    lv_edv, lv_ef = rng.uniform(85, 200), rng.uniform(48, 70)
+    rv_edv, rv_ef, wall = lv_edv * rng.uniform(0.85, 1.25), rng.uniform(42, 65), rng.uniform(6, 10.5)
+    more: dict[str, Any] = {}
     if kind == "dilated":
         lv_edv, lv_ef, wall = rng.uniform(190, 380), rng.uniform(10, 45), rng.uniform(5, 9)
         rv_edv, rv_ef = rng.uniform(110, 260), rng.uniform(15, 55)
+        if rng.random() < 0.4:
+            more["dyssynchrony_ms"] = float(rng.uniform(40, 140))
     elif kind == "hypertrophic":
-        lv_edv, lv_ef, wall = rng.uniform(75, 160), rng.uniform(55, 75), rng.uniform(12, 18)
+        lv_edv, lv_ef, wall = rng.uniform(75, 160), rng.uniform(55, 75), rng.uniform(11, 18)
+        more["septum_to_lateral"] = float(rng.uniform(1.0, 1.9))
+    elif kind == "infarcted":
+        lv_edv, lv_ef, wall = rng.uniform(120, 280), rng.uniform(22, 48), rng.uniform(6, 10)
+        more["infarct_segments"] = CORONARY_TERRITORIES[str(rng.choice(sorted(CORONARY_TERRITORIES)))]
+        more["infarct_thinning"] = float(rng.uniform(0, 0.5))
     elif kind == "right":
         rv_edv, rv_ef = rng.uniform(180, 330), rng.uniform(15, 50)
+        more["septal_flattening"] = float(rng.uniform(0, 0.32))
+    radius, length = cavity_axes_mm(lv_edv)
+    stretch = rng.uniform(0.9, 1.1)
+    radius, length = radius / np.sqrt(stretch), length * stretch
+    wall = min(wall, 0.72 * radius)
     step = float(rng.choice([8.0, 10.0]))
-    length = cavity_axes_mm(lv_edv)[1] + wall
     return HeartParameters(
         lv_edv_ml=float(lv_edv),
         lv_ef_pct=float(lv_ef),
         rv_edv_ml=float(rv_edv),
         rv_ef_pct=float(rv_ef),
-        wall_mm=float(min(wall, 0.75 * _cavity_radius_mm(lv_edv))),
-        n_slices=int(np.ceil(length / step)) + 2,
+        wall_mm=float(wall),
+        lv_length_mm=float(length),
+        papillary_scale=float(rng.uniform(0.6, 1.3)),
+        rv_reach=float(rng.uniform(0.85, 1.15)),
+        n_slices=int(np.ceil((length + wall) / step)) + 2,
         slice_step_mm=step,
         slice_thickness_mm=min(8.0, step),
+        base_offset_mm=float(rng.uniform(-0.5, 0.5) * step),
+        tilt_deg=float(min(abs(rng.normal(0, 5)), 12)),
+        tilt_towards_deg=float(rng.uniform(0, 360)),
         n_phases=int(rng.integers(20, 31)),
         rr_ms=float(rng.uniform(600, 1150)),
         pixel_spacing_mm=float(rng.uniform(1.2, 1.7)),
         rotation_deg=float(rng.normal(0, 12)),
         noise=float(rng.uniform(0.01, 0.05)),
+        **more,
     )

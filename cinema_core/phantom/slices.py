@@ -6,6 +6,10 @@ What stays true in every slice is what makes a heart: a ring of muscle around bl
 a second pool of blood behind a thin wall. Atria, great vessels, liver, stomach, fat and lung are drawn
 too, as what is *not* to be labelled.
 
+Half of the ventricles are random outlines, of shapes that no heart needs to have. The other half are planes
+through the phantom's hearts (:mod:`cinema_core.phantom.beat`) at any time, height and tilt, so that what a base,
+an apex, a partial ring or an atrium looks like is learned too.
+
 A slice is drawn in about 10 ms: smooth random fields come from coarse ones by matrix products.
 """
 
@@ -21,6 +25,9 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from cinema_core.anatomy import Structure
+from cinema_core.phantom.beat import Beat, beat_of
+from cinema_core.phantom.neighbours import neighbours_of
+from cinema_core.phantom.parameters import random_parameters
 
 Image = NDArray[np.float32]
 
@@ -35,8 +42,16 @@ LEVELS: Final = ("base", "middle", "apex", "above", "beyond")
 
 LEVEL_CHANCES: Final = (0.22, 0.44, 0.22, 0.07, 0.05)
 
+FARTHEST_MM: Final = 110.0
+"""No ventricle reaches farther from the LV axis."""
 
-def training_slice(rng: np.random.Generator, *, level: str | None = None) -> tuple[Image, NDArray[np.uint8]]:
+ANATOMICAL_SHARE: Final = 0.5
+"""Share of slices that are cut from a heart of the phantom; the others are random outlines."""
+
+
+def training_slice(
+    rng: np.random.Generator, *, level: str | None = None, anatomical: bool | None = None
+) -> tuple[Image, NDArray[np.uint8]]:
     """Draw one slice and its labels.
 
     Parameters
@@ -45,17 +60,23 @@ def training_slice(rng: np.random.Generator, *, level: str | None = None) -> tup
         Source of all chance; the same state gives the same slice.
     level
         One of :data:`LEVELS`; drawn if None.
+    anatomical
+        Whether to cut it from a heart of the phantom; drawn if None.
 
     Returns
     -------
     Image, float32, 0 to 1, shape (y, x) = (192, 192), and labels, uint8, same shape; every pixel is labelled.
     """
     level = level or str(rng.choice(LEVELS, p=LEVEL_CHANCES))
+    if anatomical is None:
+        anatomical = bool(rng.random() < ANATOMICAL_SHARE)
     grid = _Grid.draw(rng)
     tissue = _Contrast.draw(rng)
     image = _surroundings(grid, tissue, rng)
     labels = np.zeros(image.shape, dtype=np.uint8)
-    if level != "beyond":
+    if anatomical:
+        _draw_cut(image, labels, grid, tissue, level, rng)
+    elif level != "beyond":
         if level == "above" or (level == "base" and rng.random() < 0.5):
             _draw_atria(image, grid, tissue, rng, fully=level == "above")
         if level != "above":
@@ -70,6 +91,7 @@ class _Grid:
     x: Image
     y: Image
     r: Image
+    theta: Image
     angle_index: NDArray[np.intp]
 
     @classmethod
@@ -86,8 +108,9 @@ class _Grid:
             dy = -dy
         x = (np.cos(turn) * dx + np.sin(turn) * dy).astype(np.float32)
         y = (-np.sin(turn) * dx + np.cos(turn) * dy).astype(np.float32)
-        index = np.floor(np.arctan2(y, x) * (ANGLES / (2 * np.pi))).astype(np.intp) % ANGLES
-        return cls(x, y, np.hypot(x, y), index)
+        theta = np.arctan2(y, x)
+        index = np.floor(theta * (ANGLES / (2 * np.pi))).astype(np.intp) % ANGLES
+        return cls(x, y, np.hypot(x, y), theta, index)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Image:
         """Signed distance to an ellipse in mm, positive inside; exact enough near the border."""
@@ -170,11 +193,23 @@ def _from_septum() -> Image:
 
 @dataclass(frozen=True, eq=False)
 class _Heart:
-    """Outlines of one slice in mm at each angle; shape (ANGLES,)."""
+    """Radius of the outlines in mm in the direction of each pixel, shape (y, x); 0 where there is no heart."""
 
     cavity: Image
     epicardium: Image
     rv: Image
+
+    @classmethod
+    def of_tables(cls, cavity: Image, epicardium: Image, rv: Image, grid: _Grid) -> _Heart:
+        """Heart of outlines given at each angle, shape (ANGLES,)."""
+        k = grid.angle_index
+        return cls(cavity[k], epicardium[k], rv[k])
+
+    @property
+    def radius(self) -> float:
+        """Radius of a circle of the cavity's size."""
+        inside = self.cavity[self.cavity > 0]
+        return float(np.median(inside)) if inside.size else 0.0
 
     def scaled(self, cavity: float, muscle: float, rv: float) -> _Heart:
         """Return the neighbouring plane: the same heart a little wider or narrower."""
@@ -183,7 +218,7 @@ class _Heart:
         return _Heart(inner, outer, outer + (self.rv - self.epicardium) * np.float32(rv))
 
 
-def _draw_shape(level: str, rng: np.random.Generator) -> _Heart:
+def _draw_shape(level: str, grid: _Grid, rng: np.random.Generator) -> _Heart:
     """Random outlines of cavity, epicardium and RV free wall."""
     kind = rng.choice(["healthy", "dilated", "thick", "emptied"], p=[0.4, 0.2, 0.18, 0.22])
     radius, wall = {
@@ -210,7 +245,7 @@ def _draw_shape(level: str, rng: np.random.Generator) -> _Heart:
         thickness *= np.asarray(1 + rng.uniform(-0.55, 0.9) * bump, dtype=np.float32)
     thickness = np.maximum(thickness, 2.5)
     epicardium = cavity + thickness
-    return _Heart(cavity, epicardium, epicardium + _rv_depth(level, septum, rng))
+    return _Heart.of_tables(cavity, epicardium, epicardium + _rv_depth(level, septum, rng), grid)
 
 
 def _rv_depth(level: str, septum: Image, rng: np.random.Generator) -> Image:
@@ -238,65 +273,141 @@ def _rv_depth(level: str, septum: Image, rng: np.random.Generator) -> Image:
 def _draw_ventricles(
     image: Image, labels: NDArray[np.uint8], grid: _Grid, tissue: _Contrast, level: str, rng: np.random.Generator
 ) -> None:
-    heart = _draw_shape(level, rng)
-    muscle = tissue.muscle * (1 + rng.uniform(0.0, 0.12) * _smooth_field(rng, rng.uniform(4, 20)))
-    lv_blood = tissue.blood * (1 + rng.uniform(0.0, 0.08) * _smooth_field(rng, rng.uniform(6, 30)))
-    rv_blood = _trabeculated(tissue, rng)
-    rv_wall = rng.uniform(1.0, 5.0)
-    fat_rim = rng.uniform(0.5, 5.0) if rng.random() < 0.6 else 0.0
-    opening = _valve_opening(heart, rng) if level == "base" and rng.random() < 0.3 else None
+    """Ventricles of random outlines."""
+    heart = _draw_shape(level, grid, rng)
+    look = _Look.draw(tissue, rng)
+    opens = level == "base" and rng.random() < 0.3
+    opening = _valve_opening(heart, grid, rng.uniform(-np.pi, np.pi), rng) if opens else None
 
     plane = image.copy()
-    _paint(plane, grid, heart, tissue, muscle, lv_blood, rv_blood, rv_wall, fat_rim, opening)
+    _paint(plane, grid, heart, tissue, look, opening)
     _draw_papillaries(plane, grid, heart, tissue, level, rng)
     mix = rng.uniform(0, 0.45) if rng.random() < 0.6 else 0.0
     if mix:  # the slice is thick: part of it shows the heart as it is some millimetres away
         spread = 0.1 if level == "middle" else 0.3
         other = heart.scaled(1 + rng.normal(0, spread), 1 + rng.normal(0, spread / 2), 1 + rng.normal(0, spread))
         second = image.copy()
-        _paint(second, grid, other, tissue, muscle, lv_blood, rv_blood, rv_wall, fat_rim, opening)
+        _paint(second, grid, other, tissue, look, opening)
         plane += np.float32(mix) * (second - plane)
     image[:] = plane
 
-    k = grid.angle_index
-    labels[grid.r < heart.rv[k]] = Structure.RV_CAVITY
+    labels[grid.r < heart.rv] = Structure.RV_CAVITY
     if level == "base" and rng.random() < 0.35:
-        _draw_outflow(image, labels, grid, heart, tissue, rv_blood, rng)
-    labels[grid.r < heart.epicardium[k]] = Structure.LV_MYOCARDIUM
-    labels[grid.r < heart.cavity[k]] = Structure.LV_CAVITY
+        _draw_outflow(image, labels, grid, heart, tissue, look.rv_blood, rng)
+    labels[grid.r < heart.epicardium] = Structure.LV_MYOCARDIUM
+    labels[grid.r < heart.cavity] = Structure.LV_CAVITY
 
 
-def _paint(
-    plane: Image,
-    grid: _Grid,
-    heart: _Heart,
-    tissue: _Contrast,
-    muscle: Image,
-    lv_blood: Image,
-    rv_blood: Image,
-    rv_wall: float,
-    fat_rim: float,
-    opening: Image | None,
+def _draw_cut(
+    image: Image, labels: NDArray[np.uint8], grid: _Grid, tissue: _Contrast, level: str, rng: np.random.Generator
 ) -> None:
+    """Draw a plane through a heart of the phantom at one moment, with the atria and vessels that it meets."""
+    at = {0: 0.0, 1: 0.35}.get(int(rng.integers(4)), rng.random())  # readers label ED and ES most
+    parameters = random_parameters(rng)
+    beat = beat_of(parameters, rng, at=np.array([at]))
+    base, apex = float(beat.base_z_mm[0]), beat.apex_z_mm
+    low, high = {
+        "above": (base - 24, base),
+        "base": (base - 3, base + 16),
+        "middle": (base + 0.25 * (apex - base), base + 0.75 * (apex - base)),
+        "apex": (base + 0.7 * (apex - base), apex - 1),
+        "beyond": (apex + parameters.ed_wall_mm, apex + 25),
+    }[level]
+    z = rng.uniform(low, high)
+    tilt = np.tan(np.deg2rad(min(abs(rng.normal(0, 6)), 16))) if rng.random() < 0.6 else 0.0
+    towards = rng.uniform(0, 2 * np.pi)
+    lean = (np.float32(tilt * np.cos(towards)) * grid.x + np.float32(tilt * np.sin(towards)) * grid.y) if tilt else None
+    uneven = _outline(rng, rng.uniform(0, 0.03), 2, 8)[grid.angle_index]
+    aside = neighbours_of(beat, 0, rng) if rng.random() < 0.9 else ()
+    look = _Look.draw(tissue, rng)
+    open_towards = np.deg2rad(rng.normal(235, 20))  # the aortic root lies in front of the septum
+    opens = rng.random() < 0.5
+    thickness = rng.uniform(5, 10)
+    drawn = []
+    for offset in (-thickness / 4, thickness / 4):
+        heart = _cut_heart(beat, grid, z + offset, lean, uneven)
+        plane = image.copy()
+        if lean is not None or z + offset < base + 12:
+            height = (np.float32(z + offset) + (0 if lean is None else lean)) * np.ones_like(grid.x)
+            for neighbour in aside:
+                depth = np.asarray(neighbour.depth_mm(grid.x, grid.y, height), dtype=np.float32)
+                _lay(plane, depth + np.float32(neighbour.wall_mm), tissue.rv_wall)
+                _lay(plane, depth, tissue.rv_blood * neighbour.blood)
+        opening = None
+        if opens and z + offset < base + 9:
+            opening = _valve_opening(heart, grid, open_towards - np.pi, rng)
+        _paint(plane, grid, heart, tissue, look, opening)
+        drawn.append(plane)
+    image[:] = (drawn[0] + drawn[1]) / 2
+    heart = _cut_heart(beat, grid, z, lean, uneven)
+    if 0.2 < (z - base) / (apex - base) < 0.85:
+        _draw_papillaries(image, grid, heart, tissue, level, rng)
+    labels[grid.r < heart.rv] = Structure.RV_CAVITY
+    labels[grid.r < heart.epicardium] = Structure.LV_MYOCARDIUM
+    labels[grid.r < heart.cavity] = Structure.LV_CAVITY
+
+
+def _cut_heart(beat: Beat, grid: _Grid, z: float, lean: Image | None, uneven: Image) -> _Heart:
+    """Outlines of a plane at height z, tilted by ``lean`` (mm at each pixel)."""
+    if lean is None:
+        angles: NDArray[np.float64] = (np.arange(ANGLES, dtype=np.float64) + 0.5) * (2 * np.pi / ANGLES)
+        cavity, epicardium, rv = (np.asarray(table, np.float32) for table in beat.surfaces_mm(0, angles, z))
+        heart = _Heart.of_tables(cavity, epicardium, rv, grid)
+    else:
+        near = grid.r < FARTHEST_MM
+        radii = beat.surfaces_mm(0, grid.theta[near].astype(np.float64), z + lean[near].astype(np.float64))
+        heart = _Heart(*(_spread(near, radius) for radius in radii))
+    return _Heart(heart.cavity * uneven, heart.epicardium * uneven, heart.rv * uneven)
+
+
+def _spread(where: NDArray[np.bool_], values: NDArray[np.float64]) -> Image:
+    """Values of some pixels as an image that is 0 elsewhere."""
+    image = np.zeros(where.shape, dtype=np.float32)
+    image[where] = values
+    return image
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Texture of the heart's tissues in one slice."""
+
+    muscle: Image
+    lv_blood: Image
+    rv_blood: Image
+    rv_wall_mm: float
+    fat_rim_mm: float
+
+    @classmethod
+    def draw(cls, tissue: _Contrast, rng: np.random.Generator) -> _Look:
+        return cls(
+            muscle=tissue.muscle * (1 + rng.uniform(0.0, 0.12) * _smooth_field(rng, rng.uniform(4, 20))),
+            lv_blood=tissue.blood * (1 + rng.uniform(0.0, 0.08) * _smooth_field(rng, rng.uniform(6, 30))),
+            rv_blood=_trabeculated(tissue, rng),
+            rv_wall_mm=rng.uniform(1.0, 5.0),
+            fat_rim_mm=rng.uniform(0.5, 5.0) if rng.random() < 0.6 else 0.0,
+        )
+
+
+def _paint(plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, look: _Look, opening: Image | None) -> None:
     """Lay fat, RV wall, RV, muscle and cavity over each other."""
-    k, r = grid.angle_index, grid.r
+    r = grid.r
     has_rv = heart.rv > heart.epicardium
-    wall = np.where(has_rv, np.float32(rv_wall), 0)
-    rv = heart.rv[k]
-    if fat_rim:
-        _lay(plane, (heart.rv + wall + np.float32(fat_rim))[k] - r, tissue.fat)
-    _lay(plane, (heart.rv + wall)[k] - r, tissue.rv_wall)
-    _lay(plane, np.where(has_rv[k], rv - r, -1), rv_blood)
-    _lay(plane, heart.epicardium[k] - r, muscle)
+    outer = heart.rv + np.where(has_rv, np.float32(look.rv_wall_mm), 0)
+    nothing = heart.rv <= 0
+    if look.fat_rim_mm:
+        _lay(plane, np.where(nothing, -1, outer + np.float32(look.fat_rim_mm) - r), tissue.fat)
+    _lay(plane, np.where(nothing, -1, outer - r), tissue.rv_wall)
+    _lay(plane, np.where(has_rv, heart.rv - r, -1), look.rv_blood)
+    _lay(plane, np.where(heart.epicardium > 0, heart.epicardium - r, -1), look.muscle)
     cavity = heart.cavity if opening is None else heart.cavity + opening
-    _lay(plane, cavity[k] - r, lv_blood)
+    _lay(plane, np.where(heart.cavity > 0, cavity - r, -1), look.lv_blood)
 
 
-def _valve_opening(heart: _Heart, rng: np.random.Generator) -> Image:
+def _valve_opening(heart: _Heart, grid: _Grid, towards: float, rng: np.random.Generator) -> Image:
     """At the base part of the ring is outflow tract or mitral valve: the blood reaches the epicardium there."""
-    where = np.angle(np.exp(1j * (_from_septum() - rng.uniform(-np.pi, np.pi))))
+    where = np.angle(np.exp(1j * (_from_septum() - towards)))
     width = rng.uniform(0.3, 0.8)
-    share = 1 / (1 + np.exp((np.abs(where) - width) / 0.06))
+    share = np.asarray(1 / (1 + np.exp((np.abs(where) - width) / 0.06)), dtype=np.float32)[grid.angle_index]
     reach = (heart.epicardium - heart.cavity) * rng.uniform(0.6, 1.0) - rng.uniform(0.0, 2.0)
     return np.asarray(np.maximum(reach, 0) * share, dtype=np.float32)
 
@@ -311,22 +422,22 @@ def _draw_papillaries(
     plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, level: str, rng: np.random.Generator
 ) -> None:
     """Muscle inside the cavity, which is still labelled cavity."""
-    chance = {"base": 0.25, "middle": 0.85, "apex": 0.4}[level]
-    if rng.random() > chance:
+    chance = {"base": 0.25, "middle": 0.85, "apex": 0.4}.get(level, 0.0)
+    radius = heart.radius
+    if radius <= 0 or rng.random() > chance:
         return
     if rng.random() < 0.4:  # a rough inner surface
         rough = np.clip(_smooth_field(rng, rng.uniform(3, 6)) - 0.3, 0, 1) * rng.uniform(0.3, 1.0)
-        rim = heart.cavity[grid.angle_index] - grid.r
-        cover = rough * np.clip(rim + 0.5, 0, 1) * np.clip(1.5 - rim / (0.22 * heart.cavity.mean()), 0, 1)
+        rim = heart.cavity - grid.r
+        cover = rough * np.clip(rim + 0.5, 0, 1) * np.clip(1.5 - rim / (0.22 * radius), 0, 1)
         plane += (cover * (tissue.muscle - plane)).astype(np.float32)
-    radius = float(heart.cavity.mean())
     for side in (-0.75, 2.05, rng.uniform(-np.pi, np.pi))[: rng.integers(1, 4)]:
         angle = side + rng.normal(0, 0.45)
         size = radius * rng.uniform(0.1, 0.34)
         distance = radius * rng.uniform(0.45, 0.85)
         signal = tissue.muscle * rng.uniform(0.85, 1.25) + rng.uniform(0, 0.3) * (tissue.blood - tissue.muscle)
         blob = grid.ellipse(distance * np.cos(angle), distance * np.sin(angle), size * rng.uniform(1, 1.8), size, angle)
-        _lay(plane, np.minimum(blob, heart.cavity[grid.angle_index] - grid.r + 1), signal)
+        _lay(plane, np.minimum(blob, heart.cavity - grid.r + 1), signal)
 
 
 def _draw_outflow(
@@ -340,10 +451,10 @@ def _draw_outflow(
 ) -> None:
     """Outflow tract of the RV in front of the LV: a pool that joins the RV's."""
     angle = np.pi + rng.uniform(0.7, 1.7)
-    edge = float(heart.rv[int(angle / (2 * np.pi) * ANGLES) % ANGLES])
+    edge = float(np.median(heart.rv[np.abs(np.angle(np.exp(1j * (grid.theta - angle)))) < 0.03]))
     rx, ry = rng.uniform(9, 20), rng.uniform(8, 16)
     blob = grid.ellipse(edge * np.cos(angle), edge * np.sin(angle), rx, ry, rng.uniform(0, np.pi))
-    outside = grid.r - heart.epicardium[grid.angle_index]
+    outside = grid.r - heart.epicardium
     _lay(image, np.minimum(blob + 2.5, np.where(labels == Structure.RV_CAVITY, -1, outside)), tissue.rv_wall)
     blob = np.minimum(blob, outside)
     _lay(image, blob, rv_blood)

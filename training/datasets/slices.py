@@ -86,6 +86,26 @@ class SliceStream(Dataset[tuple[torch.Tensor, torch.Tensor, bool]]):
         return to_tensor(image), torch.from_numpy(labels.T.astype(np.int64)), only_lv
 
 
+class MaskedStream(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The same slices without their labels, for a masked autoencoder.
+
+    An item is the image (1, x, y, 1) and the noise, shape (n_tokens,), that decides which of its patches are hidden:
+    so it, too, depends on the seed and the number of the slice alone.
+    """
+
+    def __init__(self, slices: SliceStream, seed: int, n_tokens: int) -> None:
+        self._slices = slices
+        self._seed = seed
+        self._n_tokens = n_tokens
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = np.random.default_rng([self._seed, index, 1]).random(self._n_tokens, dtype=np.float32)
+        return self._slices[index][0], torch.from_numpy(noise)
+
+
 def to_tensor(image: NDArray[np.float32]) -> torch.Tensor:
     """Image (y, x) as the model takes it: (channel, x, y, z)."""
     return torch.from_numpy(np.ascontiguousarray(image.T))[None, :, :, None]
