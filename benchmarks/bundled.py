@@ -1,114 +1,335 @@
 """How good the bundled model is on hearts it never saw: ``python -m benchmarks.bundled``.
 
-Synthetic hearts, held-out Sunnybrook patients (LV cavity only), and ACDC at ED and ES. All are cut
-192 x 192 mm about the true LV and scored at 1 x 1 mm on the study's own slices: what the network can do once
-the heart is found. ``cinema evaluate`` measures the whole program, which finds the heart itself.
+ACDC (by both protocols, by group of disease, by third of the ventricle), Sunnybrook patients from DICOM against
+expert contours, and random synthetic hearts. Everything goes through what ``cinema evaluate`` and
+``cinema segment`` run. Sets that are not at hand are left out, and said so.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections import defaultdict
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final
 
-import nibabel as nib
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from benchmarks.table import DATA, Figure, print_table
-from cinema_core.anatomy import FOREGROUND, Structure
+from cinema_core.anatomy import Structure
 from cinema_core.cards import CONFIG_FILE, WEIGHTS_FILE, write_model_folder
-from cinema_core.models import zoo
-from cinema_core.phantom.slices import SLICE_SIZE
-from cinema_core.process import keep_freed_memory
-from training.datasets.slices import normalised
-from training.judging import JudgedVolume, dice_of, phantom_volumes, sunnybrook_volumes
+from cinema_core.cases import TrainingCase, load_cases
+from cinema_core.errors import InputError
+from cinema_core.io import load_study
+from cinema_core.io.contours import import_labels
+from cinema_core.learn.scores import TABLE_NAME, THIRDS, Protocol
+from cinema_core.measure import ventricular_function
+from cinema_core.measure.agreement import dice
+from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, random_parameters
+from cinema_core.process import prepare_to_compute
 
-STRUCTURES = (Structure.LV_CAVITY, Structure.LV_MYOCARDIUM, Structure.RV_CAVITY)
-
-UNSEEN_SEED = 77_000_000
+CORES: Final = 2
+KEYS: Final = ("lv", "myo", "rv")
+UNSEEN_SEED: Final = 77_000_000
 """Hearts on which training did not judge itself."""
 
+SUNNYBROOK: Final = {"SCD0000101": "SC-HF-I-1", "SCD0000301": "SC-HF-I-4"}
+"""DICOM folder to contour folder, see ``link.csv`` beside them."""
 
-def acdc_volumes(folder: Path) -> dict[str, list[JudgedVolume]]:
-    """ED and ES of every ACDC patient, by group of disease."""
-    groups: dict[str, list[JudgedVolume]] = defaultdict(list)
+TARGETS: Final = {
+    "acdc": "LV >= 0.86, myo >= 0.76, RV >= 0.78",
+    "acdc ef": "MAE <= 7, bias within 4",
+    "sunnybrook": "LV >= 0.88, myo at ED >= 0.72",
+    "sunnybrook ef": "within 8",
+    "phantom": "LV >= 0.95, myo >= 0.90, RV >= 0.90",
+    "phantom ef": "MAE <= 2",
+    "speed": "<= 20 s",
+}
+
+Row = Mapping[str, str]
+Found = dict[str, Any]
+
+
+def mean_of(rows: Iterable[Row], column: str) -> float | None:
+    """Mean of a column of ``cases.csv`` over the rows that know it."""
+    values = [float(row[column]) for row in rows if row[column]]
+    return float(np.mean(values)) if values else None
+
+
+def dice_by(rows: Sequence[Row], suffix: str = "") -> dict[str, float | None]:
+    """Mean Dice of each structure, of whole cases or of one third."""
+    return {key: mean_of(rows, f"dice_{key}{suffix}") for key in KEYS}
+
+
+def ejection_fraction_error(rows: Sequence[Row], ventricle: str, true_pct: Mapping[str, float] | None = None) -> Found:
+    """Drawn minus true ejection fraction over studies, in points."""
+    frames: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        frames.setdefault(row["study"], {})[row["phase"]] = row
+
+    def ef(pair: Mapping[str, Row], column: str) -> float:
+        ed, es = (float(pair[phase][column]) for phase in ("ed", "es"))
+        return 100 * (ed - es) / ed if ed > 0 else 0.0
+
+    errors = np.array(
+        [
+            ef(pair, f"{ventricle}_ml") - (true_pct[study] if true_pct else ef(pair, f"true_{ventricle}_ml"))
+            for study, pair in frames.items()
+        ]
+    )
+    return {"n": len(errors), "mae": float(np.abs(errors).mean()), "bias": float(errors.mean())}
+
+
+def evaluated(cases: Sequence[TrainingCase], model: Any, protocol: Protocol) -> list[dict[str, str]]:
+    """Rows of ``cases.csv``, as ``cinema evaluate`` writes them."""
+    from cinema_core.learn.evaluate import evaluate
+
+    with tempfile.TemporaryDirectory() as out:
+        evaluate(cases, model, Path(out), protocol)
+        with (Path(out) / TABLE_NAME).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+def acdc_cases(folder: Path) -> tuple[list[TrainingCase], dict[str, str]]:
+    """ED and ES of every patient, and each one's group of disease."""
+    rows, groups = [], {}
     with (folder / "metadata.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            for frame in (row["ed_frame"], row["es_frame"]):
-                stem = folder / row["patient"] / f"{row['patient']}_frame{int(frame):02d}"
-                groups[row["group"]].append(_acdc_volume(stem, (float(row["dy_mm"]), float(row["dx_mm"]))))
-    return dict(groups)
+            patient = row["patient"]
+            groups[patient] = row["group"]
+            for phase in ("ed", "es"):
+                stem = folder / patient / f"{patient}_frame{int(row[f'{phase}_frame']):02d}"
+                rows.append([patient, f"{stem}.nii.gz", f"{stem}_gt.nii.gz", patient, phase])
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "cases.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([["study", "image", "labels", "patient", "phase"], *rows])
+        return load_cases(path), groups
 
 
-def _acdc_volume(stem: Path, spacing_mm: tuple[float, float]) -> JudgedVolume:
-    # nibabel has (x, y, z)
-    pixels = np.asarray(nib.load(stem.with_name(stem.name + ".nii.gz")).dataobj).T.astype(np.float32)
-    truth = np.asarray(nib.load(stem.with_name(stem.name + "_gt.nii.gz")).dataobj).T.astype(np.float32)
-    lv = np.argwhere(truth == Structure.LV_CAVITY)[:, 1:]
-    centre = (lv.min(axis=0) + lv.max(axis=0)) / 2
-    images = np.stack([_cut(plane, centre, spacing_mm, 1) for plane in pixels])
-    labels = np.stack([_cut(plane, centre, spacing_mm, 0) for plane in truth])
-    return JudgedVolume(normalised(images), labels.astype(np.uint8), FOREGROUND)
-
-
-def _cut(
-    plane: NDArray[np.float32], centre: NDArray[np.float64], spacing_mm: tuple[float, float], order: Literal[0, 1]
-) -> NDArray[np.float32]:
-    """192 x 192 mm at 1 mm about ``centre`` (pixels)."""
-    scale = 1 / np.array(spacing_mm)
-    offset = centre - scale * SLICE_SIZE / 2
-    return np.asarray(ndimage.affine_transform(plane, scale, offset, (SLICE_SIZE, SLICE_SIZE), order=order))
-
-
-def measure(model: zoo.LoadedModel, n_hearts: int) -> dict[str, dict[str, float]]:
-    """Mean Dice over volumes of every set that is at hand, by the set's name."""
-    network = model.network
-    found = {f"{n_hearts} synthetic hearts": dice_of(network, phantom_volumes(n_hearts, seed=UNSEEN_SEED))}
-    if (DATA / "sunnybrook_slices").is_dir():
-        held_out = sunnybrook_volumes(DATA / "sunnybrook_slices")
-        found[f"Sunnybrook, {len(held_out)} held-out patients"] = dice_of(network, held_out)
-    if (DATA / "acdc").is_dir():
-        groups = acdc_volumes(DATA / "acdc")
-        everyone = [volume for volumes in groups.values() for volume in volumes]
-        found[f"ACDC, {len(everyone) // 2} patients"] = dice_of(network, everyone)
-        found.update({f"ACDC {group}": dice_of(network, volumes) for group, volumes in sorted(groups.items())})
+def measure_acdc(model: Any, folder: Path) -> Found:
+    """Both protocols; groups and thirds by the native one."""
+    cases, groups = acdc_cases(folder)
+    found: Found = {"n": len(groups)}
+    for protocol in Protocol:
+        rows = evaluated(cases, model, protocol)
+        found[str(protocol)] = {
+            "dice": dice_by(rows),
+            "lvef": ejection_fraction_error(rows, "lv"),
+            "rvef": ejection_fraction_error(rows, "rv"),
+            "groups": {
+                group: {
+                    "dice": dice_by(own := [row for row in rows if groups[row["patient"]] == group]),
+                    "lvef": ejection_fraction_error(own, "lv"),
+                    "rvef": ejection_fraction_error(own, "rv"),
+                }
+                for group in sorted(set(groups.values()))
+            },
+            "thirds": {third: dice_by(rows, f"_{third}") for third in THIRDS},
+            "phases": {phase: dice_by([row for row in rows if row["phase"] == phase]) for phase in ("ed", "es")},
+        }
     return found
 
 
-def record(model: zoo.LoadedModel, found: dict[str, dict[str, float]], command: str) -> None:
+def measure_sunnybrook(model: Any, folder: Path) -> Found:
+    """Draw every phase of the DICOM patients and compare where experts drew."""
+    from cinema_core.predict import segment_cine
+
+    scores: dict[str, list[float]] = {"lv": [], "myo_ed": []}
+    errors = []
+    for dicoms, contours in SUNNYBROOK.items():
+        cine = load_study(folder / "dicoms" / dicoms).best("sax")
+        expert = import_labels(folder / "contourfiles" / contours, cine)
+        drawn = segment_cine(cine, model, device="cpu").labels
+        truth_ml: dict[int, float] = {}
+        for t in sorted({t for t, _ in expert.masks}):
+            slices = [z for phase, z in expert.masks if phase == t]
+            truth = np.stack([expert.masks[t, z] for z in slices])
+            here = drawn[t, slices]
+            scores["lv"].append(dice(here, truth, Structure.LV_CAVITY))
+            truth_ml[t] = float((truth == Structure.LV_CAVITY).sum())
+            with_muscle = [i for i, plane in enumerate(truth) if (plane == Structure.LV_MYOCARDIUM).any()]
+            if with_muscle:
+                scores["myo_ed"].append(dice(here[with_muscle], truth[with_muscle], Structure.LV_MYOCARDIUM))
+        ed, es = max(truth_ml, key=truth_ml.__getitem__), min(truth_ml, key=truth_ml.__getitem__)
+        expert_ef = 100 * (1 - truth_ml[es] / truth_ml[ed])
+        found_ef = ventricular_function(drawn, cine).lv_ef_pct
+        errors.append(None if found_ef is None else found_ef - expert_ef)
+    return {
+        "n": len(errors),
+        "dice": {"lv": float(np.mean(scores["lv"])), "myo_ed": float(np.mean(scores["myo_ed"]))},
+        "lvef_errors": errors,
+    }
+
+
+def phantom_cases(n_hearts: int) -> tuple[list[TrainingCase], dict[str, HeartParameters]]:
+    """ED and ES of random hearts, all pathologies among them."""
+    cases, parameters = [], {}
+    for i in range(n_hearts):
+        rng = np.random.default_rng([UNSEEN_SEED, i])
+        p = replace(random_parameters(rng), n_phases=3)  # ED, ES, and one of filling
+        study = make_phantom(p, seed=UNSEEN_SEED + i)
+        name = f"heart{i:03d}"
+        parameters[name] = p
+        cases += [_case_of(study, name, phase, t) for phase, t in (("ed", p.ed_phase), ("es", p.es_phase))]
+    return cases, parameters
+
+
+def _case_of(study: PhantomStudy, name: str, phase: str, t: int) -> TrainingCase:
+    return TrainingCase(
+        case_id=f"{name} {phase}",
+        study_id=name,
+        patient=name,
+        image=study.cine.pixels[t].astype(np.float32),
+        labels=study.labels[t],
+        geometry=study.cine.geometry,
+        phase=phase,
+    )
+
+
+def measure_phantom(model: Any, n_hearts: int) -> Found:
+    """Synthetic hearts by the native protocol; EF against labels on the slices and against the heart itself."""
+    cases, parameters = phantom_cases(n_hearts)
+    rows = evaluated(cases, model, Protocol.NATIVE)
+    return {
+        "n": n_hearts,
+        "dice": dice_by(rows),
+        "thirds": {third: dice_by(rows, f"_{third}") for third in THIRDS},
+        "lvef": ejection_fraction_error(rows, "lv"),
+        "rvef": ejection_fraction_error(rows, "rv"),
+        "lvef_of_the_heart_itself": ejection_fraction_error(
+            rows, "lv", {name: p.lv_ef_pct for name, p in parameters.items()}
+        ),
+    }
+
+
+def measure_speed(model: Any) -> Found:
+    """Seconds for a whole cine of 25 phases and 10 slices."""
+    from cinema_core.predict import segment_cine
+
+    cine = make_phantom(HeartParameters(n_slices=10, n_phases=25), seed=1).cine
+    start = time.perf_counter()
+    segment_cine(cine, model, device="cpu")
+    return {"seconds": time.perf_counter() - start, "shape": list(cine.shape)}
+
+
+def _dice_text(found: Mapping[str, float | None]) -> str:
+    names = {"lv": "LV", "myo": "myo", "rv": "RV", "myo_ed": "myo at ED"}
+    return ", ".join(f"{names[key]} {value:.3f}" for key, value in found.items() if value is not None)
+
+
+def _ef_text(found: Mapping[str, float]) -> str:
+    return f"MAE {found['mae']:.1f}, bias {found['bias']:+.1f}"
+
+
+def figures_of(found: Mapping[str, Found]) -> list[Figure]:
+    """Lines of the table."""
+    figures = []
+    if "acdc" in found:
+        for protocol in Protocol:
+            part, name = found["acdc"][str(protocol)], f"ACDC, {found['acdc']['n']} patients, {protocol}"
+            native = protocol is Protocol.NATIVE
+            figures += [
+                Figure(f"{name}: Dice", _dice_text(part["dice"]), TARGETS["acdc"] if native else ""),
+                Figure(f"{name}: LVEF, points", _ef_text(part["lvef"]), TARGETS["acdc ef"] if native else ""),
+                Figure(f"{name}: RVEF, points", _ef_text(part["rvef"])),
+            ]
+            for group, own in part["groups"].items():
+                figures.append(
+                    Figure(f"  {group}", f"{_dice_text(own['dice'])}; LVEF {_ef_text(own['lvef'])}"),
+                )
+            figures += [Figure(f"  {third}", _dice_text(own)) for third, own in part["thirds"].items()]
+    if "sunnybrook" in found:
+        part = found["sunnybrook"]
+        name = f"Sunnybrook DICOM, {part['n']} patients"
+        errors = ", ".join("no LVEF" if error is None else f"{error:+.1f}" for error in part["lvef_errors"])
+        figures += [
+            Figure(f"{name}: Dice", _dice_text(part["dice"]), TARGETS["sunnybrook"]),
+            Figure(f"{name}: LVEF error of each, points", errors, TARGETS["sunnybrook ef"]),
+        ]
+    if "phantom" in found:
+        part = found["phantom"]
+        name = f"Synthetic, {part['n']} random hearts"
+        figures += [
+            Figure(f"{name}: Dice", _dice_text(part["dice"]), TARGETS["phantom"]),
+            Figure(f"{name}: LVEF, points", _ef_text(part["lvef"]), TARGETS["phantom ef"]),
+            Figure(f"{name}: RVEF, points", _ef_text(part["rvef"])),
+            Figure(f"{name}: LVEF against the heart itself", _ef_text(part["lvef_of_the_heart_itself"])),
+            *(Figure(f"  {third}", _dice_text(own)) for third, own in part["thirds"].items()),
+        ]
+    if "speed" in found:
+        part = found["speed"]
+        shape = " x ".join(map(str, part["shape"]))
+        figures.append(
+            Figure(f"Whole cine {shape} (t, z, y, x), {CORES} threads", f"{part['seconds']:.1f} s", TARGETS["speed"])
+        )
+    return figures
+
+
+def record(model: Any, found: Mapping[str, Found], command: str) -> None:
     """Write the figures into the model's card."""
-    rounded = {name: {key: round(value, 3) for key, value in dice.items()} for name, dice in found.items()}
-    measured = {"command": command, "what": "mean Dice over ED and ES volumes, cut at the true LV, 1 x 1 mm", **rounded}
-    card = model.card.model_copy(update={"figures": {**model.card.figures, "measured": measured}})
+    card = model.card.model_copy(
+        update={"figures": {**model.card.figures, "measured": {"command": command, **rounded(found)}}}
+    )
     weights = (model.folder / WEIGHTS_FILE).read_bytes()
     write_model_folder(model.folder, weights, (model.folder / CONFIG_FILE).read_text(encoding="utf-8"), card)
+
+
+def rounded(found: Any) -> Any:
+    """Return the same with three decimals."""
+    if isinstance(found, float):
+        return round(found, 3)
+    if isinstance(found, Mapping):
+        return {key: rounded(value) for key, value in found.items()}
+    return [rounded(value) for value in found] if isinstance(found, list) else found
+
+
+SETS: Final = ("acdc", "sunnybrook", "phantom", "speed")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.bundled",
-        description="Mean Dice of the bundled model on hearts it never saw.",
+        description="Dice, ejection fraction and speed of the bundled model on hearts it never saw.",
         epilog="Example: python -m benchmarks.bundled --record",
     )
     parser.add_argument("--model", default="bundled", help="name or folder of the model")
-    parser.add_argument("--hearts", type=int, default=30, help="number of synthetic hearts")
+    parser.add_argument("--sets", default=",".join(SETS), help=f"which, of {','.join(SETS)}")
+    parser.add_argument("--hearts", type=int, default=200, help="number of synthetic hearts")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
     given = parser.parse_args()
-    keep_freed_memory()
-    torch.set_num_threads(2)
+    asked = given.sets.split(",")
+    if not set(asked) <= set(SETS):
+        raise InputError(f"--sets knows {', '.join(SETS)}.")
+    prepare_to_compute()
+    import torch
+
+    from cinema_core.models import zoo
+
+    torch.set_num_threads(CORES)
     model = zoo.load(given.model)
-    found = measure(model, given.hearts)
-    figures = [
-        Figure(name, "  ".join(f"{s.key} {dice[s.key]:.3f}" for s in STRUCTURES if s.key in dice))
-        for name, dice in found.items()
-    ]
-    print_table(f"Mean Dice of the model {model.card.name} over ED and ES, cut at the true LV", figures)
+    found: dict[str, Found] = {}
+    for name, folder, measure in (
+        ("acdc", DATA / "acdc", measure_acdc),
+        ("sunnybrook", DATA / "sunnybrook_dicom", measure_sunnybrook),
+    ):
+        if name in asked and folder.is_dir():
+            found[name] = measure(model, folder)
+        elif name in asked:
+            print(f"{name} is not measured: {folder} is not there.")
+    if "phantom" in asked:
+        found["phantom"] = measure_phantom(model, given.hearts)
+    if "speed" in asked:
+        found["speed"] = measure_speed(model)
+    print_table(f"The model {model.card.name} on hearts it never saw", figures_of(found))
+    if given.json:
+        given.json.write_text(json.dumps(rounded(found), indent=2) + "\n", encoding="utf-8")
     if given.record:
         record(model, found, f"python -m benchmarks.bundled --hearts {given.hearts}")
 

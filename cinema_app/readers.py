@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cinema_app.sample_data import SAMPLE_ADDRESS, synthetic_heart
+from cinema_app.sample_data import heart_at, is_sample, synthetic_heart
 
 if TYPE_CHECKING:
     from cinema_core.io import Study
@@ -18,7 +18,7 @@ SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".ima",
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
     """Return our reader for a folder, a NIfTI file or a DICOM file; None for anything else."""
     first = path if isinstance(path, str) else path[0]
-    if first == SAMPLE_ADDRESS or Path(first).is_dir() or first.lower().endswith(SUFFIXES):
+    if is_sample(first) or Path(first).is_dir() or first.lower().endswith(SUFFIXES):
         return read
     return None
 
@@ -32,7 +32,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     from cinema_app.opening import open_study
 
     first = path if isinstance(path, str) else path[0]
-    place = synthetic_heart() if first == SAMPLE_ADDRESS else _study_of(Path(first))
+    place = synthetic_heart(heart=heart_at(first)) if is_sample(first) else _study_of(Path(first))
     workspace = open_workspace_in_current_viewer()
     if workspace is not None:
         workspace.open(place)

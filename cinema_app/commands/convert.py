@@ -14,6 +14,7 @@ class Format(StrEnum):
 
     NIFTI = "nifti"
     DICOM = "dicom"
+    ENHANCED = "dicom-enhanced"
 
 
 def convert(
@@ -27,13 +28,14 @@ def convert(
 
     Example: cinema convert STUDY_FOLDER --out OUT --to nifti
 
-    NIfTI comes with NAME.cine.json, which holds what NIfTI cannot: each slice's plane, times, gaps and the view.
+    dicom writes one file per image, dicom-enhanced one file per cine. NIfTI comes with NAME.cine.json, which holds what
+    NIfTI cannot: each slice's plane, times, gaps and the view.
     """
     from cinema_app.opening import open_study
     from cinema_app.results import written_together
     from cinema_app.terminal import progress_bar, say, say_json
     from cinema_core.errors import InputError
-    from cinema_core.io import write_dicom, write_image
+    from cinema_core.io import write_dicom, write_enhanced_dicom, write_image
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already and is not empty. Choose another folder.")
@@ -48,6 +50,10 @@ def convert(
                 written += [f"{cine.id}.nii.gz", f"{cine.id}.cine.json"]
             elif not cine.geometry.spacing_is_stated:
                 skipped.append(cine.id)
+            elif to is Format.ENHANCED:
+                target = folder / f"{cine.id}.dcm"
+                write_enhanced_dicom(cine, target, patient_id=opened.id, series_number=number, study_entropy=opened.id)
+                written.append(target.name)
             else:
                 write_dicom(cine, folder / cine.id, patient_id=opened.id, series_number=number, study_entropy=opened.id)
                 written.append(cine.id)

@@ -65,10 +65,11 @@ def write_dicom(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already and is not empty. Choose another folder.")
-    shared = _shared(cine, patient_id, study_entropy or cine.content_sha256)
+    shared = common_attributes(cine, patient_id, study_entropy or cine.content_sha256)
+    _add_classic_attributes(shared, cine)
     shared.SeriesDescription = series_description or f"cine_{cine.view.value}"
     shared.SeriesNumber = series_number
-    stored, slope, intercept = _stored(cine)
+    stored, slope, intercept = stored_pixels(cine)
     if (slope, intercept) != (1.0, 0.0):
         shared.RescaleSlope, shared.RescaleIntercept, shared.RescaleType = decimal(slope), decimal(intercept), "US"
     signed = stored.dtype.kind == "i"
@@ -95,7 +96,7 @@ def write_dicom(
     return tuple(written)
 
 
-def _stored(cine: Cine) -> tuple[NDArray[Any], float, float]:
+def stored_pixels(cine: Cine) -> tuple[NDArray[Any], float, float]:
     """Pixels as whole numbers of 16 bits, with slope and intercept that give them back."""
     pixels = cine.pixels
     low, high = float(pixels.min()), float(pixels.max())
@@ -111,11 +112,10 @@ def _stored(cine: Cine) -> tuple[NDArray[Any], float, float]:
     return np.clip(steps, 0, STORED_MAX).astype(np.uint16), slope or 1.0, intercept
 
 
-def _shared(cine: Cine, patient_id: str, study_entropy: str) -> Dataset:
-    """Attributes that all images of the cine have."""
+def common_attributes(cine: Cine, patient_id: str, study_entropy: str) -> Dataset:
+    """Attributes that all images of the cine have, in classic and in enhanced objects."""
     series = [cine.content_sha256, cine.id]
     shared = Dataset()
-    shared.SOPClassUID = MRImageStorage
     shared.StudyInstanceUID = generate_uid(entropy_srcs=[study_entropy, "study"])
     shared.SeriesInstanceUID = generate_uid(entropy_srcs=[*series, "series"])
     shared.FrameOfReferenceUID = generate_uid(entropy_srcs=[study_entropy, "frame"])
@@ -134,19 +134,23 @@ def _shared(cine: Cine, patient_id: str, study_entropy: str) -> Dataset:
     shared.ReferringPhysicianName = shared.PositionReferenceIndicator = ""
     shared.Modality = "MR"
     shared.Manufacturer = MANUFACTURER
-    shared.ImageType = ["DERIVED", "PRIMARY", "M"]
-    shared.ScanningSequence, shared.SequenceVariant = "GR", "SS"
-    shared.ScanOptions, shared.MRAcquisitionType = "CG", "2D"
-    shared.EchoTime = shared.RepetitionTime = shared.EchoTrainLength = (
-        ""  # not known, but the standard wants them there
-    )
-    shared.CardiacNumberOfImages = shared.NumberOfTemporalPositions = cine.n_phases
-    if cine.geometry.slice_step_mm is not None:
-        shared.SpacingBetweenSlices = decimal(cine.geometry.slice_step_mm)
     shared.SamplesPerPixel, shared.PhotometricInterpretation = 1, "MONOCHROME2"
     shared.BitsAllocated = shared.BitsStored = 16
     shared.HighBit = 15
     return shared
+
+
+def _add_classic_attributes(shared: Dataset, cine: Cine) -> None:
+    """Add what classic MR images say at the top and enhanced ones elsewhere."""
+    shared.SOPClassUID = MRImageStorage
+    shared.ImageType = ["DERIVED", "PRIMARY", "M"]
+    shared.ScanningSequence, shared.SequenceVariant = "GR", "SS"
+    shared.ScanOptions, shared.MRAcquisitionType = "CG", "2D"
+    # Not known, but the standard wants them there.
+    shared.EchoTime = shared.RepetitionTime = shared.EchoTrainLength = ""
+    shared.CardiacNumberOfImages = shared.NumberOfTemporalPositions = cine.n_phases
+    if cine.geometry.slice_step_mm is not None:
+        shared.SpacingBetweenSlices = decimal(cine.geometry.slice_step_mm)
 
 
 def _image(shared: Dataset, cine: Cine, t: int, z: int, number: int) -> Dataset:
@@ -163,7 +167,7 @@ def _image(shared: Dataset, cine: Cine, t: int, z: int, number: int) -> Dataset:
     image.PixelSpacing = [decimal(v) for v in plane.spacing_mm]
     # How thick a slice is was never kept. Readers of DICOM SEG want a number: the length that the slice stands for.
     image.SliceThickness = decimal(cine.geometry.slice_step_mm) if cine.geometry.slice_step_mm else ""
-    trigger_ms = _trigger_ms(cine, t, z)
+    trigger_ms = trigger_ms_of(cine, t, z)
     if trigger_ms is not None:
         image.TriggerTime = decimal(trigger_ms)
     if timing.rr_ms:
@@ -176,7 +180,7 @@ def _image(shared: Dataset, cine: Cine, t: int, z: int, number: int) -> Dataset:
     return image
 
 
-def _trigger_ms(cine: Cine, t: int, z: int) -> float | None:
+def trigger_ms_of(cine: Cine, t: int, z: int) -> float | None:
     """Time of an image: its own breath-hold's, else that of the phase."""
     timing = cine.timing
     if timing.slice_trigger_ms and np.isfinite(timing.slice_trigger_ms[z][t]):

@@ -21,6 +21,7 @@ from cinema_core.geometry import GridMap, grid_map, scale_frames
 from cinema_core.learn.scores import (
     SUMMARY_NAME,
     TABLE_NAME,
+    THIRDS,
     VENTRICLES,
     CaseScore,
     Protocol,
@@ -115,7 +116,7 @@ def score_case(
     spacing_mm
         Along z, y, x; None leaves distances and volumes unknown.
     """
-    present = [structure for structure in FOREGROUND if bool((truth == structure).any())]
+    present = _structures_in(truth)
     whole = spacing_mm is not None and not bool((truth == UNLABELLED).any())
 
     def known(value: float) -> float | None:
@@ -141,7 +142,40 @@ def score_case(
         },
         drawn_ml={s: volume_ml(drawn, s) for s in VENTRICLES},
         true_ml={s: volume_ml(truth, s) for s in VENTRICLES},
+        dice_by_third={
+            third: {s: known(dice(drawn[slices], truth[slices], s)) for s in _structures_in(truth[slices])}
+            for third, slices in thirds_of(truth).items()
+        },
     )
+
+
+def thirds_of(truth: Labels) -> dict[str, list[int]]:
+    """Slices of the basal, middle and apical third of the LV, by :data:`THIRDS`; nothing if it shows on fewer than 3.
+
+    The base is the end at which the labelled heart is larger: a file does not always say which way its stack runs.
+
+    Parameters
+    ----------
+    truth
+        Shape (z, y, x).
+    """
+    heart = [z for z, plane in enumerate(truth) if _shows_lv(plane)]
+    if len(heart) < len(THIRDS):
+        return {}
+    area = [int(np.isin(truth[z], FOREGROUND).sum()) for z in heart]
+    third = max(1, len(heart) // 3)
+    if sum(area[:third]) < sum(area[-third:]):
+        heart.reverse()
+    parts = np.array_split(np.array(heart), len(THIRDS))
+    return {name: [int(z) for z in part] for name, part in zip(THIRDS, parts, strict=True)}
+
+
+def _shows_lv(plane: Labels) -> bool:
+    return bool(np.isin(plane, (Structure.LV_CAVITY, Structure.LV_MYOCARDIUM)).any())
+
+
+def _structures_in(truth: Labels) -> list[Structure]:
+    return [structure for structure in FOREGROUND if bool((truth == structure).any())]
 
 
 def _studies(cases: Sequence[TrainingCase]) -> list[list[TrainingCase]]:

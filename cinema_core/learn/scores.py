@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ from cinema_core.anatomy import FOREGROUND, Structure
 
 TABLE_NAME: Final = "cases.csv"
 SUMMARY_NAME: Final = "summary.json"
+
+THIRDS: Final = ("base", "mid", "apex")
 
 VENTRICLES: Final = (Structure.LV_CAVITY, Structure.RV_CAVITY)
 
@@ -52,6 +54,8 @@ class CaseScore:
     hd95_mm: Mapping[Structure, float | None]
     drawn_ml: Mapping[Structure, float | None]
     true_ml: Mapping[Structure, float | None]
+    dice_by_third: Mapping[str, Mapping[Structure, float | None]] = field(default_factory=dict)
+    """The same over the basal, middle and apical third of the slices that show the LV, by :data:`THIRDS`."""
 
     def row(self) -> dict[str, str]:
         """Line of ``cases.csv``; empty = not known."""
@@ -68,6 +72,9 @@ class CaseScore:
         row |= {f"hd95_{s.key}_mm": _text(self.hd95_mm[s]) for s in reversed(FOREGROUND)}
         for s in VENTRICLES:
             row |= {f"{s.key}_ml": _text(self.drawn_ml[s]), f"true_{s.key}_ml": _text(self.true_ml[s])}
+        for third in THIRDS:
+            found = self.dice_by_third.get(third, {})
+            row |= {f"dice_{s.key}_{third}": _text(found.get(s)) for s in reversed(FOREGROUND)}
         return row
 
 

@@ -362,10 +362,9 @@ def beat_of(parameters: HeartParameters, rng: np.random.Generator, at: FloatArra
         myo_ml=np.full_like(emptied, _muscle_ml(anatomy)),
     )
     grid = _Quadrature.over(anatomy)
-    for t in range(len(emptied)):
-        beat.squeeze[t] = _squeeze_for(beat, t, grid)
-        beat.rv_depth_mm[t] = _rv_depth_for(beat, t)
+    beat.squeeze[:] = [_squeeze_for(beat, t, grid) for t in range(len(emptied))]
     _refuse_what_cannot_eject(beat, p, grid)
+    beat.rv_depth_mm[:] = [_rv_depth_for(beat, t) for t in range(len(emptied))]
     return beat
 
 

@@ -23,9 +23,10 @@ TOWARDS_APEX: Final = np.array([0.66, -0.55, -0.51]) / np.linalg.norm([0.66, -0.
 IMAGE_RIGHT: Final = np.array([0.55, 0.66, 0.0]) / np.hypot(0.55, 0.66)
 IMAGE_DOWN: Final = np.cross(TOWARDS_APEX, IMAGE_RIGHT) * -1.0
 
-LONG_AXIS_ANGLES_DEG: Final = {View.LAX_2C: 75.0, View.LAX_3C: 35.0, View.LAX_4C: 168.0}
+LONG_AXIS_ANGLES_DEG: Final = {View.LAX_2C: 78.0, View.LAX_3C: 22.0, View.LAX_4C: 145.0}
 """Which way each long-axis plane cuts the ring of the LV: 2C anterior to inferior, 3C through the outflow tract and
-the inferolateral wall, 4C through the middle of the septum and the lateral wall. Measured as the heart's angles are."""
+the lateral wall, 4C through the acute margin of the RV and the anterolateral wall. Measured as the heart's angles are,
+and chosen so that the views stand to each other as in real studies."""
 
 IMAGE_X_OF: Final = {View.LAX_2C: (0.0, 1.0, 0.0), View.LAX_3C: (1.0, 0.0, 0.0), View.LAX_4C: (1.0, 0.0, 0.0)}
 IMAGE_Y_OF: Final = {View.LAX_2C: (0.0, 0.0, -1.0), View.LAX_3C: (0.0, 0.0, -1.0), View.LAX_4C: (0.0, 1.0, 0.0)}

@@ -1,10 +1,13 @@
-"""A synthetic study as files: 4-D NIfTI, or classic DICOM with one file per slice and phase."""
+"""A synthetic study as files: 4-D NIfTI, classic DICOM with one file per image, or enhanced DICOM."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import nibabel as nib
 import numpy as np
@@ -13,20 +16,26 @@ from numpy.typing import NDArray
 from cinema_core.cine import Cine
 from cinema_core.errors import InputError, StorageError
 from cinema_core.io.dicom_write import write_dicom
+from cinema_core.io.dicom_write_enhanced import write_enhanced_dicom
 from cinema_core.phantom.study import PhantomStudy
+
+PhantomFormat = Literal["nifti", "dicom", "enhanced"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's axes to NIfTI's."""
 
 
-def write_phantom(folder: Path | str, phantom: PhantomStudy, kind: Literal["nifti", "dicom"] = "nifti") -> Path:
+def write_phantom(folder: Path | str, phantom: PhantomStudy, kind: PhantomFormat = "nifti") -> Path:
     """Store a synthetic study; what is returned can be opened by ``load_study``.
 
     Parameters
     ----------
     folder
-        Made if absent. NIfTI: ``cine_sax.nii.gz`` and, apart from it, ``truth/labels.nii.gz``.
-        DICOM: ``dicom/IM0001.dcm`` and on, and the same ``truth/labels.nii.gz``.
+        Made if absent. NIfTI: ``cine_sax.nii.gz`` and so on. Classic DICOM: ``dicom/IM0001.dcm`` and on, with a
+        folder per view if there is more than one. Enhanced DICOM: ``dicom/sax.dcm`` and so on, one file per view.
+        Apart from them, for every kind, the truth: ``truth/labels.nii.gz`` of the short axis,
+        ``truth/labels_lax_4c.nii.gz`` and so on of the others, and ``truth/heart.json`` with volumes, mass, phases
+        and landmarks.
     phantom
         The study.
     kind
@@ -34,32 +43,81 @@ def write_phantom(folder: Path | str, phantom: PhantomStudy, kind: Literal["nift
 
     Returns
     -------
-    The image file (NIfTI) or the folder of images (DICOM).
+    The image file of the short axis (NIfTI) or the folder of images (DICOM).
 
     Raises
     ------
     InputError
-        If ``kind`` is neither of the two.
+        If ``kind`` is none of the three.
     StorageError
         If the files cannot be written.
     """
-    if kind not in ("nifti", "dicom"):
-        raise InputError(f"A synthetic study is written as nifti or dicom, not as {kind!r}.")
+    if kind not in get_args(PhantomFormat):
+        raise InputError(f"A synthetic study is written as nifti or dicom or enhanced, not as {kind!r}.")
     folder = Path(folder)
     try:
         (folder / "truth").mkdir(parents=True, exist_ok=True)
-        _write_nifti(folder / "truth" / "labels.nii.gz", phantom.labels, phantom.cine)
+        for view in phantom.views:
+            name = "labels" if view is phantom.sax else f"labels_{view.cine.id}"
+            _write_nifti(folder / "truth" / f"{name}.nii.gz", view.labels, view.cine)
+        _write_text(folder / "truth" / "heart.json", json.dumps(truth_of(phantom), indent=2) + "\n")
         if kind == "nifti":
-            _write_nifti(folder / "cine_sax.nii.gz", phantom.cine.pixels, phantom.cine)
+            for view in phantom.views:
+                _write_nifti(folder / f"cine_{view.cine.id}.nii.gz", view.cine.pixels, view.cine)
             return folder / "cine_sax.nii.gz"
         # UIDs follow from the pixels, so a rewrite is the same study.
-        write_dicom(phantom.cine, folder / "dicom", patient_id=f"PHANTOM-{phantom.cine.content_sha256[:8]}")
+        study = phantom.cine.content_sha256
+        for number, view in enumerate(phantom.views, start=1):
+            target = folder / "dicom"
+            if kind == "enhanced":
+                target = target / f"{view.cine.id}.dcm"
+            elif phantom.long_axis:
+                target = target / view.cine.id
+            write: Callable[..., object] = write_enhanced_dicom if kind == "enhanced" else write_dicom
+            write(view.cine, target, patient_id=f"PHANTOM-{study[:8]}", series_number=number, study_entropy=study)
         return folder / "dicom"
     except OSError as error:
         raise StorageError(
             f"The synthetic study could not be written to {folder}: {error.strerror or error}. "
             "Choose another folder or free some space."
         ) from error
+
+
+def truth_of(phantom: PhantomStudy) -> dict[str, Any]:
+    """Everything that is known of a heart, as plain values.
+
+    Volumes are of the anatomy itself (``*_ml``) and of perfect contours on the slices (``*_discs_ml``), one per phase;
+    landmarks are (x, y) pixels per phase; phases count from 0.
+    """
+    p = phantom.parameters
+    return {
+        "parameters": asdict(p),
+        "ed_phase": p.ed_phase,
+        "es_phase": p.es_phase,
+        "lv_edv_ml": p.lv_edv_ml,
+        "lv_esv_ml": p.lv_esv_ml,
+        "lv_ef_pct": p.lv_ef_pct,
+        "rv_edv_ml": p.rv_edv_ml,
+        "rv_esv_ml": p.rv_esv_ml,
+        "rv_ef_pct": p.rv_ef_pct,
+        "lv_mass_g": phantom.lv_mass_g,
+        **{
+            name: [round(float(v), 4) for v in getattr(phantom, name)]
+            for name in ("lv_ml", "rv_ml", "myo_ml", "lv_discs_ml", "rv_discs_ml", "myo_discs_ml")
+        },
+        "landmarks_px": {
+            view.cine.id: np.round(view.landmarks_px, 3).tolist()
+            for view in phantom.long_axis
+            if view.landmarks_px is not None
+        },
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    temporary = path.with_name(f".partial-{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _write_nifti(path: Path, voxels: NDArray[Any], cine: Cine) -> None:

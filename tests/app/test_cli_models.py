@@ -174,7 +174,7 @@ def test_changed_weights_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     folder = tmp_path / "bundled"
     write_model_folder(folder, b"as made", "{}", ModelCard(name="bundled", sha256=""))
     (folder / "weights.safetensors").write_bytes(b"changed")
-    monkeypatch.setattr("cinema_core.cards.bundled_folder", lambda: folder)
+    monkeypatch.setattr("cinema_core.cards.bundled_folder", lambda name="bundled": folder)
     finding = checkup.check_bundled_model()
     assert finding.health is Health.FAIL
     assert finding.mend

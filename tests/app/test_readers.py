@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from cinema_app.readers import get_reader, read
-from cinema_app.sample_data import SAMPLE_ADDRESS, synthetic_heart
+from cinema_app.sample_data import SAMPLE_ADDRESS, heart_at, is_sample, synthetic_heart
 from cinema_app.writers import write_labels_nifti
 from cinema_core.errors import LabelError
 from cinema_core.io import load_study
 from cinema_core.io.nifti import read_labels
-from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
+from cinema_core.phantom import HeartParameters, PhantomStudy, heart_called, make_phantom, write_phantom
 
 
 @pytest.mark.parametrize("name", ["study.nii", "study.nii.gz", "STUDY.NII.GZ", "IM1.dcm", SAMPLE_ADDRESS])
@@ -39,7 +40,7 @@ def test_the_sample_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     small = make_phantom(HeartParameters(n_slices=3, slice_step_mm=25.0, n_phases=3))
     made: list[int] = []
 
-    def make(**_: Any) -> PhantomStudy:
+    def make(*_: Any, **__: Any) -> PhantomStudy:
         made.append(1)
         return small
 
@@ -48,6 +49,15 @@ def test_the_sample_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert synthetic_heart(folder) == synthetic_heart(folder)
     assert made == [1]
     assert load_study(synthetic_heart(folder)).best("sax").shape == small.cine.shape
+
+
+def test_every_sample_of_the_menu_is_a_heart_that_can_be_made() -> None:
+    manifest = yaml.safe_load((Path(__file__).parents[2] / "napari.yaml").read_text(encoding="utf-8"))
+    addresses = [sample["uri"] for sample in manifest["contributions"]["sample_data"]]
+    assert addresses[0] == SAMPLE_ADDRESS
+    for address in addresses:
+        assert is_sample(address)
+        assert heart_called(heart_at(address)).lv_edv_ml > 0
 
 
 def test_saving_the_labels_layer_keeps_the_geometry(

@@ -381,7 +381,7 @@ def test_a_dropped_file_is_opened(workspace: Workspace, viewer: Any, study_file:
 def test_the_sample_menu_opens_a_beating_heart(
     workspace: Workspace, viewer: Any, qtbot: Any, study_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cinema_app.readers.synthetic_heart", lambda: study_file)
+    monkeypatch.setattr("cinema_app.readers.synthetic_heart", lambda heart: study_file)
     before = workspace.reading.study_id
     viewer.open_sample("napari-cinema", "synthetic-heart")
     qtbot.waitUntil(lambda: not workspace.is_opening and workspace.reading.study_id != before, timeout=10000)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 from PIL import Image
 
 from cinema_core.anatomy import Structure
+from cinema_core.cards import ModelCard
 from cinema_core.errors import InputError
-from cinema_core.models import build_model, load_model
+from cinema_core.models import MaskedAutoencoder, build_model, load_model, transfer_pretrained
 from training import bundled
 from training.bundled import DEFAULT_CONFIG, keep_middle_taps, read_config, read_settings, train_bundled
-from training.datasets.slices import SliceStream, is_held_out, read_sunnybrook
+from training.datasets.slices import MaskedStream, SliceStream, is_held_out, read_sunnybrook
 from training.loop import Run, Training, TrainSettings, learning_rate
 from training.partial_loss import segmentation_loss
 
@@ -23,6 +25,7 @@ def tiny_config() -> dict[str, Any]:
     config = read_config(DEFAULT_CONFIG)
     config["model"]["convunetr"].update(size="tiny", enc_conv_chans=[4, 8], dec_chans=[4, 8, 8, 8, 8])
     config["train"].update(batch_size=4, n_workers=0, warmup_steps=2, lr=5e-3, ema_decay=0.5)
+    config["pretrain"].update(steps=2, batch_size=4, n_workers=0, warmup_steps=1, ema_decay=0.5)
     return config
 
 
@@ -69,23 +72,27 @@ def test_stopped_training_goes_on_where_it_was(
             n_judged_hearts=0,
         )
 
-    def stop_at_three(out: Path, mean: Any, config: Any, run: Run, *rest: Any) -> None:
-        if run.step == 3:
+    def stop_at_three(folder: Path, weights: bytes, text: str, card: ModelCard) -> None:
+        if card.recipe["steps"] == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(bundled, "write_bundled", stop_at_three)
+        patched.setattr(bundled, "write_model_folder", stop_at_three)
         train()
     run = train()
     assert [point["step"] for point in run.curve] == [1, 2, 3, 4, 5, 5]
     assert not (tmp_path / "work" / "checkpoint.pt").exists()
 
 
+def no_loss(network: torch.nn.Module, batch: Any) -> torch.Tensor:
+    raise AssertionError("nothing is trained here")
+
+
 def test_checkpoint_of_another_network_is_refused(tiny_config: dict[str, Any], tmp_path: Path) -> None:
-    Training(build_model(tiny_config), TrainSettings(steps=1)).save(tmp_path / "checkpoint.pt")
+    Training(build_model(tiny_config), TrainSettings(steps=1), no_loss).save(tmp_path / "checkpoint.pt")
     tiny_config["model"]["convunetr"]["enc_conv_chans"] = [8, 8]
     with pytest.raises(InputError, match="another network"):
-        Training(build_model(tiny_config), TrainSettings(steps=1)).resume(tmp_path / "checkpoint.pt")
+        Training(build_model(tiny_config), TrainSettings(steps=1), no_loss).resume(tmp_path / "checkpoint.pt")
 
 
 def test_card_says_what_taught_the_model(tiny_config: dict[str, Any], tmp_path: Path) -> None:
@@ -103,6 +110,82 @@ def test_card_says_what_taught_the_model(tiny_config: dict[str, Any], tmp_path: 
     assert "python -m training.bundled --steps 1" in text
     assert "Sunnybrook" in text
     assert "not for clinical use" in text.lower()
+
+
+# --- the masked autoencoder ------------------------------------------------------------------------------------
+
+
+def test_autoencoder_is_written_beside_and_its_encoder_is_where_the_segmenter_starts(
+    tiny_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_config["pretrain"].update(steps=6, eval_minutes=1e-9)
+    started: dict[str, torch.Tensor] = {}
+
+    def remember(network: torch.nn.Module) -> None:
+        started.update({name: value.clone() for name, value in network.state_dict().items()})
+
+    monkeypatch.setattr(bundled, "keep_middle_taps", remember)
+    train_bundled(
+        tiny_config, out=tmp_path / "bundled", work=tmp_path / "work", sunnybrook=None, steps=1, n_judged_hearts=0
+    )
+    folder = tmp_path / "bundled-mae"
+    autoencoder = load_model(folder / "weights.safetensors", folder / "config.yaml")
+    assert isinstance(autoencoder, MaskedAutoencoder)
+    for name, value in autoencoder.encoder.state_dict().items():
+        torch.testing.assert_close(started[f"encoder.{name}"], value, atol=2e-3, rtol=2e-3)  # float16 on disk
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    losses = [point["loss"] for point in card["recipe"]["curve"] if "loss" in point]
+    assert losses[-1] < losses[0]
+    target = load_model(tmp_path / "bundled" / "weights.safetensors", tmp_path / "bundled" / "config.yaml")
+    report = transfer_pretrained(target, folder / "weights.safetensors")
+    assert any(name.startswith("encoder.blocks") for name in report.loaded)
+    assert not (tmp_path / "work" / "pretrained.safetensors").exists()
+
+
+def test_pretraining_that_was_done_before_a_stop_is_not_done_again(
+    tiny_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train() -> Run:
+        return train_bundled(
+            tiny_config, out=tmp_path / "bundled", work=tmp_path / "work", sunnybrook=None, steps=1, n_judged_hearts=0
+        )
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(bundled, "transfer_pretrained", stop)
+        train()
+    before = (tmp_path / "bundled-mae" / "card.json").read_bytes()
+    train()
+    assert (tmp_path / "bundled-mae" / "card.json").read_bytes() == before
+
+
+def test_hidden_patches_depend_on_the_number_of_the_slice_alone() -> None:
+    slices = SliceStream(seed=3)
+    stream = MaskedStream(slices, seed=3, n_tokens=144)
+    (image, noise), (_, again), (_, other) = stream[5], stream[5], stream[6]
+    assert torch.equal(image, slices[5][0])
+    assert noise.shape == (144,)
+    assert torch.equal(noise, again)
+    assert not torch.equal(noise, other)
+
+
+# --- a short version of the whole recipe --------------------------------------------------------------------------
+
+
+def test_short_recipe_learns_to_find_hearts_it_never_saw(tiny_config: dict[str, Any], tmp_path: Path) -> None:
+    """Loss falls and Dice on synthetic hearts rises well above what chance gives."""
+    tiny_config["model"]["convunetr"].update(enc_conv_chans=[8, 16], dec_chans=[8, 16, 16, 16, 16])
+    tiny_config["pretrain"].update(steps=10)
+    tiny_config["train"].update(batch_size=8, lr=4e-3, warmup_steps=10, ema_decay=0.9, eval_minutes=0.2)
+    run = train_bundled(
+        tiny_config, out=tmp_path / "bundled", work=tmp_path / "work", sunnybrook=None, steps=100, n_judged_hearts=1
+    )
+    losses = [point["loss"] for point in run.curve if "loss" in point]
+    assert losses[-1] < losses[0]
+    # The LV covers about a thirtieth of the window: chance would be a Dice of some 0.06.
+    assert run.curve[-1]["phantom_dice_lv"] > 0.2
 
 
 # --- the loss ----------------------------------------------------------------------------------------------------
