@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.table import DATA, Figure, print_table
+from benchmarks.table import DATA, Figure, print_table, processor
 from cinema_core.anatomy import Structure
 from cinema_core.cards import CONFIG_FILE, WEIGHTS_FILE, write_model_folder
 from cinema_core.cases import TrainingCase, load_cases
@@ -288,6 +288,65 @@ def rounded(found: Any) -> Any:
     return [rounded(value) for value in found] if isinstance(found, list) else found
 
 
+def markdown_of(found: Mapping[str, Found], command: str) -> str:
+    """Tables of the model's page."""
+
+    def number(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    def row(name: str, scores: Mapping[str, float | None], lvef: Found | None, rvef: Found | None) -> str:
+        cells = [number(scores.get(key), ".3f") for key in KEYS]
+        for error in (lvef, rvef):
+            cells.append("-" if error is None else f"{error['mae']:.1f} ({error['bias']:+.1f})")
+        return f"| {name} | " + " | ".join(cells) + " |"
+
+    head = [
+        "| On | LV cavity | Myocardium | RV | LVEF, MAE (bias) | RVEF, MAE (bias) |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines = [f"`{command}` on {processor()}:", "", *head]
+    if "acdc" in found:
+        for protocol in Protocol:
+            part = found["acdc"][str(protocol)]
+            lines.append(
+                row(f"**ACDC, {found['acdc']['n']} patients, `{protocol}`**", part["dice"], part["lvef"], part["rvef"])
+            )
+            lines += [
+                row(f"ACDC {g}, `{protocol}`", o["dice"], o["lvef"], o["rvef"]) for g, o in part["groups"].items()
+            ]
+            lines += [row(f"ACDC, {third}, `{protocol}`", own, None, None) for third, own in part["thirds"].items()]
+    if "sunnybrook" in found:
+        part = found["sunnybrook"]
+        errors = ", ".join("none" if error is None else f"{error:+.1f}" for error in part["lvef_errors"])
+        scores = {"lv": part["dice"]["lv"], "myo": part["dice"]["myo_ed"]}
+        line = row(f"**Sunnybrook DICOM, {part['n']} patients** (myocardium at ED)", scores, None, None)
+        lines.append(line.replace("| - | - | - |", f"| - | each: {errors} | - |"))
+    if "phantom" in found:
+        part = found["phantom"]
+        lines.append(row(f"**Synthetic, {part['n']} random hearts**", part["dice"], part["lvef"], part["rvef"]))
+        lines += [row(f"Synthetic, {third}", own, None, None) for third, own in part["thirds"].items()]
+    if "speed" in found:
+        lines += ["", f"A cine of 25 phases and 10 slices took {found['speed']['seconds']:.1f} s on {CORES} threads."]
+    return "\n".join(lines)
+
+
+def write_page(page: Path, text: str) -> None:
+    """Put the tables between the page's marks.
+
+    Raises
+    ------
+    InputError
+        If the page has no marks.
+    """
+    old = page.read_text(encoding="utf-8")
+    before, begins, rest = old.partition(MARKS[0])
+    _, ends, after = rest.partition(MARKS[1])
+    if not (begins and ends):
+        raise InputError(f"{page} has no {MARKS[0]} ... {MARKS[1]} to put the figures between.")
+    page.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8", newline="\n")
+
+
+MARKS: Final = ("<!-- figures: benchmarks/bundled.py -->", "<!-- end of figures -->")
 SETS: Final = ("acdc", "sunnybrook", "phantom", "speed")
 
 
@@ -303,6 +362,7 @@ def main() -> None:
     parser.add_argument("--hearts", type=int, default=200, help="number of synthetic hearts")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--record", action="store_true", help="write the figures into the model's card")
+    parser.add_argument("--page", type=Path, help="Markdown page to write the figures into, between its marks")
     given = parser.parse_args()
     asked = given.sets.split(",")
     if not set(asked) <= set(SETS):
@@ -330,8 +390,11 @@ def main() -> None:
     print_table(f"The model {model.card.name} on hearts it never saw", figures_of(found))
     if given.json:
         given.json.write_text(json.dumps(rounded(found), indent=2) + "\n", encoding="utf-8")
+    command = f"python -m benchmarks.bundled --hearts {given.hearts}"
+    if given.page:
+        write_page(given.page, markdown_of(found, command))
     if given.record:
-        record(model, found, f"python -m benchmarks.bundled --hearts {given.hearts}")
+        record(model, found, command)
 
 
 if __name__ == "__main__":

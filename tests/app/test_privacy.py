@@ -45,7 +45,14 @@ def told(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "command",
-    [("segment",), ("convert",), ("convert", "--to", "dicom"), ("deidentify",), ("deidentify", "--shift-dates")],
+    [
+        ("segment",),
+        ("convert",),
+        ("convert", "--to", "dicom"),
+        ("convert", "--to", "dicom-enhanced"),
+        ("deidentify",),
+        ("deidentify", "--shift-dates"),
+    ],
     ids=" ".join,
 )
 def test_no_result_names_the_person(

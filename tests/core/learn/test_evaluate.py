@@ -15,7 +15,7 @@ from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.cases import TrainingCase, load_cases
 from cinema_core.cine import Geometry
 from cinema_core.errors import Cancelled, GeometryError, InputError, StorageError
-from cinema_core.learn.evaluate import evaluate, score_case
+from cinema_core.learn.evaluate import evaluate, score_case, thirds_of
 from cinema_core.learn.scores import Protocol
 from cinema_core.models import zoo
 from cinema_core.models.zoo import LoadedModel
@@ -75,6 +75,26 @@ def test_scores_of_a_frame_are_those_worked_out_by_hand(case: Callable[..., Trai
     assert score.dice[Structure.RV_CAVITY] == 1
     assert score.true_ml[Structure.LV_CAVITY] == pytest.approx(48)  # 40 x 30 mm x 4 slices of 10 mm
     assert score.drawn_ml[Structure.LV_CAVITY] == pytest.approx(24)
+
+
+def test_thirds_run_from_the_larger_end_whichever_way_the_file_runs() -> None:
+    truth = np.zeros((8, 30, 30), dtype=np.uint8)
+    for z, size in enumerate((20, 18, 16, 12, 8, 4), start=1):
+        truth[z, :size, :10] = Structure.LV_CAVITY
+    assert thirds_of(truth) == {"base": [1, 2], "mid": [3, 4], "apex": [5, 6]}
+    assert thirds_of(truth[::-1]) == {"base": [6, 5], "mid": [4, 3], "apex": [2, 1]}
+    assert thirds_of(truth[:3]) == {}
+
+
+def test_each_third_has_its_own_score(case: Callable[..., TrainingCase], grey_reader: Model, tmp_path: Path) -> None:
+    truth, drawn = boxes(40), boxes(40)
+    shown = np.flatnonzero((truth == Structure.LV_CAVITY).any(axis=(1, 2)))
+    drawn[shown[-1]] = 0
+    score = score_case(case(truth), drawn, truth, (10.0, 1.0, 1.0), protocol=Protocol.NATIVE)
+    assert score.dice_by_third["base"][Structure.LV_CAVITY] == 1
+    assert score.dice_by_third["apex"][Structure.LV_CAVITY] == 0
+    row = score.row()
+    assert (row["dice_lv_base"], row["dice_lv_apex"]) == ("1.0000", "0.0000")
 
 
 def test_unlabelled_voxels_are_not_scored_and_leave_volumes_unknown(case: Callable[..., TrainingCase]) -> None:
