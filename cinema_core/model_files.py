@@ -32,10 +32,12 @@ def refuse_pickle(path: Path, known_as: str = "") -> None:
         If it is one, with the reason and a way to convert it in isolation.
     """
     with path.open("rb") as file:
-        head = file.read(2)
-    # A zip ("PK") is torch.save's container, 0x80 starts a bare pickle; both can run code when opened.
+        head = file.read(9)
+    # A zip ("PK") is torch.save's container, 0x80 starts a bare pickle; both can run code when opened. A safetensors
+    # file starts with the length of its JSON header, whose lowest byte is 0x80 in one file of 32.
+    a_pickle = head[:2] == b"PK" or (head[:1] == b"\x80" and head[8:] != b"{")
     name = known_as or path.name
-    if PurePath(name).suffix.lower() in _PICKLES or head == b"PK" or head[:1] == b"\x80":
+    if PurePath(name).suffix.lower() in _PICKLES or a_pickle:
         raise CheckpointError(
             f"{name} is a pickle, which can run any program when it is opened; only .safetensors is read. "
             "Ask for the weights in that form, or convert them in a container without network and patient data "

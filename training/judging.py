@@ -15,7 +15,7 @@ from torch import nn
 from cinema_core.anatomy import FOREGROUND, Structure
 from cinema_core.models import MaskedAutoencoder
 from cinema_core.phantom import make_phantom, random_parameters
-from cinema_core.phantom.slices import SLICE_SIZE
+from cinema_core.phantom.slices import PIXEL_MM, SLICE_SIZE
 from training.datasets.slices import is_held_out, normalised, read_sunnybrook, to_tensor, window
 
 VALIDATION_SEED: Final = 9_000_000
@@ -32,7 +32,7 @@ class JudgedVolume:
 
 
 def phantom_volumes(n_hearts: int, seed: int = VALIDATION_SEED) -> list[JudgedVolume]:
-    """Synthetic hearts at ED and ES, cut 192 x 192 mm about a point near the LV."""
+    """Synthetic hearts at ED and ES, cut to a training slice's size about a point near the LV."""
     volumes = []
     for i in range(n_hearts):
         rng = np.random.default_rng([seed, i])
@@ -40,20 +40,18 @@ def phantom_volumes(n_hearts: int, seed: int = VALIDATION_SEED) -> list[JudgedVo
         study = make_phantom(parameters, seed=seed + i)
         spacing = parameters.pixel_spacing_mm
         centre = np.argwhere(study.labels[0] == Structure.LV_CAVITY)[:, 1:].mean(axis=0) + rng.normal(0, 6, 2)
-        offset = centre - SLICE_SIZE / 2 / spacing
+        step = PIXEL_MM / spacing
+        offset = centre - SLICE_SIZE / 2 * step
         shape = (SLICE_SIZE, SLICE_SIZE)
         for t in (parameters.ed_phase, parameters.es_phase):
             images = np.stack(
                 [
-                    ndimage.affine_transform(plane.astype(np.float32), [1 / spacing] * 2, offset, shape, order=1)
+                    ndimage.affine_transform(plane.astype(np.float32), [step] * 2, offset, shape, order=1)
                     for plane in study.cine.pixels[t]
                 ]
             )
             labels = np.stack(
-                [
-                    ndimage.affine_transform(plane, [1 / spacing] * 2, offset, shape, order=0)
-                    for plane in study.labels[t]
-                ]
+                [ndimage.affine_transform(plane, [step] * 2, offset, shape, order=0) for plane in study.labels[t]]
             )
             volumes.append(JudgedVolume(normalised(images), labels, FOREGROUND))
     return volumes

@@ -17,6 +17,7 @@ Volumes are integrals by Gauss-Legendre quadrature; where a closed form exists t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -291,6 +292,13 @@ def _shares(
     return np.asarray(1 - infarct), np.asarray(infarct * np.minimum(passive, 1.5))
 
 
+@cache
+def _gauss_nodes() -> tuple[FloatArray, FloatArray]:
+    """Places from -1 to 1 and weights of Gauss's rule; a training slice needs them three times."""
+    nodes, weights = np.polynomial.legendre.leggauss(Z_NODES)
+    return np.asarray(nodes), np.asarray(weights)
+
+
 def _around(n: int) -> FloatArray:
     """Angles of the trapezoid rule over the circle, which is exact for what is smooth and periodic."""
     return np.asarray((np.arange(n) + 0.5) * (2 * np.pi / n))
@@ -405,7 +413,7 @@ class _Quadrature:
 
     @classmethod
     def over(cls, anatomy: Anatomy) -> _Quadrature:
-        nodes, weights = np.polynomial.legendre.leggauss(Z_NODES)
+        nodes, weights = _gauss_nodes()
         height = ((nodes + 1) / 2)[:, None]
         theta = _around(THETA_NODES)[None, :]
         weight = (weights / 2)[:, None] * (2 * np.pi / THETA_NODES) * anatomy.length_mm / 1000
@@ -414,7 +422,7 @@ class _Quadrature:
 
 def _muscle_ml(anatomy: Anatomy) -> float:
     """Volume of the LV muscle; the cavity's tip divides the range, for the integrand has a corner there."""
-    nodes, weights = np.polynomial.legendre.leggauss(Z_NODES)
+    nodes, weights = _gauss_nodes()
     theta = _around(THETA_NODES)[None, :]
     total = 0.0
     for low, high in ((0.0, 1.0), (1.0, anatomy.tip_height)):
@@ -451,7 +459,7 @@ def _refuse_what_cannot_eject(beat: Beat, p: HeartParameters, grid: _Quadrature)
 
 def _rv_depth_for(beat: Beat, t: int) -> float:
     """Depth that gives the RV its volume at phase t."""
-    nodes, weights = np.polynomial.legendre.leggauss(Z_NODES)
+    nodes, weights = _gauss_nodes()
     theta = _around(THETA_NODES)[None, :]
     bottom, top = float(beat.rv_base_z_mm[t]), rv_tip_z_mm(beat.apex_z_mm)
     # The profile ends like a square root at the tip: substituting smooths it.

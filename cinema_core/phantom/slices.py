@@ -31,8 +31,14 @@ from cinema_core.phantom.parameters import random_parameters
 
 Image = NDArray[np.float32]
 
-SLICE_SIZE: Final = 192
-"""Rows and columns of a training slice, 1 mm each, as the model takes it."""
+SLICE_SIZE: Final = 128
+"""Rows and columns of a training slice, as the bundled model takes it."""
+
+PIXEL_MM: Final = 1.5
+"""Side of its pixels. Cine pixels measure 1.2 to 1.8 mm, so finer ones would cost more and show no more."""
+
+FIELD_MM: Final = SLICE_SIZE * PIXEL_MM
+"""Side of a training slice."""
 
 ANGLES: Final = 512
 """Outlines are drawn at this many angles and read off by table."""
@@ -65,7 +71,7 @@ def training_slice(
 
     Returns
     -------
-    Image, float32, 0 to 1, shape (y, x) = (192, 192), and labels, uint8, same shape; every pixel is labelled.
+    Image, float32, 0 to 1, shape (y, x) = (128, 128), and labels, uint8, same shape; every pixel is labelled.
     """
     level = level or str(rng.choice(LEVELS, p=LEVEL_CHANCES))
     if anatomical is None:
@@ -99,11 +105,11 @@ class _Grid:
         # The finder of the heart may be off by some 3 cm, and a reader's window too.
         reach = 35 * np.sqrt(rng.random())
         toward = rng.uniform(0, 2 * np.pi)
-        centre = SLICE_SIZE / 2 + reach * np.array([np.sin(toward), np.cos(toward)])
+        centre = reach * np.array([np.sin(toward), np.cos(toward)])
         # Files store images in any orientation, so every turn and mirror image is met; the usual one more often.
         turn = rng.normal(0, 0.5) if rng.random() < 0.4 else rng.uniform(0, 2 * np.pi)
-        axis = np.arange(SLICE_SIZE, dtype=np.float32)
-        dy, dx = (axis - centre[0])[:, None], (axis - centre[1])[None, :]
+        axis = _axis_mm()
+        dy, dx = (axis - np.float32(centre[0]))[:, None], (axis - np.float32(centre[1]))[None, :]
         if rng.random() < 0.4:
             dy = -dy
         x = (np.cos(turn) * dx + np.sin(turn) * dy).astype(np.float32)
@@ -149,8 +155,14 @@ class _Contrast:
 
 
 def _lay(image: Image, distance: Image, signal: float | Image) -> None:
-    """Lay a tissue over the image where ``distance`` (mm) is positive, with an edge 1 mm wide."""
-    image += np.clip(distance + np.float32(0.5), 0, 1) * (np.asarray(signal, dtype=np.float32) - image)
+    """Lay a tissue over the image where ``distance`` (mm) is positive, with an edge one pixel wide."""
+    cover = np.clip(distance * np.float32(1 / PIXEL_MM) + np.float32(0.5), 0, 1)
+    image += cover * (np.asarray(signal, dtype=np.float32) - image)
+
+
+def _axis_mm() -> Image:
+    """Positions of the pixels of a row or column, 0 in the middle; shape (SLICE_SIZE,)."""
+    return np.asarray((np.arange(SLICE_SIZE) - (SLICE_SIZE - 1) / 2) * PIXEL_MM, dtype=np.float32)
 
 
 # --- smooth random fields ----------------------------------------------------------------------------------
@@ -158,15 +170,15 @@ def _lay(image: Image, distance: Image, signal: float | Image) -> None:
 
 @cache
 def _spline_basis(n: int) -> Image:
-    """Cubic B-splines that spread ``n`` coefficients over the image; shape (192, n)."""
+    """Cubic B-splines that spread ``n`` coefficients over the image; shape (SLICE_SIZE, n)."""
     knots = np.arange(-3, n + 1, dtype=np.float64)
     at = np.linspace(0, n - 3 - 1e-6, SLICE_SIZE)
     return np.asarray(BSpline.design_matrix(at, knots, 3).toarray(), dtype=np.float32)
 
 
 def _smooth_field(rng: np.random.Generator, scale_mm: float) -> Image:
-    """Random field of about unit deviation whose features measure ``scale_mm``; shape (192, 192)."""
-    n = max(4, int(SLICE_SIZE / scale_mm) + 3)
+    """Random field of about unit deviation whose features measure ``scale_mm``; shape of a slice."""
+    n = max(4, int(FIELD_MM / scale_mm) + 3)
     basis = _spline_basis(n)
     field = basis @ rng.standard_normal((n, n), dtype=np.float32) @ basis.T
     return np.asarray(field / np.float32(0.48))  # 0.48: a cubic B-spline field of white coefficients
@@ -381,11 +393,20 @@ class _Look:
     def draw(cls, tissue: _Contrast, rng: np.random.Generator) -> _Look:
         return cls(
             muscle=tissue.muscle * (1 + rng.uniform(0.0, 0.12) * _smooth_field(rng, rng.uniform(4, 20))),
-            lv_blood=tissue.blood * (1 + rng.uniform(0.0, 0.08) * _smooth_field(rng, rng.uniform(6, 30))),
-            rv_blood=_trabeculated(tissue, rng),
+            lv_blood=tissue.blood * _flowing(rng),
+            rv_blood=_trabeculated(tissue, rng) * _flowing(rng),
             rv_wall_mm=rng.uniform(1.0, 5.0),
             fat_rim_mm=rng.uniform(0.5, 5.0) if rng.random() < 0.6 else 0.0,
         )
+
+
+def _flowing(rng: np.random.Generator) -> Image:
+    """Signal of blood around its mean: uneven everywhere, and now and then lost where it is fast or swirls."""
+    signal = 1 + rng.uniform(0.0, 0.08) * _smooth_field(rng, rng.uniform(6, 30))
+    if rng.random() < 0.15:
+        void = np.clip(_smooth_field(rng, rng.uniform(8, 16)) - rng.uniform(0.6, 1.4), 0, 1)
+        signal *= 1 - rng.uniform(0.3, 0.9) * void
+    return np.asarray(signal, dtype=np.float32)
 
 
 def _paint(plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, look: _Look, opening: Image | None) -> None:
@@ -548,22 +569,25 @@ def _draw_chest(image: Image, grid: _Grid, tissue: _Contrast, rng: np.random.Gen
 
 
 def _acquire(image: Image, rng: np.random.Generator) -> Image:
-    """Turn signal into an image: coil, blur, noise, field of view, then the published normalisation."""
-    strength = rng.uniform(0, 0.55)
-    field = strength * _smooth_field(rng, rng.uniform(60, 150))
+    """Turn signal into an image: coil, bands, blur, noise, ghosts, field of view, then the published normalisation."""
+    axis = _axis_mm()
+    field = rng.uniform(0, 0.55) * _smooth_field(rng, rng.uniform(60, 150))
     slope, toward = rng.uniform(0, 0.008), rng.uniform(0, 2 * np.pi)
-    axis = np.arange(SLICE_SIZE, dtype=np.float32) - SLICE_SIZE / 2
     ramp = slope * (np.sin(toward) * axis[:, None] + np.cos(toward) * axis[None, :])
     image = image * np.exp(np.clip(field + ramp, -1.5, 1.5)).astype(np.float32)
-    image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.3, 2), truncate=3)
+    if rng.random() < 0.12:
+        image *= _bands(rng)
+    image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.3, 2) / PIXEL_MM, truncate=3)
     noise = rng.uniform(0.0, 0.07)
     parts = rng.standard_normal((2, *image.shape), dtype=np.float32)
-    if rng.random() < 0.6:  # pixels were coarser than 1 mm, so the noise has a grain
-        sigma = rng.uniform(0.4, 0.9)
-        parts = ndimage.gaussian_filter(parts, (0, sigma, sigma), truncate=3) * np.float32(1 + 2.2 * sigma)
+    if rng.random() < 0.6:  # the scanner's pixels were coarser, or interpolated, so the noise has a grain
+        sigma = rng.uniform(0.3, 0.75)
+        kernel = np.exp(-(np.arange(-3, 4) ** 2) / (2 * sigma**2))
+        kept = (kernel**2).sum() / kernel.sum() ** 2  # variance that the blur leaves, by both axes its square root
+        parts = ndimage.gaussian_filter(parts, (0, sigma, sigma), truncate=3) / np.float32(kept)
     image = np.hypot(image + noise * parts[0], noise * parts[1])
     if rng.random() < 0.15:  # a ghost of the moving heart along the phase-encoding direction
-        shift = int(rng.integers(20, 90))
+        shift = int(rng.uniform(20, 90) / PIXEL_MM)
         image = image + np.float32(rng.uniform(0.02, 0.12)) * np.roll(image, shift, axis=int(rng.integers(2)))
     if rng.random() < 0.3:
         _cut_field_of_view(image, rng)
@@ -574,9 +598,17 @@ def _acquire(image: Image, rng: np.random.Generator) -> Image:
     return np.asarray(image, dtype=np.float32)
 
 
+def _bands(rng: np.random.Generator) -> Image:
+    """Dark bands of balanced steady-state free precession, where the field is off by half a turn per repetition."""
+    phase = rng.uniform(0, 2 * np.pi) + rng.uniform(1.0, 4.0) * _smooth_field(rng, rng.uniform(60, 120))
+    depth = rng.uniform(0.3, 0.9)
+    sharpness = rng.uniform(6, 25)
+    return np.asarray(1 - depth * np.exp(sharpness * (np.cos(phase) - 1)), dtype=np.float32)
+
+
 def _cut_field_of_view(image: Image, rng: np.random.Generator) -> None:
     """Black out what lies outside the scanned field, in place."""
-    axis = np.arange(SLICE_SIZE, dtype=np.float32) - SLICE_SIZE / 2
+    axis = _axis_mm()
     if rng.random() < 0.4:
         image[np.hypot(axis[:, None], axis[None, :]) > rng.uniform(88, 130)] = 0
         return

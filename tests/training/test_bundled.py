@@ -54,7 +54,7 @@ def test_short_training_lowers_the_loss_and_writes_a_model_that_loads(
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
     model = load_model(tmp_path / "model" / "weights.safetensors", tmp_path / "model" / "config.yaml")
     with torch.inference_mode():
-        assert model({"sax": torch.zeros(1, 1, 192, 192, 1)})["sax"].shape == (1, 4, 192, 192, 1)
+        assert model({"sax": torch.zeros(1, 1, 128, 128, 1)})["sax"].shape == (1, 4, 128, 128, 1)
 
 
 def test_stopped_training_goes_on_where_it_was(
@@ -213,7 +213,7 @@ def test_certain_and_right_costs_nothing() -> None:
 
 def test_middle_taps_are_all_that_one_slice_sees(tiny_config: dict[str, Any]) -> None:
     network = build_model(tiny_config).eval()
-    x = torch.rand(1, 1, 192, 192, 1, generator=torch.Generator().manual_seed(1))
+    x = torch.rand(1, 1, 128, 128, 1, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         before = network({"sax": x})["sax"]
         keep_middle_taps(network)
@@ -235,7 +235,7 @@ def test_slice_depends_on_its_number_alone() -> None:
 def test_image_and_labels_lie_on_each_other_in_the_model_order() -> None:
     stream = SliceStream(seed=0)
     image, labels, _ = next(item for item in (stream[i] for i in range(50)) if (item[1] == 3).sum() > 800)
-    assert image.shape == (1, 192, 192, 1)
+    assert image.shape == (1, 128, 128, 1)
     cavity, muscle = image[0, ..., 0][labels == 3], image[0, ..., 0][labels == 2]
     assert abs(float(cavity.median() - muscle.median())) > 0.02
 

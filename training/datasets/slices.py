@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from cinema_core.anatomy import Structure
 from cinema_core.errors import InputError
-from cinema_core.phantom.slices import SLICE_SIZE, training_slice
+from cinema_core.phantom.slices import PIXEL_MM, SLICE_SIZE, training_slice
 
 ASSUMED_SPACING_MM: Final = 1.3
 """Sunnybrook's PNGs do not state theirs; the DICOM files of the same collection have 1.25 to 1.37 mm."""
@@ -114,13 +114,14 @@ def to_tensor(image: NDArray[np.float32]) -> torch.Tensor:
 def window(
     source: SunnybrookSlice, turn: float, zoom: float, shift_mm: tuple[float, float], mirror: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Cut 192 x 192 mm around the LV, at 1 mm; both results have shape (y, x)."""
+    """Cut a training slice's size around the LV; both results have shape (y, x)."""
     centre = np.argwhere(source.lv_cavity).mean(axis=0) if source.lv_cavity.any() else np.array([128.0, 128.0])
     c, s = np.cos(turn), np.sin(turn)
-    matrix = np.array([[c, -s], [s, c]]) / (ASSUMED_SPACING_MM * zoom)
+    matrix = np.array([[c, -s], [s, c]]) * PIXEL_MM / (ASSUMED_SPACING_MM * zoom)
     if mirror:
         matrix[:, 1] *= -1
-    offset = centre - matrix @ (np.array([SLICE_SIZE, SLICE_SIZE]) / 2 + np.array(shift_mm))
+    middle = np.array([SLICE_SIZE, SLICE_SIZE]) / 2 + np.array(shift_mm) / PIXEL_MM
+    offset = centre - matrix @ middle
     shape = (SLICE_SIZE, SLICE_SIZE)
     image = ndimage.affine_transform(source.pixels.astype(np.float32), matrix, offset, shape, order=1)
     cavity = ndimage.affine_transform(source.lv_cavity.astype(np.float32), matrix, offset, shape, order=1) > 0.5

@@ -96,6 +96,18 @@ def test_what_torch_saves_is_taken_for_the_pickle_it_is(config: dict[str, Any], 
         load_model(tmp_path / "weights.safetensors", config)
 
 
+def test_weights_whose_header_has_the_length_that_starts_a_pickle_are_opened(
+    config: dict[str, Any], weights: Weights, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    for n in range(0, 2000, 4):  # the header is padded to 8 bytes, so one length in 32 ends in 0x80
+        save_file(weights, path, {"note": "x" * n})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    load_model(path, config)
+
+
 def test_a_truncated_file_is_refused(config: dict[str, Any], tmp_path: Path) -> None:
     whole = (bundled_folder() / "weights.safetensors").read_bytes()
     (tmp_path / "weights.safetensors").write_bytes(whole[: len(whole) // 2])
