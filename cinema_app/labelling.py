@@ -119,7 +119,13 @@ class Labelling:
         self._history.redone()
         return changed
 
-    def take_prediction(self, labels: NDArray[np.uint8], phases: Iterable[int], model_sha256: str) -> Sequence[Slice]:
+    def take_prediction(
+        self,
+        labels: NDArray[np.uint8],
+        phases: Iterable[int],
+        model_sha256: str,
+        uncertainty: NDArray[np.float32] | None = None,
+    ) -> Sequence[Slice]:
         """Take a model's labels; slices that a reader corrected or accepted stay as they are.
 
         Parameters
@@ -128,6 +134,8 @@ class Labelling:
             Shape (t, z, y, x).
         phases
             Those that were segmented.
+        uncertainty
+            How unsure the model was, shape (t, z); kept with the slices that are taken.
         """
         slices = [
             (t, z)
@@ -137,7 +145,16 @@ class Labelling:
         ]
         self._project.record_many(
             [
-                SliceEdit(self.study_id, t, z, labels[t, z], LabelState.PREDICTED, "model", model_sha256)
+                SliceEdit(
+                    self.study_id,
+                    t,
+                    z,
+                    labels[t, z],
+                    LabelState.PREDICTED,
+                    "model",
+                    model_sha256,
+                    None if uncertainty is None else float(uncertainty[t, z]),
+                )
                 for t, z in slices
             ]
         )

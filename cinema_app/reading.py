@@ -23,6 +23,7 @@ from cinema_core.cine import Cine, View
 from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
+from cinema_core.learn.select import Suggestion, rank_for_review, slice_facts
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure import VentricularFunction, ventricular_function
 from cinema_core.model_config import read_config
@@ -143,7 +144,7 @@ class Reading:
         labelling.load()
         self._chosen = self.project.phases(study_id)
         self.study, self._labelling = study, labelling
-        self._uncertainty = None
+        self._uncertainty = self.project.uncertainty(study_id)
         self._measures, self._measures_are_stale = None, True
         self.events.cine_changed.emit()
         self.events.model_changed.emit()
@@ -173,6 +174,19 @@ class Reading:
     def slices_in(self, *states: LabelState) -> list[Slice]:
         """Slices in any of the given states, ordered by phase and position."""
         return self._labelling.slices_in(*states) if self._labelling else []
+
+    def review_queue(self) -> list[Suggestion]:
+        """Slices that nobody vouched for, those first on which most of today's ejection fraction is at stake."""
+        labelling = self._open_labelling
+        drawn = [
+            t
+            for t in range(self.cine.n_phases)
+            if any(self.state(t, z) is not LabelState.ABSENT for z in range(self.cine.n_slices))
+        ]
+        ed_es = (self.phases.ed_phase, self.phases.es_phase) if self.phases else ()
+        states = {(t, z): self.state(t, z) for t in drawn for z in range(self.cine.n_slices)}
+        facts = slice_facts(self.study_id, labelling.labels, self._uncertainty, states, ed_es, drawn)
+        return rank_for_review(fact for fact in facts if self.cine.has_image(fact.t, fact.z))
 
     def models_of_slices(self) -> list[str]:
         """Hash of the model that each labelled slice came or started from."""
@@ -418,10 +432,10 @@ class Reading:
             labelling = self._labelling
         else:
             labelling.load()  # left, and perhaps corrected in between
-        slices = labelling.take_prediction(outcome.labels, outcome.phases, outcome.card.sha256)
+        slices = labelling.take_prediction(outcome.labels, outcome.phases, outcome.card.sha256, outcome.uncertainty)
         if labelling is not self._labelling:
             return  # another study is on show by now; the journal has it
-        self._uncertainty = np.asarray(outcome.uncertainty, dtype=np.float32)
+        self._uncertainty = self.project.uncertainty(self.study_id)
         self._labels_changed(slices)
         self.measure()
         kept = len(labelling.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from cinema_core.project import Project, StudySnapshot
 
 BASIS = {
-    "review": "cavity area, nearness to ED and ES; the project keeps no uncertainty of the model",
+    "review": "points of EF at stake: what rests on the slice, times the signs that it is drawn wrong",
     "teach": "random over the thirds of the heart, ED and ES first, few slices per study",
 }
-"""What each queue rests on; said with every answer, because it is less than the window knows."""
+"""What each queue rests on; said with every answer."""
 
 
 def suggest(
@@ -50,7 +50,7 @@ def _facts(project: Project) -> list[SliceFacts]:
     facts = []
     for snapshot in study_snapshots(project):
         study_id, phases = snapshot.study.study_id, snapshot.labelled_phases
-        facts += slice_facts(study_id, snapshot.labels, None, snapshot.states, _ed_es(snapshot), phases)
+        facts += slice_facts(study_id, snapshot.labels, snapshot.uncertainty, snapshot.states, _ed_es(snapshot), phases)
     return facts
 
 

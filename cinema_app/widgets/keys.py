@@ -27,6 +27,7 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
         "Alt-D": review.set_ed,
         "Alt-S": review.set_es,
         "H": layers.toggle_contours,
+        "N": review.go_to_next,
         "A": lambda: reading.accept([layers.here]),
         "Z": lambda: layers.use(Tool.MOVE),
         "1": lambda: layers.use(Tool.RV),

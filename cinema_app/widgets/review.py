@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
+from cinema_app.labelling import Slice
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
@@ -23,6 +24,7 @@ STATE_WORDS = {
     LabelState.ACCEPTED: "accepted",
 }
 SHORT_WORDS = {LabelState.ABSENT: "no contours"}
+NEXT_TIP = "Go to the slice on which most of the ejection fraction is at stake (N)"
 TOOLS = (
     (Tool.MOVE, "Move", "Move and zoom the image (Z)", ""),
     (Tool.RV, "RV", "Paint the RV cavity", Structure.RV_CAVITY.colour),
@@ -40,6 +42,9 @@ class ReviewPanel(QWidget):
         self._reading = reading
         self._layers = layers
         self._player = player
+        self._checking: Slice | None = None
+        self._rank = 0
+        self._reason = ""
         self._build()
         self._show()
         for signal in (
@@ -65,6 +70,8 @@ class ReviewPanel(QWidget):
         layout.addLayout(self._build_legend())
         layout.addLayout(self._build_phases())
         layout.addLayout(self._build_accept())
+        self.why = muted()
+        layout.addWidget(self.why)
 
     def _build_position(self) -> QHBoxLayout:
         self._where = strong()
@@ -146,9 +153,10 @@ class ReviewPanel(QWidget):
     def _build_accept(self) -> QHBoxLayout:
         self.accept_slice = button("Accept slice", "", answered(self._reading, self._accept_slice))
         self.accept_phases = button("Accept ED and ES", "", answered(self._reading, self._reading.accept_phases))
+        self.next = button("Next to check", "", answered(self._reading, self.go_to_next))
         row = QHBoxLayout()
-        row.addWidget(self.accept_slice)
-        row.addWidget(self.accept_phases)
+        for made in (self.accept_slice, self.accept_phases, self.next):
+            row.addWidget(made)
         return row
 
     # ---------------------------------------------------------------- actions, also bound to keys
@@ -171,6 +179,22 @@ class ReviewPanel(QWidget):
         """Make the phase on show end-systole."""
         self._reading.set_es(self._layers.here[0])
 
+    def go_to_next(self) -> None:
+        """Show the slice on which most of the ejection fraction is at stake; from there on, the one after it."""
+        queue = self._reading.review_queue()
+        if not queue:
+            self._reading.notify("Every slice with a heart is accepted or corrected.")
+            return
+        places = [(found.t, found.z) for found in queue]
+        here = self._layers.here
+        k = 0
+        if self._checking == here:  # corrected or accepted meanwhile, it has left the queue and the next took its place
+            k = (places.index(here) + 1 if here in places else self._rank) % len(queue)
+        self._checking, self._rank = places[k], k
+        self._layers.go_to(*places[k])
+        self._reason = f"{k + 1} of {len(queue)} to check: {queue[k].reason}"
+        self._show_why()
+
     def _accept_slice(self) -> None:
         self._reading.accept([self._layers.here])
 
@@ -192,8 +216,16 @@ class ReviewPanel(QWidget):
         self.undo.setEnabled(self._reading.can_undo)
         self.redo.setEnabled(self._reading.can_redo)
 
+    def _show_why(self) -> None:
+        """Say why the slice on show was suggested; nothing on any other."""
+        self.why.setText(self._reason if self._reading.is_open and self._layers.here == self._checking else "")
+        self.why.setVisible(bool(self.why.text()))
+
     def _show_slice(self, *_: object) -> None:
         is_open = self._reading.is_open
+        self._show_why()
+        drawn = is_open and bool(self._reading.slices_in(LabelState.PREDICTED))
+        allow(self.next, drawn, "Nothing to check: segment the cine first.", NEXT_TIP)
         self.play.setEnabled(is_open)
         if not is_open:
             self._where.setText("Slice and phase")

@@ -54,7 +54,8 @@ class Augmentation:
     lie a centimetre apart and mean different anatomy.
     """
 
-    def __init__(self, seed: int, *, with_base: bool) -> None:
+    def __init__(self, seed: int, *, with_base: bool, pixel_mm: float = 1.0) -> None:
+        shift = SHIFT_MM / pixel_mm
         keys = (IMAGE, LABELS, BASE) if with_base else (IMAGE, LABELS)
         modes = ("bilinear", "nearest", "bilinear")[: len(keys)]
         # Positions outside the window show nothing: black image, no label, no opinion of the base.
@@ -62,7 +63,7 @@ class Augmentation:
             keys,
             prob=0.9,
             rotate_range=ROTATION_RAD,
-            translate_range=(SHIFT_MM, SHIFT_MM),
+            translate_range=(shift, shift),
             # One range per axis: a single number makes MONAI scale the first axis only.
             scale_range=((-SCALE, SCALE), (-SCALE, SCALE)),
             mode=modes,

@@ -40,12 +40,14 @@ class Fitted:
 class Batches:
     """Endless augmented batches in an order fixed by the seed: every window once before any comes again."""
 
-    def __init__(self, samples: Sequence[Sample], size: int, n_synthetic: int, seed: int) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], size: int, n_synthetic: int, seed: int, pixel_mm: float = 1.0
+    ) -> None:
         self._samples = samples
         self._size = size
         self._n_synthetic = n_synthetic
         self._rng = np.random.default_rng(seed)
-        self._augment = Augmentation(seed, with_base=samples[0].base is not None)
+        self._augment = Augmentation(seed, with_base=samples[0].base is not None, pixel_mm=pixel_mm)
         self._waiting: list[int] = []
 
     def draw(self) -> Sample:

@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_core.anatomy import LabelState, Structure
+from cinema_core.learn.signs import Sign, doubt_of, shows_heart, signs_of
 
 SLICES_PER_STUDY: Final = 3
 """Teaching takes few slices from each of several studies: neighbours in one heart say much the same."""
-
-PHASE_REACH: Final = 2.0
-"""A slice this many phases from ED or ES weighs half as much in review: EF is read off at those two."""
 
 
 class Queue(StrEnum):
@@ -51,8 +49,12 @@ class SliceFacts:
         Phase and slice, from 0.
     uncertainty
         Mean entropy on the predicted heart, 0 to 1; None if it was not kept.
-    heart_px, cavity_px
-        Area of all structures, and of the two cavities, in pixels.
+    signs
+        What speaks for a slice that is drawn wrong, the strongest first.
+    ef_weight_pct
+        Points of ejection fraction that rest on the cavities of this slice: LV, and half of what the RV's weigh.
+    has_heart
+        Whether the slice shows a heart, or should: it has one on both sides.
     state
         Of the slice's label.
     level
@@ -65,11 +67,22 @@ class SliceFacts:
     t: int
     z: int
     uncertainty: float | None
-    heart_px: int
-    cavity_px: int
+    signs: tuple[Sign, ...]
+    ef_weight_pct: float
+    has_heart: bool
     state: LabelState
     level: Level | None
     phases_from_ed_es: int | None
+
+    @property
+    def doubt(self) -> float:
+        """How likely the slice is drawn wrong, by all signs together; 0 to 1, a rank and no probability."""
+        return doubt_of(self.signs)
+
+    @property
+    def risk(self) -> float:
+        """Points of ejection fraction at stake here: what rests on the slice times the doubt."""
+        return self.ef_weight_pct * self.doubt
 
 
 @dataclass(frozen=True)
@@ -108,40 +121,63 @@ def slice_facts(
         Phases that were segmented; None for all.
     """
     n_phases, n_slices = labels.shape[:2]
-    heart_px = (labels > 0).sum(axis=(2, 3))  # (t, z)
-    cavity_px = np.isin(labels, (Structure.RV_CAVITY, Structure.LV_CAVITY)).sum(axis=(2, 3))  # (t, z)
-    levels = {t: _levels(heart_px[t]) for t in range(n_phases)}
+    drawn = list(range(n_phases) if phases is None else phases)
+    heart_px = shows_heart(labels).sum(axis=(2, 3))  # (t, z)
+    levels = {t: _levels(heart_px[t]) for t in drawn}
+    signs = signs_of(labels, uncertainty, drawn, ed_es)
+    weights = _ef_weights_pct(labels, ed_es)
     return [
         SliceFacts(
             study_id=study_id,
             t=t,
             z=z,
             uncertainty=None if uncertainty is None else float(np.nan_to_num(uncertainty[t, z])),
-            heart_px=int(heart_px[t, z]),
-            cavity_px=int(cavity_px[t, z]),
+            signs=tuple(signs[t, z]),
+            ef_weight_pct=float(weights[t, z]),
+            has_heart=bool(heart_px[t, z] or (heart_px[t, :z].any() and heart_px[t, z:].any())),
             state=states.get((t, z), LabelState.ABSENT),
             level=levels[t].get(z),
             phases_from_ed_es=min((_cyclic_distance(t, p, n_phases) for p in ed_es), default=None),
         )
-        for t in (range(n_phases) if phases is None else phases)
+        for t in drawn
         for z in range(n_slices)
     ]
 
 
-def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None) -> list[Suggestion]:
-    """Order unread slices by how much they may change today's ejection fraction, most first.
+def _ef_weights_pct(labels: NDArray[np.uint8], ed_es: Sequence[int]) -> NDArray[np.float64]:
+    """Points of ejection fraction that rest on the cavities of each slice, shape (t, z).
 
-    The risk is uncertainty times cavity area, less the further the slice lies from ED and ES. It is a
-    stand-in for the effect on EF: a doubtful border moves the volume in proportion to the area it encloses.
-    Where uncertainty was not kept, all slices count as equally doubtful.
+    EF = 100 (1 - ESV / EDV): a share of ESV moves it by 100 / EDV, the same share of EDV by ESV / EDV of that. Other
+    phases matter only if ED or ES moves there: one phase away a slice weighs a quarter, two away a ninth.
+    Slices are taken as equally far apart.
     """
-    unread = [fact for fact in facts if not fact.state.is_teaching and fact.heart_px > 0]
-    scored = [(_doubt(fact) * fact.cavity_px * _nearness(fact), fact) for fact in unread]
-    scored.sort(key=lambda pair: (-pair[0], pair[1].study_id, pair[1].t, pair[1].z))
-    top = max((score for score, _ in scored), default=0.0) or 1.0
+    n_phases = labels.shape[0]
+    weights = np.zeros(labels.shape[:2])
+    for structure, share in ((Structure.LV_CAVITY, 1.0), (Structure.RV_CAVITY, 0.5)):
+        area = (labels == structure).sum(axis=(2, 3)).astype(float)  # (t, z)
+        inner = area[:, 1:-1]
+        # A slice that was left out weighs what its neighbours do.
+        inner[:] = np.where(inner == 0, np.minimum(area[:, :-2], area[:, 2:]), inner)
+        volume = area.sum(axis=1)  # (t,)
+        ed, es = ed_es if len(ed_es) == 2 else (int(volume.argmax()), int(volume.argmin()))
+        if volume[ed] == 0:
+            continue
+        at_es, at_ed = 100 / volume[ed], 100 * volume[es] / volume[ed] ** 2
+        for t in range(n_phases):
+            from_ed, from_es = (_cyclic_distance(t, phase, n_phases) for phase in (ed, es))
+            per_px = max(at_ed / (1 + from_ed) ** 2, at_es / (1 + from_es) ** 2)
+            weights[t] += share * per_px * area[t]
+    return weights
+
+
+def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None) -> list[Suggestion]:
+    """Order unread slices by how much they may change today's ejection fraction, most first."""
+    unread = [fact for fact in facts if not fact.state.is_teaching and fact.has_heart]
+    unread.sort(key=lambda fact: (-fact.risk, fact.study_id, fact.t, fact.z))
+    top = max((fact.risk for fact in unread), default=0.0) or 1.0
     return [
-        Suggestion(fact.study_id, fact.t, fact.z, score / top, _review_reason(fact), Queue.REVIEW)
-        for score, fact in scored[:limit]
+        Suggestion(fact.study_id, fact.t, fact.z, fact.risk / top, _review_reason(fact), Queue.REVIEW)
+        for fact in unread[:limit]
     ]
 
 
@@ -196,21 +232,11 @@ def _cyclic_distance(t: int, phase: int, n_phases: int) -> int:
     return min(distance, n_phases - distance)
 
 
-def _doubt(fact: SliceFacts) -> float:
-    return 1.0 if fact.uncertainty is None else fact.uncertainty
-
-
-def _nearness(fact: SliceFacts) -> float:
-    """Weight of a slice by its phase: 1 at ED and ES, half at :data:`PHASE_REACH` phases away."""
-    if fact.phases_from_ed_es is None:
-        return 1.0
-    return 1 / (1 + fact.phases_from_ed_es / PHASE_REACH)
-
-
 def _review_reason(fact: SliceFacts) -> str:
-    phase = "at ED or ES" if fact.phases_from_ed_es == 0 else f"phase {fact.t + 1}"
-    doubt = "" if fact.uncertainty is None else f"uncertainty {fact.uncertainty:.2f}, "
-    return f"{phase}, slice {fact.z + 1}: {doubt}cavities {fact.cavity_px} pixels"
+    """At most two signs in words, and what rests on the slice."""
+    what = "; ".join(sign.reason for sign in fact.signs[:2]) or "nothing odd, but not looked at"
+    weight = f" ({fact.ef_weight_pct:.0f} points of EF rest on this slice)" if fact.ef_weight_pct >= 1 else ""
+    return f"{what[0].upper()}{what[1:]}{weight}"
 
 
 def _teach_reason(fact: SliceFacts) -> str:

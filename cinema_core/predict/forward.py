@@ -45,11 +45,14 @@ class WindowedNetwork:
         Key of its input and output.
     depth
         Slices of a window. One: every slice is a sample of its own.
+    mirrored
+        Axes of (x, y) along which it is shown the mirror image; what it says is mirrored back.
     """
 
     network: nn.Module
     view: str
     depth: int
+    mirrored: tuple[int, ...] = ()
 
     def probabilities(self, frames: Array, on_batch: Callable[[float], None]) -> Iterator[Array]:
         """Class probabilities of each frame, one after the other.
@@ -65,6 +68,7 @@ class WindowedNetwork:
         ------
         Shape (c, x, y, z). Where windows overlap, their mean, as published.
         """
+        frames = np.flip(frames, [1 + axis for axis in self.mirrored])
         n_frames, columns, rows, n_slices = frames.shape
         starts = window_starts(n_slices, self.depth)
         seen = np.zeros(n_slices, dtype=np.float32)  # windows over each slice
@@ -88,7 +92,8 @@ class WindowedNetwork:
                 missing[t] -= 1
             n_done += len(batch)
             while n_given in missing and not missing[n_given]:
-                yield np.divide(sums.pop(n_given), seen, dtype=np.float32)
+                found_frame = np.divide(sums.pop(n_given), seen, dtype=np.float32)  # (c, x, y, z)
+                yield np.flip(found_frame, [1 + axis for axis in self.mirrored])
                 n_given += 1
 
     def _batches(

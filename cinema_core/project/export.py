@@ -33,6 +33,8 @@ class StudySnapshot:
         Hashes of the weights that the labels came or started from; more than one after a mixture.
     journal_position
         Pins the labels: ``project.slices(study_id, at=journal_position)`` gives them again.
+    uncertainty
+        How unsure the model was when it drew each slice last, shape (t, z); see :meth:`Project.uncertainty`.
     """
 
     study: StudyRecord
@@ -42,6 +44,7 @@ class StudySnapshot:
     model: str
     label_models: tuple[str, ...]
     journal_position: int
+    uncertainty: NDArray[np.float32] | None = None
 
     def count(self, state: LabelState) -> int:
         """Return the number of slices in a state."""
@@ -124,6 +127,7 @@ def study_snapshot(project: Project, study_id: str) -> StudySnapshot:
             model=project.current_model(study_id),
             label_models=tuple(dict.fromkeys(row.model_sha256 for row in rows.values() if row.model_sha256)),
             journal_position=project.journal_position(),
+            uncertainty=project.uncertainty(study_id),
         )
 
 

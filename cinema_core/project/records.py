@@ -90,6 +90,8 @@ class SliceEdit:
         What made it: ``model``, ``brush``, ``contour``, ``accept``, ``undo`` ...
     model_sha256
         Hash of the weights whose prediction this is or started from; empty for none.
+    uncertainty
+        How unsure the model was of its prediction, 0 to 1; None if that is not known, or it is none.
     """
 
     study_id: str
@@ -99,6 +101,7 @@ class SliceEdit:
     state: LabelState
     tool: str
     model_sha256: str = ""
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

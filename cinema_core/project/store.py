@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from cinema_core import __version__
@@ -38,6 +39,7 @@ from cinema_core.project.records import (
     StudyRecord,
     VersionRecord,
 )
+from cinema_core.project.uncertainty import append_uncertainty, newest_uncertainty
 
 DATABASE_NAME: Final = "project.sqlite"
 DEFAULT_MODEL: Final = "bundled"
@@ -301,6 +303,14 @@ class Project:
             ).fetchall()
         return [self._slice_label(row) for row in found]
 
+    def uncertainty(self, study_id: str) -> NDArray[np.float32] | None:
+        """How unsure the model was when it drew each slice last, shape (t, z), 0 to 1.
+
+        NaN where that was not kept; None if it was kept of no slice, or the project does not have the study.
+        """
+        with self._database.reading() as rows:
+            return newest_uncertainty(rows, study_id)
+
     def journal_position(self) -> int:
         """Return the number of the newest row, 0 if there is none; with it a report names what it was made from."""
         with self._database.reading() as rows:
@@ -336,6 +346,8 @@ class Project:
             ),
         )
         assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
+        if entry.uncertainty is not None:
+            append_uncertainty(rows, cursor.lastrowid, entry.uncertainty)
         return cursor.lastrowid
 
     def _slice_label(self, row: sqlite3.Row) -> SliceLabel:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from cinema_app import cli
-from cinema_core.anatomy import LabelState
+from cinema_core.anatomy import LabelState, Structure
 from cinema_core.cards import resolve_model
 from cinema_core.io import load_study
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
-from cinema_core.project import PhaseChoice, Project, SliceEdit, Source
+from cinema_core.project import PhaseChoice, Project, SliceEdit, Source, study_snapshots
 
 
 @pytest.fixture
@@ -185,11 +185,14 @@ def test_suggest_leaves_out_what_was_corrected(project: Path, capsys: pytest.Cap
 def test_suggest_says_what_it_rests_on(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["suggest", "--project", str(project), "--limit", "3"]) == 0
     told = capsys.readouterr().out
-    assert "the project keeps no uncertainty of the model" in told
-    assert "uncertainty 1.00" not in told
+    assert "points of EF at stake" in told
+    assert "points of EF rest on this slice" in told
 
 
 def test_review_queue_starts_at_ed_or_es(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["suggest", "--project", str(project), "--limit", "1", "--json"]) == 0
     [first] = json.loads(capsys.readouterr().out)["review"]["slices"]
-    assert first["reason"].startswith("at ED or ES")
+    with Project.open(project) as opened:
+        (snapshot,) = study_snapshots(opened)
+    cavity_px = (snapshot.labels == Structure.LV_CAVITY).sum(axis=(1, 2, 3))
+    assert first["t"] in (cavity_px.argmax(), cavity_px.argmin())

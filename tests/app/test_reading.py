@@ -72,6 +72,18 @@ def test_labels_cannot_be_written_past_the_journal(segmented: Reading) -> None:
         segmented.labels[0, 0, 0, 0] = 1
 
 
+def test_the_review_queue_leaves_out_what_was_vouched_for_and_survives_reopening(
+    segmented: Reading, project: Project, engine: Any, study: Any, phantom_study: PhantomStudy
+) -> None:
+    queue = segmented.review_queue()
+    segmented.accept([(queue[0].t, queue[0].z)])
+    left = segmented.review_queue()
+    assert (queue[0].t, queue[0].z) not in [(found.t, found.z) for found in left]
+    again = Reading(project, engine)
+    again.show(study(phantom_study))
+    assert again.review_queue() == left
+
+
 def test_reopening_brings_corrections_and_phases_back(
     segmented: Reading, project: Project, engine: Any, mask: Mask, phantom_study: PhantomStudy, study: Any
 ) -> None:

@@ -168,6 +168,35 @@ def test_accept_slice_marks_the_slice_on_show(workspace: Workspace, segmented: R
     assert "accepted already" in workspace.review.accept_slice.toolTip()
 
 
+def test_n_goes_to_the_slice_to_check_and_says_why(
+    workspace: Workspace, segmented: Reading, engine: Any, segmentation: Any, phantom_study: PhantomStudy, hand: Any
+) -> None:
+    outcome = segmentation(phantom_study.labels)
+    outcome.uncertainty[2, 1] = outcome.uncertainty[0, 2] = 0.9
+    segmented.segment()
+    engine.jobs[-1].finish(outcome)
+    queue = segmented.review_queue()
+    hand.press(Qt.Key.Key_N)
+    assert workspace.layers.here == (queue[0].t, queue[0].z)
+    assert queue[0].reason in workspace.review.why.text()
+    assert workspace.review.why.isVisible()
+    hand.press(Qt.Key.Key_N)
+    assert workspace.layers.here == (queue[1].t, queue[1].z)
+    hand.press(Qt.Key.Key_A)
+    assert workspace.layers.here not in [(found.t, found.z) for found in segmented.review_queue()]
+    hand.press(Qt.Key.Key_N)
+    assert workspace.layers.here == (queue[2].t, queue[2].z)
+    hand.press(Qt.Key.Key_Down)
+    assert not workspace.review.why.isVisible()
+
+
+def test_next_to_check_is_grey_until_something_is_drawn(workspace: Workspace, segmented: Reading) -> None:
+    assert workspace.review.next.isEnabled()
+    segmented.accept([(t, z) for t in range(segmented.cine.n_phases) for z in range(segmented.cine.n_slices)])
+    assert not workspace.review.next.isEnabled()
+    assert "Nothing to check" in workspace.review.next.toolTip()
+
+
 def test_ef_and_volumes_are_in_the_table(workspace: Workspace, segmented: Reading) -> None:
     assert segmented.measures is not None
     shown = text_of(workspace.measures)

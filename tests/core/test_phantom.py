@@ -29,7 +29,7 @@ from cinema_core.phantom.beat import Beat, FloatArray, beat_of
 from cinema_core.phantom.camera import Camera, HeartFrame, short_axis_planes
 from cinema_core.phantom.parameters import shortening_of, truncated_ellipsoid_ml
 from cinema_core.phantom.scene import contours_of
-from cinema_core.phantom.slices import LEVELS
+from cinema_core.phantom.slices import LEVELS, SLICE_SIZE
 
 SMALL = HeartParameters(n_slices=4, slice_step_mm=20.0, n_phases=3, rows=160, columns=160, pixel_spacing_mm=1.6)
 
@@ -474,7 +474,7 @@ def test_folder_that_cannot_be_made_is_one_clear_error(heart: PhantomStudy, tmp_
 @pytest.mark.parametrize("level", LEVELS)
 def test_training_slice_has_the_size_and_range_of_the_model(level: str) -> None:
     image, labels = training_slice(np.random.default_rng(1), level=level)
-    assert image.shape == labels.shape == (192, 192)
+    assert image.shape == labels.shape == (SLICE_SIZE, SLICE_SIZE)
     assert image.dtype == np.float32
     assert labels.dtype == np.uint8
     assert 0 <= image.min() <= image.max() <= 1
@@ -493,5 +493,5 @@ def test_cavity_of_a_training_slice_is_enclosed_by_muscle() -> None:
         cavity = labels == Structure.LV_CAVITY
         inside = cavity[1:-1, 1:-1]
         for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
-            beside = labels[dy : dy + 190, dx : dx + 190][inside]
+            beside = labels[dy : dy + SLICE_SIZE - 2, dx : dx + SLICE_SIZE - 2][inside]
             assert set(np.unique(beside)) <= {Structure.LV_MYOCARDIUM, Structure.LV_CAVITY}

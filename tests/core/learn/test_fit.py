@@ -124,9 +124,9 @@ def test_every_window_is_seen_once_before_any_comes_again() -> None:
 
 
 def test_synthetic_slices_are_labelled_all_over_and_have_no_base() -> None:
-    sample = Sample(torch.rand(192, 192, 1), torch.zeros((192, 192, 1), dtype=torch.uint8), torch.rand(4, 192, 192, 1))
+    sample = Sample(torch.rand(128, 128, 1), torch.zeros((128, 128, 1), dtype=torch.uint8), torch.rand(4, 128, 128, 1))
     batch = Batches([sample], size=1, n_synthetic=2, seed=0).draw()
-    assert batch.image.shape == (3, 192, 192, 1)
+    assert batch.image.shape == (3, 128, 128, 1)
     assert set(batch.labels[1:].unique().tolist()) <= {0, 1, 2, 3}
     assert batch.base is not None
     assert torch.count_nonzero(batch.base[1:]) == 0

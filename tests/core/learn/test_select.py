@@ -3,13 +3,17 @@ import pytest
 
 from cinema_core.anatomy import LabelState
 from cinema_core.learn.select import Level, Queue, SliceFacts, rank_for_review, rank_for_teaching, slice_facts
+from cinema_core.learn.signs import Sign
+
+UNSURE = Sign(0.5, "the model is unsure of the borders")
 
 
 def fact(study: str = "a", t: int = 0, z: int = 0, **changes: object) -> SliceFacts:
     values: dict[str, object] = {
         "uncertainty": 0.2,
-        "heart_px": 300,
-        "cavity_px": 200,
+        "signs": (),
+        "ef_weight_pct": 5.0,
+        "has_heart": True,
         "state": LabelState.PREDICTED,
         "level": Level.MIDDLE,
         "phases_from_ed_es": 0,
@@ -24,34 +28,65 @@ def heart(n_phases: int = 4, n_slices: int = 8) -> np.ndarray:
     return labels
 
 
-def test_the_doubtful_slice_at_ed_is_reviewed_first() -> None:
-    facts = [fact(z=0), fact(z=1, uncertainty=0.6), fact(t=3, z=1, uncertainty=0.6, phases_from_ed_es=3)]
+def test_most_is_at_stake_where_doubt_meets_weight() -> None:
+    facts = [
+        fact(z=0),
+        fact(z=1, signs=(UNSURE,)),
+        fact(z=2, signs=(UNSURE,), ef_weight_pct=9.0),
+        fact(z=3, signs=(UNSURE, Sign(0.5, "the ring of muscle around the LV is open"))),
+    ]
     ranked = rank_for_review(facts)
-    assert [(s.t, s.z) for s in ranked] == [(0, 1), (3, 1), (0, 0)]
-    assert ranked[0].score == 1
+    assert [s.z for s in ranked] == [2, 3, 1, 0]
+    assert [round(s.score, 2) for s in ranked] == [1, 0.83, 0.56, 0]
     assert ranked[0].queue is Queue.REVIEW
 
 
 def test_slices_already_read_or_without_a_heart_are_not_reviewed() -> None:
-    facts = [fact(state=LabelState.CORRECTED), fact(z=1, state=LabelState.ACCEPTED), fact(z=2, heart_px=0, cavity_px=0)]
+    facts = [fact(state=LabelState.CORRECTED), fact(z=1, state=LabelState.ACCEPTED), fact(z=2, has_heart=False)]
     assert rank_for_review(facts) == []
 
 
 def test_every_suggestion_says_why() -> None:
-    suggestions = rank_for_review([fact(z=4, uncertainty=0.6)]) + rank_for_teaching([fact(z=4)], limit=1)
-    assert "uncertainty 0.60" in suggestions[0].reason
-    assert "slice 5" in suggestions[0].reason
+    suggestions = rank_for_review([fact(z=4, signs=(UNSURE,))]) + rank_for_teaching([fact(z=4)], limit=1)
+    assert suggestions[0].reason == "The model is unsure of the borders (5 points of EF rest on this slice)"
     assert "random" in suggestions[1].reason
+    assert rank_for_review([fact(ef_weight_pct=0)])[0].reason == "Nothing odd, but not looked at"
 
 
-def test_facts_of_a_study_count_areas_and_phases_around_the_cycle() -> None:
+def test_facts_of_a_study_count_phases_around_the_cycle() -> None:
     labels = heart(n_phases=10)
-    uncertainty = np.full((10, 8), 0.1)
-    facts = slice_facts("a", labels, uncertainty, {(9, 3): LabelState.CORRECTED}, ed_es=(0, 4))
+    facts = slice_facts("a", labels, np.full((10, 8), 0.1), {(9, 3): LabelState.CORRECTED}, ed_es=(0, 4))
     last = next(f for f in facts if (f.t, f.z) == (9, 3))
-    assert (last.heart_px, last.cavity_px) == (100, 16)
+    assert last.has_heart
     assert last.phases_from_ed_es == 1
     assert last.state is LabelState.CORRECTED
+
+
+def test_weights_at_ed_and_es_are_what_leaving_the_slice_out_does_to_ef() -> None:
+    labels = heart(n_phases=10, n_slices=300)
+    labels[4][labels[4] == 3] = 2
+    labels[4, 1:7, 8:12, 8:10] = 3  # half of the cavity is left at ES
+    labels[:, 10:200] = labels[:, 3:4]  # a long heart: one slice moves EF as its derivative says
+    facts = {(f.t, f.z): f for f in slice_facts("a", labels, None, {}, ed_es=(0, 4))}
+    volume = (labels == 3).sum(axis=(2, 3)).astype(float)
+    for t in (0, 4):
+        without = volume.copy()
+        without[t, 100] = 0
+        change = 100 * (without[4].sum() / without[0].sum() - volume[4].sum() / volume[0].sum())
+        assert facts[t, 100].ef_weight_pct == pytest.approx(abs(change), rel=0.02)
+    assert facts[1, 100].ef_weight_pct < facts[0, 100].ef_weight_pct / 3
+
+
+def test_a_slice_that_was_left_out_weighs_what_its_neighbours_do() -> None:
+    labels = heart(n_phases=2)
+    labels[0, 3] = 0
+    facts = {(f.t, f.z): f for f in slice_facts("a", labels, None, {}, ed_es=(0, 1))}
+    assert facts[0, 3].has_heart
+    assert facts[0, 3].ef_weight_pct == pytest.approx(facts[0, 2].ef_weight_pct)
+    assert not facts[0, 7].has_heart
+    (first, *_) = rank_for_review(facts.values())
+    assert (first.t, first.z) == (0, 3)
+    assert first.reason.startswith("No heart here, but on both sides")
 
 
 def test_thirds_of_the_heart_follow_the_slices_that_show_it() -> None:

@@ -65,7 +65,9 @@ def test_landmarks_are_append_only(change: str, folder: Path) -> None:
 def as_format_1(folder: Path) -> None:
     """Take away what later formats added."""
     connection = sqlite3.connect(folder / "project.sqlite")
-    connection.executescript("DROP TABLE landmarks; DROP TABLE import_choices; PRAGMA user_version = 1;")
+    connection.executescript(
+        "DROP TABLE landmarks; DROP TABLE import_choices; DROP TABLE slice_uncertainty; PRAGMA user_version = 1;"
+    )
     connection.close()
 
 

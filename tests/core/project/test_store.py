@@ -284,3 +284,31 @@ def test_events_keep_their_detail_and_journal_position(project: Project, edit: M
     assert (created.kind, created.journal_position) == ("created", 0)
     assert (exported.kind, exported.journal_position) == ("exported", 1)
     assert exported.detail == {"path": "a/b.csv", "ef": 55.5, "flags": ["few phases"]}
+
+
+# --- how unsure the model was ------------------------------------------------------------------------------------
+
+
+def test_the_models_uncertainty_is_kept_with_its_drawing(project: Project, edit: MakeEdit) -> None:
+    assert project.uncertainty("study-1") is None
+    drawn = [replace(edit(t, 1, state=LabelState.PREDICTED, tool="model"), uncertainty=0.1 * t) for t in range(3)]
+    project.record_many(drawn)
+    project.record(edit(1, 1))  # a correction says nothing about the model
+    project.record(replace(drawn[2], uncertainty=0.9))
+    found = project.uncertainty("study-1")
+    assert found is not None
+    np.testing.assert_allclose(found[:3, 1], [0, 0.1, 0.9], atol=1e-6)
+    assert np.isnan(found).sum() == found.size - 3
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_an_impossible_uncertainty_is_refused_and_nothing_of_it_kept(
+    value: float, project: Project, edit: MakeEdit
+) -> None:
+    with pytest.raises(LabelError, match="lies between 0 and 1"):
+        project.record(replace(edit(), uncertainty=value))
+    assert project.slices("study-1") == {}
+
+
+def test_a_study_that_the_project_does_not_have_has_no_uncertainty(project: Project) -> None:
+    assert project.uncertainty("study-9") is None
