@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -17,7 +16,7 @@ from cinema_core.anatomy import FOREGROUND, UNLABELLED, Structure
 from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import GeometryError, InputError, StorageError
-from cinema_core.geometry import GridMap, grid_map, scale_frames
+from cinema_core.geometry import GridMap, grid_map, interpolation_matrix, scale_frames
 from cinema_core.learn.scores import (
     SUMMARY_NAME,
     TABLE_NAME,
@@ -204,9 +203,17 @@ def _draw_native(study: Sequence[TrainingCase], model: LoadedModel, cancel: Canc
 
 
 def _draw_reference(study: Sequence[TrainingCase], model: LoadedModel, cancel: CancelToken | None) -> Iterator[Truth]:
-    """As published: at 1 x 1 x 10 mm, cropped at the true LV of ED, without post-processing."""
-    grid = replace(short_axis_grid(model), spacing_mm=REFERENCE_SPACING_MM)
-    to_grid = _grid_at_true_lv(study, (grid.patch_size[0], grid.patch_size[1]))
+    """As published: at 1 x 1 x 10 mm, cropped at the true LV of ED, without post-processing.
+
+    A model of other pixels is shown the same crop at its own, and its answer is brought back to be scored.
+    """
+    grid = short_axis_grid(model)
+    own_size = (grid.patch_size[0], grid.patch_size[1])
+    columns, rows = (
+        round(n * own / reference)
+        for n, own, reference in zip(own_size, grid.spacing_mm, REFERENCE_SPACING_MM, strict=False)
+    )
+    to_grid = _grid_at_true_lv(study, (columns, rows))
     network = WindowedNetwork(model.network.eval(), View.SAX.value, grid.patch_size[2])
     cropped = to_grid.to_model(np.stack([case.image for case in study]))  # (t, x, y, z)
     frames = scale_frames(cropped)
@@ -215,10 +222,22 @@ def _draw_reference(study: Sequence[TrainingCase], model: LoadedModel, cancel: C
         if cancel is not None:
             cancel.raise_if_cancelled()
 
-    for case, probabilities in zip(study, network.probabilities(frames, on_batch), strict=True):
-        drawn = probabilities.argmax(axis=0).astype(np.uint8)  # (x, y, z)
+    own_frames = _of_size(frames, own_size)
+    for case, probabilities in zip(study, network.probabilities(own_frames, on_batch), strict=True):
+        drawn = _of_size(probabilities, (columns, rows)).argmax(axis=0).astype(np.uint8)  # (x, y, z)
         truth = labels_on(to_grid, case.labels)
         yield drawn.transpose(2, 1, 0), truth.transpose(2, 1, 0), REFERENCE_SPACING_MM[::-1]
+
+
+def _of_size(stacks: NDArray[np.float32], size_xy: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate stacks (n, x, y, z) to other pixels of the same field, linearly."""
+    for axis, size in enumerate(size_xy, start=1):
+        n_from = stacks.shape[axis]
+        if size != n_from:
+            at = (np.arange(size) + 0.5) * n_from / size - 0.5
+            matrix = interpolation_matrix(n_from, at, edge="hold")  # (to, from)
+            stacks = np.moveaxis(np.tensordot(matrix, stacks, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(stacks)
 
 
 def _grid_at_true_lv(study: Sequence[TrainingCase], size_xy: tuple[int, int]) -> GridMap:

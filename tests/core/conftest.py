@@ -36,10 +36,11 @@ class GreyReader(nn.Module):
 def grey_reader() -> Callable[..., LoadedModel]:
     """Make the model that knows structures by their grey, for windows of a depth."""
 
-    def make(depth: int = 1, **model: Any) -> LoadedModel:
+    def make(depth: int = 1, pixel_mm: float = 1.0, **model: Any) -> LoadedModel:
+        size = round(192 / pixel_mm)
         config = {
             "model": {"name": "convunetr", "views": "sax", "out_chans": 4, **model},
-            "data": {"sax": {"patch_size": [192, 192, depth], "spacing": [1.0, 1.0, 10.0], "in_chans": 1}},
+            "data": {"sax": {"patch_size": [size, size, depth], "spacing": [pixel_mm, pixel_mm, 10.0], "in_chans": 1}},
         }
         return LoadedModel(GreyReader(), config, ModelCard(name="grey", sha256=""), Path())
 

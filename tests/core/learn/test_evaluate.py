@@ -145,6 +145,18 @@ def test_a_heart_at_the_border_is_cropped_within_the_image(
     assert summary.dice["lv"] == pytest.approx(1, abs=0.03)
 
 
+def test_a_model_of_coarser_pixels_is_shown_the_same_field_and_scored_at_one_millimetre(
+    case: Callable[..., TrainingCase], grey_reader: Model, tmp_path: Path
+) -> None:
+    fine, coarse = (
+        evaluate([case(boxes(40))], grey_reader(pixel_mm=mm), tmp_path / str(mm), Protocol.REFERENCE)
+        for mm in (1.0, 1.5)
+    )
+    assert coarse.dice["rv"] == pytest.approx(fine.dice["rv"], abs=0.07)
+    assert coarse.dice["rv"] > 0.9
+    assert coarse.hd95_mm["lv"] == pytest.approx(0, abs=2)
+
+
 def test_no_case_is_a_mistake(grey_reader: Model, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no labelled case"):
         evaluate([], grey_reader(), tmp_path)

@@ -1,0 +1,125 @@
+"""Whether the review queue finds the slices that are drawn wrong: ``python -m benchmarks.review``.
+
+Every ACDC slice that shows a heart, drawn by the model or in truth, is ranked by the signs that the program finds
+on it (:mod:`cinema_core.learn.signs`), and compared with its true Dice. A slice counts as wrong below a mean Dice of
+0.8 over the structures that truth or drawing hold. The figure is the area under the ROC curve.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from benchmarks.bundled import acdc_cases
+from benchmarks.table import DATA, Figure, print_table
+from cinema_core.anatomy import FOREGROUND
+from cinema_core.cases import TrainingCase
+from cinema_core.cine import Cine, View
+from cinema_core.errors import InputError
+from cinema_core.learn.select import SliceFacts, slice_facts
+from cinema_core.learn.signs import shows_heart
+from cinema_core.measure.agreement import dice
+from cinema_core.process import prepare_to_compute
+
+WRONG_BELOW: Final = 0.8
+TARGET: Final = ">= 0.80"
+SHARE_LOOKED_AT: Final = 0.2
+
+
+@dataclass(frozen=True)
+class RankedSlice:
+    """A slice with what the program thinks of it and how good it is in truth."""
+
+    patient: str
+    facts: SliceFacts
+    dice: float
+
+
+def auroc(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
+    """Chance that a wrong slice has a higher score than a right one; ties count half."""
+    ranks = rankdata(score)
+    n_wrong, n_right = int(wrong.sum()), int((~wrong).sum())
+    return float((ranks[wrong].sum() - n_wrong * (n_wrong + 1) / 2) / (n_wrong * n_right))
+
+
+def ranked_slices(study: list[TrainingCase], model: object) -> list[RankedSlice]:
+    """Draw ED and ES of a patient and gather the facts of all slices with a heart."""
+    from cinema_core.predict import segment_cine
+
+    cine = Cine(
+        id="sax",
+        pixels=np.stack([case.image for case in study]),
+        geometry=study[0].geometry,
+        view=View.SAX,
+        phase_names=tuple(case.phase for case in study),
+    )
+    drawn = segment_cine(cine, model, device="cpu")  # type: ignore[arg-type]
+    found = []
+    for fact in slice_facts(study[0].study_id, drawn.labels, drawn.uncertainty, {}, ed_es=(0, 1)):
+        here, truth = drawn.labels[fact.t, fact.z], study[fact.t].labels[fact.z]
+        if not shows_heart(here).any() and not shows_heart(truth).any():
+            continue
+        scores = [dice(here, truth, s) for s in FOREGROUND if (here == s).any() or (truth == s).any()]
+        found.append(RankedSlice(study[0].patient, fact, float(np.mean(scores))))
+    return found
+
+
+def interval(slices: list[RankedSlice], scores: NDArray[np.float64], n: int = 500) -> tuple[float, float]:
+    """95 % interval of the AUROC over patients drawn again."""
+    rng = np.random.default_rng(0)
+    patients = sorted({s.patient for s in slices})
+    of = {p: [k for k, s in enumerate(slices) if s.patient == p] for p in patients}
+    wrong = np.array([s.dice < WRONG_BELOW for s in slices])
+    found = []
+    for _ in range(n):
+        chosen = np.concatenate([of[p] for p in rng.choice(patients, len(patients))])
+        if 0 < wrong[chosen].sum() < len(chosen):
+            found.append(auroc(scores[chosen], wrong[chosen]))
+    low, high = np.percentile(found, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.review",
+        description="Whether the review queue finds slices with a Dice below 0.8, on ACDC.",
+        epilog="Example: python -m benchmarks.review --model bundled",
+    )
+    parser.add_argument("--model", default="bundled", help="name or folder of the model")
+    given = parser.parse_args()
+    if not (DATA / "acdc").is_dir():
+        raise InputError(f"{DATA / 'acdc'} is not there; this benchmark needs its patients.")
+    prepare_to_compute()
+    from cinema_core.models import zoo
+
+    model = zoo.load(given.model)
+    cases, _ = acdc_cases(DATA / "acdc")
+    studies: dict[str, list[TrainingCase]] = {}
+    for case in cases:
+        studies.setdefault(case.study_id, []).append(case)
+    slices = [found for study in studies.values() for found in ranked_slices(study, model)]
+    wrong = np.array([s.dice < WRONG_BELOW for s in slices])
+    worst = np.array([s.dice for s in slices]) <= np.percentile([s.dice for s in slices], 10)
+    figures = [Figure("slices, of which wrong", f"{len(slices)}, {int(wrong.sum())}")]
+    for name, scores, target in (
+        ("signs together (doubt)", np.array([s.facts.doubt for s in slices]), TARGET),
+        ("order of the queue (points of EF at stake)", np.array([s.facts.risk for s in slices]), ""),
+        ("the model's uncertainty alone", np.array([s.facts.uncertainty or 0.0 for s in slices]), ""),
+        ("chance", np.random.default_rng(0).random(len(slices)), ""),
+    ):
+        low, high = interval(slices, scores)
+        looked_at = scores >= np.quantile(scores, 1 - SHARE_LOOKED_AT)
+        recall = float((worst & looked_at).sum() / worst.sum())
+        text = f"AUROC {auroc(scores, wrong):.3f} [{low:.3f}, {high:.3f}]; worst tenth in the first fifth {recall:.2f}"
+        figures.append(Figure(name, text, target))
+    print_table(f"Slices that {model.card.name} draws wrong, {len(studies)} ACDC patients", figures)
+
+
+if __name__ == "__main__":
+    main()
