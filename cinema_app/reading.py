@@ -27,7 +27,7 @@ from cinema_core.learn.select import Suggestion, rank_for_review, slice_facts
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure import VentricularFunction, ventricular_function
 from cinema_core.model_config import read_config
-from cinema_core.project import PhaseChoice, Project, Source, VersionRecord
+from cinema_core.project import Effort, PhaseChoice, Project, Source, VersionRecord
 from cinema_core.report import write_report
 from cinema_core.tasks import TASKS, Task, answers
 
@@ -187,6 +187,10 @@ class Reading:
         states = {(t, z): self.state(t, z) for t in drawn for z in range(self.cine.n_slices)}
         facts = slice_facts(self.study_id, labelling.labels, self._uncertainty, states, ed_es, drawn)
         return rank_for_review(fact for fact in facts if self.cine.has_image(fact.t, fact.z))
+
+    def effort(self) -> Effort:
+        """Return what the labels of the open study cost their readers."""
+        return self.project.effort(self.study_id, self.cine.geometry.pixel_spacing_mm)
 
     def models_of_slices(self) -> list[str]:
         """Hash of the model that each labelled slice came or started from."""

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from cinema_core.cards import ModelCard
     from cinema_core.cine import Cine
     from cinema_core.progress import Progress
-    from cinema_core.project import Project, StudyRecord, StudySnapshot
+    from cinema_core.project import Effort, Project, StudyRecord, StudySnapshot
     from cinema_core.report import ReportRow
 
 REPORT: Final = "report.csv"
+EFFORT: Final = "effort.csv"
+CHOICES: Final = "Choose among csv, nifti and effort."
 
 
 class Format(StrEnum):
@@ -24,6 +26,7 @@ class Format(StrEnum):
 
     CSV = "csv"
     NIFTI = "nifti"
+    EFFORT = "effort"
 
 
 LATER: Final = ("pdf", "dicom-seg", "dicom-sr")
@@ -32,13 +35,17 @@ LATER: Final = ("pdf", "dicom-seg", "dicom-sr")
 
 def export(
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema.")],
-    formats: Annotated[str, typer.Option("--format", metavar="LIST", help="csv, nifti, or both: csv,nifti")] = "csv",
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="csv, nifti, effort, or several: csv,nifti")
+    ] = "csv",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where files go. Default: a new folder in the project's exports.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
 ) -> None:
-    """Write the report of every study of a project (csv), and its labels on the study's own grid (nifti).
+    """Write the report of all studies of a project (csv), their labels on their own grids (nifti), or what those cost.
+
+    The last is ``effort``: slices and edits, border redrawn, active time; numbers only, no image data.
 
     Example: cinema export --project heart.cinema --format csv,nifti --out results
     """
@@ -51,7 +58,7 @@ def export(
     with Project.open(project) as opened:
         studies = _labelled(opened)
         folder = out or opened.folder / "exports" / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
-        names = [REPORT] if Format.CSV in chosen else []
+        names = [name for kind, name in ((Format.CSV, REPORT), (Format.EFFORT, EFFORT)) if kind in chosen]
         if Format.NIFTI in chosen:
             names += [_labels_name(study) for study in studies]
         if not overwrite:
@@ -76,10 +83,10 @@ def _formats(text: str) -> list[Format]:
     for name in dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()):
         if name not in list(Format):
             why = "is not available yet" if name in LATER else "is not known"
-            raise InputError(f"The format {name!r} {why}. Choose csv or nifti.")
+            raise InputError(f"The format {name!r} {why}. {CHOICES}")
         chosen.append(Format(name))
     if not chosen:
-        raise InputError("No format was given. Choose csv or nifti.")
+        raise InputError(f"No format was given. {CHOICES}")
     return chosen
 
 
@@ -106,7 +113,7 @@ def _write(
     from cinema_core.project import study_snapshot
     from cinema_core.report import write_report
 
-    rows, problems = [], []
+    rows, effort, problems = [], {}, []
     for k, study in enumerate(studies):
         progress(k / len(studies), study.study_id)
         try:
@@ -114,6 +121,8 @@ def _write(
             snapshot = study_snapshot(project, study.study_id)
             if Format.NIFTI in formats:
                 write_labels(folder / _labels_name(study), snapshot.labels, cine)
+            if Format.EFFORT in formats:
+                effort[study.study_id] = project.effort(study.study_id, cine.geometry.pixel_spacing_mm)
             if Format.CSV in formats:
                 rows.append(_row(project, snapshot, cine))
         except StorageError:
@@ -122,7 +131,21 @@ def _write(
             problems.append(f"{study.study_id}: {error}")
     if rows:
         write_report(folder / REPORT, rows)
+    if effort:
+        _write_effort(folder / EFFORT, effort)
     return problems
+
+
+def _write_effort(path: Path, effort: dict[str, Effort]) -> None:
+    """Write one line per study; numbers only."""
+    import csv
+    from dataclasses import asdict
+
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["study_id", *asdict(next(iter(effort.values())))])
+        for study_id, found in effort.items():
+            writer.writerow([study_id, *(round(value, 1) for value in asdict(found).values())])
 
 
 def _row(project: Project, snapshot: StudySnapshot, cine: Cine) -> ReportRow:

@@ -14,6 +14,7 @@ from cinema_app.widgets.appearance import MUTED, TEXT, allow, button, muted, str
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import CinemaError
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.project import Effort
 
 TIP = (
     "Make a new model that learns from every slice you corrected or accepted. The current model stays until you decide."
@@ -113,6 +114,7 @@ class TrainPanel(QWidget):
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
         self._labels_line.setText(f"{_counted(n_here, 'labelled slice')} here, and those of your other studies.")
+        self._labels_line.setToolTip(_effort_words(self._reading.effort()) if self._reading.is_open else "")
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
 
     def _why_not(self, n_here: int) -> str:
@@ -211,6 +213,13 @@ def _headline(trial: Trial) -> str:
     better = old is not None and new is not None and new > old
     verdict = "agrees better with you than" if better else "agrees with you as well as"
     return f"Model {trial.name} {verdict} {trial.base}."
+
+
+def _effort_words(effort: Effort) -> str:
+    return (
+        f"Your work on this study: {_counted(effort.edits, 'edit')}, {effort.added_path_mm / 10:.0f} cm of border "
+        f"redrawn, {effort.active_s / 60:.0f} min active. Export: cinema export --format effort"
+    )
 
 
 def _counted(n: int, thing: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cinema_core.project.effort import Effort
 from cinema_core.project.export import (
     StudySnapshot,
     TeachingFrame,
@@ -25,6 +26,7 @@ from cinema_core.project.records import (
 from cinema_core.project.store import Project
 
 __all__ = [
+    "Effort",
     "Event",
     "LandmarkSet",
     "PhaseChoice",

@@ -26,6 +26,7 @@ from cinema_core.cine import View
 from cinema_core.errors import PhaseError, ProjectError, StorageError
 from cinema_core.io.study import ImportChoices
 from cinema_core.project.database import Database
+from cinema_core.project.effort import Effort, read_effort
 from cinema_core.project.landmarks import append_landmarks, newest_landmarks
 from cinema_core.project.masks import checked_mask, pack, unpack
 from cinema_core.project.records import (
@@ -310,6 +311,17 @@ class Project:
         """
         with self._database.reading() as rows:
             return newest_uncertainty(rows, study_id)
+
+    def effort(self, study_id: str, pixel_spacing_mm: tuple[float, float]) -> Effort:
+        """Return what the labels of a study cost their readers; see :class:`Effort`.
+
+        Parameters
+        ----------
+        pixel_spacing_mm
+            Along y and x, of the cine.
+        """
+        with self._database.reading() as rows:
+            return read_effort(rows, study_id, pixel_spacing_mm)
 
     def journal_position(self) -> int:
         """Return the number of the newest row, 0 if there is none; with it a report names what it was made from."""

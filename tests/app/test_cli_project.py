@@ -117,7 +117,7 @@ def test_other_formats_are_refused(
     assert cli.run(["export", "--project", str(project), "--format", formats, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert told in error
-    assert "Choose csv or nifti" in error
+    assert "Choose among csv, nifti and effort" in error
     assert not out.exists()
 
 
@@ -158,6 +158,15 @@ def test_half_drawn_heart_is_not_measured(
     assert cli.run(["export", "--project", str(new), "--out", str(tmp_path / "out")]) == 2
     assert "No phase has labels on all of its slices" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_effort_is_one_line_of_numbers_per_study(project: Path, tmp_path: Path) -> None:
+    assert cli.run(["export", "--project", str(project), "--format", "effort", "--out", str(tmp_path / "out")]) == 0
+    with (tmp_path / "out" / "effort.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["corrected_slices"], row["accepted_slices"]) == ("1", "0")
+    assert float(row["added_path_mm"]) >= 0
+    assert not (tmp_path / "out" / "report.csv").exists()
 
 
 def test_empty_project_has_nothing_to_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
