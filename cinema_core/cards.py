@@ -24,7 +24,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, Field, ValidationError
 
 from cinema_core.disk import disk_errors
-from cinema_core.errors import CheckpointError, InputError
+from cinema_core.errors import CheckpointError, InputError, StorageError
 from cinema_core.published import PUBLISHED, by_hand, families
 
 log = logging.getLogger(__name__)
@@ -388,3 +388,38 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def export_model(name: str, folder: Path, project_models: Path | None = None) -> Path:
+    """Copy a model as ``FOLDER/NAME``, in the published form: weights, config and card.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, or it lacks a file.
+    InputError
+        If something lies there already.
+    StorageError
+        If it cannot be written; nothing half is left.
+    """
+    files = resolve_model(name, project_models=project_models)
+    source, target = files.weights.parent, folder / files.card.name.replace("/", "-")
+    if target.exists():
+        raise InputError(f"{target} exists already. Choose another folder.")
+    missing = [file for file in _MODEL_FILES if not (source / file).is_file()]
+    if missing:
+        raise CheckpointError(f"The model {name} has no {missing[0]}, so it cannot be exported.")
+    partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
+    try:
+        partial.mkdir(parents=True)
+        for file in _MODEL_FILES:
+            shutil.copyfile(source / file, partial / file)
+        partial.replace(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        what = error.strerror or type(error).__name__
+        raise StorageError(f"The model could not be written to {folder}: {what}. Choose another folder.") from error
+    return target
+
+
+_MODEL_FILES: Final = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)

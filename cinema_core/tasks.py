@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cinema_core.errors import CheckpointError, InputError
-from cinema_core.model_config import MAE, Config, architecture, n_outputs, view_settings
+from cinema_core.model_config import MAE, Config, architecture, n_outputs, section_of, view_settings
 from cinema_core.view import View
 
 
@@ -188,7 +188,7 @@ def kind_of(config: Config) -> TaskKind:
     name = architecture(config)
     if name == MAE:
         return TaskKind.RECONSTRUCTION
-    data, outputs = config["data"], n_outputs(config)
+    data, outputs = section_of(config, "data"), n_outputs(config)
     if name in {"convunetr", "unet"}:
         return TaskKind.HEATMAP if outputs == N_LANDMARKS else TaskKind.SEGMENTATION
     if data.get("class_column"):

@@ -78,8 +78,9 @@ def test_version_is_the_one_of_the_distribution() -> None:
     assert importlib.metadata.version("napari-cinema") == cinema_core.__version__
 
 
-def test_bundled_model_fits_in_the_wheel() -> None:
-    weights = ROOT / "resources" / "models" / "bundled" / "weights.safetensors"
+@pytest.mark.parametrize("name", ["bundled", "bundled-mae"])
+def test_bundled_models_fit_in_the_wheel(name: str) -> None:
+    weights = ROOT / "resources" / "models" / name / "weights.safetensors"
     assert weights.stat().st_size <= 16 * 2**20
 
 

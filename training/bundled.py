@@ -24,6 +24,7 @@ from typing import Any, Final
 import torch
 import yaml
 from pydantic import ValidationError
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
@@ -45,6 +46,9 @@ DEFAULT_OUT: Final = HERE.parent / "resources" / "models" / "bundled"
 """The masked autoencoder goes beside it, see :func:`autoencoder_folder`."""
 
 DEFAULT_SUNNYBROOK: Final = HERE.parent.parent / "shared" / "data" / "sunnybrook_slices"
+RECIPE: Final = "recipe"
+"""Key under which a weights file says what it was made by."""
+
 PRETRAINING_SEEDS_FROM: Final = 1_000_000
 DEFAULT_WORK: Final = HERE.parent / "out" / "bundled-training"
 
@@ -61,7 +65,7 @@ def read_config(path: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a config: {error}.") from error
-    if not isinstance(config, dict) or "train" not in config or "model" not in config:
+    if not isinstance(config, dict) or not {"data", "train", "model"} <= set(config):
         raise InputError(f"{path} is no config: it needs the parts data, train and model.")
     return config
 
@@ -250,10 +254,25 @@ class Recipe:
         """Weights of the autoencoder while the segmenter learns; absent until they are done."""
         return self.work / "pretrained.safetensors"
 
+    def _what_decides(self, part: str) -> dict[str, Any]:
+        """Everything but the settings of a part that its weights follow from."""
+        return {
+            "part": part,
+            "seed": self.seed,
+            "sunnybrook": self.sunnybrook is not None,
+            "model": self.config["model"],
+            "data": self.config["data"],
+            "after": self.config.get("pretrain") if part == "train" else None,
+        }
+
     def pretrain(self, settings: TrainSettings) -> Run | None:
-        """Train the masked autoencoder; nothing to do if that was done before a stop."""
-        if self.pretrained.exists():
-            return None
+        """Train the masked autoencoder; nothing to do if that was done before a stop.
+
+        Raises
+        ------
+        InputError
+            If it was done by another recipe.
+        """
         torch.manual_seed(self.seed)
         config = autoencoder_config(self.config)
         network = build_model(config)
@@ -275,14 +294,23 @@ class Recipe:
             text = yaml.safe_dump(config, sort_keys=False)
             write_model_folder(autoencoder_folder(self.out), half(mean), text, card)
 
-        training = Training(network, settings, loss_of, self.device)
+        training = Training(network, settings, loss_of, self.device, self._what_decides("pretrain"))
+        if self.pretrained.exists():
+            with safe_open(self.pretrained, framework="pt") as file:
+                if (file.metadata() or {}).get(RECIPE) != training.recipe:
+                    raise InputError(
+                        f"{self.pretrained} was made with other settings, another seed or other data. Ask for the same "
+                        "as then, remove it to start anew, or give another --work."
+                    )
+            return None
         # Other slices than those that the segmenter will learn from.
         slices = SliceStream(self.seed + PRETRAINING_SEEDS_FROM, self.sunnybrook, settings.sunnybrook_share)
         stream = MaskedStream(slices, self.seed, network.n_tokens("sax"))
         fit(training, stream, self.work / "pretraining.pt", judge, publish)
         partial = self.pretrained.with_suffix(".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save({name: value.cpu().contiguous() for name, value in training.mean.items()}))
+        tensors = {name: value.cpu().contiguous() for name, value in training.mean.items()}
+        partial.write_bytes(save(tensors, {RECIPE: training.recipe}))
         os.replace(partial, self.pretrained)
         return training.run
 
@@ -290,7 +318,7 @@ class Recipe:
         """Train the segmenter, from the autoencoder's encoder if there is one."""
         torch.manual_seed(self.seed)
         network = build_model(self.config)
-        if self.pretrained.exists():
+        if "pretrain" in self.config:
             transfer_pretrained(network, self.pretrained)
         keep_middle_taps(network)
 
@@ -309,7 +337,7 @@ class Recipe:
             card = segmenter_card(self.config, run, self.command, self.sunnybrook is not None, self.device)
             write_model_folder(self.out, half(mean), yaml.safe_dump(self.config, sort_keys=False), card)
 
-        training = Training(network, settings, loss_of, self.device)
+        training = Training(network, settings, loss_of, self.device, self._what_decides("train"))
         slices = SliceStream(self.seed, self.sunnybrook, settings.sunnybrook_share)
         fit(training, slices, self.work / "checkpoint.pt", judge, publish)
         self.pretrained.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ On a GPU the same loop runs in bfloat16 there, fed by one drawing process per co
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -98,13 +99,28 @@ class Training:
     """A network with what its training needs to remember; a checkpoint holds all of it."""
 
     def __init__(
-        self, network: nn.Module, settings: TrainSettings, loss_of: LossOf, device: torch.device | str = "cpu"
+        self,
+        network: nn.Module,
+        settings: TrainSettings,
+        loss_of: LossOf,
+        device: torch.device | str = "cpu",
+        recipe: Mapping[str, Any] | None = None,
     ) -> None:
+        """Make a training at its first step.
+
+        Parameters
+        ----------
+        recipe
+            Whatever else the weights follow from (seed, data), as plain values: a checkpoint of another recipe is not
+            gone on from, because its card would tell what was never done.
+        """
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.settings = settings
         self._loss_of = loss_of
         self.run = Run()
+        decide = settings.model_dump(mode="json", exclude={"n_workers", "eval_minutes"})
+        self.recipe = json.dumps({**(recipe or {}), "settings": decide}, sort_keys=True)
         self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
         trained = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
@@ -160,6 +176,7 @@ class Training:
             "step": self.run.step,
             "seconds": self.run.seconds,
             "curve": self.run.curve,
+            "recipe": self.recipe,
         }
         torch.save(state, temporary)
         os.replace(temporary, path)
@@ -170,9 +187,14 @@ class Training:
         Raises
         ------
         InputError
-            If it belongs to another network.
+            If it belongs to another network, or to another recipe for it.
         """
         state = torch.load(path, weights_only=True, map_location=self.device)
+        if state.get("recipe") != self.recipe:
+            raise InputError(
+                f"The checkpoint {path} was made with other settings, another seed or other data. Ask for the same as "
+                "then, remove it to start anew, or give another --work."
+            )
         try:
             self.network.load_state_dict(state["network"])
         except RuntimeError as error:

@@ -105,6 +105,22 @@ def show(
     say_pairs([*_card_lines(files.card), ("folder", str(files.weights.parent))])
 
 
+@models.command("export")
+def export_it(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder in which the model's folder is made.")],
+    project: ProjectOption = None,
+) -> None:
+    """Copy a model in the published form, weights, config and card, for another computer or program.
+
+    Example: cinema models export v001 --project heart.cinema --out to-share
+    """
+    from cinema_app.terminal import say
+    from cinema_core.cards import export_model
+
+    say(str(export_model(name, out, _models_folder(project))))
+
+
 def _list_published(as_json: bool) -> None:
     from cinema_app.terminal import UNKNOWN, say, say_json, say_table
     from cinema_core.hub import PUBLISHED, is_at_hand

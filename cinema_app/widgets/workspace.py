@@ -19,6 +19,7 @@ from cinema_app.news import Severity
 from cinema_app.opening import open_study
 from cinema_app.predictions import Predictions
 from cinema_app.session import Session
+from cinema_app.versions import Versions
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
@@ -33,6 +34,7 @@ from cinema_app.widgets.segment import SegmentPanel
 from cinema_app.widgets.status import StatusPanel
 from cinema_app.widgets.study import StudyPanel
 from cinema_app.widgets.train import TrainPanel
+from cinema_app.widgets.versions import VersionsPanel
 from cinema_app.widgets.wheel import Wheel
 from cinema_app.widgets.worklist import WorklistPanel
 from cinema_core.anatomy import LabelState
@@ -116,13 +118,14 @@ class Workspace(QWidget):
         self.review = ReviewPanel(self.reading, self.layers, self.player)
         self.measures = MeasuresPanel(self.reading, self.layers)
         self.train = TrainPanel(self.reading, finetune_settings)
+        self.versions = VersionsPanel(self.reading, Versions(self.reading))
         self.predict = PredictPanel(self.reading, self.predictions, self.layers)
         self.export = ExportPanel(self.reading)
         self.status = StatusPanel(self.reading, device)
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._tab_panels = ((self.segment, self.review), (self.train,), (self.predict,), (self.export,))
+        self._tab_panels = ((self.segment, self.review), (self.train, self.versions), (self.predict,), (self.export,))
         for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Predict", "Export"), strict=True):
             self.tabs.addTab(_column(*panels), title)
         self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)

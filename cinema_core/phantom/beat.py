@@ -196,6 +196,12 @@ class Beat:
         return self.anatomy.tip_height * self.anatomy.length_mm
 
     @property
+    def reach_mm(self) -> float:
+        """Largest distance of any ventricle from the LV axis over the beat."""
+        theta, z = np.meshgrid(_around(72), np.linspace(0, self.tip_z_mm, 25), indexing="ij")
+        return max(float(self.surfaces_mm(t, theta, z)[2].max()) for t in range(len(self.emptied)))
+
+    @property
     def stretch(self) -> FloatArray:
         """Length of the cavity at each phase over that at end-diastole, shape (t,)."""
         return np.asarray(1 - self.base_z_mm / self.anatomy.length_mm)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ LONGEST_RR_MS = 3000.0
 
 SHORTEST_RR_MS = 250.0
 """240 beats a minute."""
+
+THINNEST_WALL_MM, THICKEST_WALL_MM = 3.0, 30.0
+"""Bounds of the LV wall at end-diastole, mean around the ring."""
 
 MUSCLE_G_PER_ML = 1.05
 """Density of heart muscle."""
@@ -40,7 +44,8 @@ class HeartParameters:
         Mass of the LV muscle; given, it decides the wall, and ``wall_mm`` is not used.
     wall_thickening_pct
         By how much the middle of a healthy wall thickens until end-systole, in percent. Muscle keeps its volume, so
-        this decides how far the base descends; None: as far as is usual for the ejection fraction.
+        this decides how far the base descends; None: as far as is usual for the ejection fraction. Not together with an
+        infarct or dyssynchrony, where the healthy rest does the work of the others.
     septum_to_lateral
         End-diastolic wall of the septum over that of the lateral wall: 1.3 and more is asymmetric hypertrophy.
     septal_flattening
@@ -107,7 +112,13 @@ class HeartParameters:
     noise: float = 0.025
 
     def __post_init__(self) -> None:
-        problems = _impossible(self)
+        problems = _no_numbers(self)
+        if not problems:
+            for name in _WHOLE:
+                if (value := getattr(self, name)) is not None:
+                    object.__setattr__(self, name, int(value))
+            object.__setattr__(self, "infarct_segments", tuple(int(s) for s in self.infarct_segments))
+            problems = _impossible(self)
         if problems:
             raise InputError("This heart cannot be made: " + " ".join(problems))
 
@@ -163,8 +174,40 @@ class HeartParameters:
         return (0.5 - above) * self.slice_step_mm + self.base_offset_mm
 
 
+_WHOLE: Final = ("n_slices", "n_phases", "rows", "columns", "slices_above_base")
+"""Parameters that are counted, not measured."""
+
+_MAY_BE_NONE: Final = ("lv_mass_g", "wall_thickening_pct", "lv_length_mm", "slices_above_base")
+
+
+def _no_numbers(p: HeartParameters) -> list[str]:
+    """Every parameter that is no number, or no whole one where things are counted, one sentence each."""
+    problems = []
+    for name, value in vars(p).items():
+        if name == "infarct_segments":
+            segments = value if isinstance(value, list | tuple) else (value,)
+            if not isinstance(value, list | tuple) or not all(map(_is_whole, segments)):
+                problems.append(
+                    f"infarct_segments is {value!r}; give AHA segments as whole numbers, such as (1, 7, 13)."
+                )
+        elif value is None and name in _MAY_BE_NONE:
+            continue
+        elif not isinstance(value, Real) or isinstance(value, bool):
+            problems.append(f"{name} is {value!r}, which is no number.")
+        elif name in _WHOLE and not _is_whole(value):
+            problems.append(f"{name} is {value!r}; give a whole number.")
+    return problems
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _impossible(p: HeartParameters) -> list[str]:
-    """Every reason why this heart or its images cannot be, one sentence each."""
+    """Tell why this heart or its images cannot be, one sentence each.
+
+    What follows from several parameters together is looked at once each of them is possible.
+    """
     problems: list[str] = []
 
     def within(name: str, value: float, low: float, high: float, unit: str, why: str) -> bool:
@@ -179,16 +222,24 @@ def _impossible(p: HeartParameters) -> list[str]:
             f"{side} ejection fraction", ef, 5, 85, "%", "and a ventricle cannot eject more than it holds or nothing"
         )
     if p.lv_mass_g is None:
-        within("Wall thickness", p.wall_mm, 3, 30, "mm", "which no LV wall measures")
+        within("Wall thickness", p.wall_mm, THINNEST_WALL_MM, THICKEST_WALL_MM, "mm", "which no LV wall measures")
     else:
         within("LV mass", p.lv_mass_g, 30, 500, "g", "which no adult LV weighs")
     if p.lv_length_mm is not None:
         within("LV length", p.lv_length_mm, 45, 140, "mm", "which no adult LV measures")
+    within("Septum over lateral wall", p.septum_to_lateral, 0.5, 3, "", "which no LV shows")
     if not problems:
         radius, length = p.cavity_axes_mm
-        if p.ed_wall_mm > radius:
+        thickest = p.ed_wall_mm * 2 * max(p.septum_to_lateral, 1.0) / (1 + p.septum_to_lateral)
+        if p.lv_mass_g is not None and not THINNEST_WALL_MM <= p.ed_wall_mm <= THICKEST_WALL_MM:
             problems.append(
-                f"A wall of {p.ed_wall_mm:.3g} mm is thicker than the cavity is deep ({radius:.0f} mm "
+                f"An LV of {p.lv_edv_ml:g} ml and {p.lv_mass_g:g} g has a wall of {p.ed_wall_mm:.2g} mm, which no LV "
+                f"measures; give a mass or a volume with a wall of {THINNEST_WALL_MM:g} to {THICKEST_WALL_MM:g} mm."
+            )
+        if thickest > radius:
+            where = "A septum" if p.septum_to_lateral > 1 else "A wall"
+            problems.append(
+                f"{where} of {thickest:.3g} mm is thicker than the cavity is deep ({radius:.0f} mm "
                 f"for {p.lv_edv_ml:g} ml at end-diastole); give a thinner wall or a larger volume."
             )
         if length < 2 * radius:
@@ -196,21 +247,25 @@ def _impossible(p: HeartParameters) -> list[str]:
                 f"An LV of {p.lv_edv_ml:g} ml that is only {length:g} mm long would be wider than long; "
                 "give a greater length or a smaller volume."
             )
-    within("Septum over lateral wall", p.septum_to_lateral, 0.5, 3, "", "which no LV shows")
     within("Septal flattening", p.septal_flattening, 0, 0.5, "", "beyond which the septum would bulge into the LV")
     within("Infarct thinning", p.infarct_thinning, 0, 0.7, "", "and a scar keeps some of its wall")
-    wrong = [s for s in p.infarct_segments if not (isinstance(s, int) and 1 <= s <= N_SEGMENTS)]
+    wrong = [s for s in p.infarct_segments if not 1 <= s <= N_SEGMENTS]
     if wrong:
         problems.append(f"AHA segments are numbered 1 to {N_SEGMENTS}; {', '.join(map(str, wrong))} is none.")
     within("Dyssynchrony", p.dyssynchrony_ms, 0, 250, "ms", "which no bundle branch block causes")
-    if 0 <= p.dyssynchrony_ms <= 250 and p.dyssynchrony_ms > 0.25 * p.rr_ms:
+    if p.rr_ms > 0 and 0 <= p.dyssynchrony_ms <= 250 and p.dyssynchrony_ms > 0.25 * p.rr_ms:
         problems.append(
             f"A dyssynchrony of {p.dyssynchrony_ms:g} ms is more than a quarter of the RR interval of {p.rr_ms:g} ms; "
             "give a smaller one or a slower heart."
         )
     within("Papillary muscle scale", p.papillary_scale, 0, 1.6, "", "beyond which they would fill the cavity")
     within("RV reach", p.rv_reach, 0.7, 1.3, "", "beyond which the RV would not be one")
-    if not problems and p.wall_thickening_pct is not None:
+    if p.wall_thickening_pct is not None and (p.infarct_segments or p.dyssynchrony_ms):
+        problems.append(
+            "Wall thickening cannot be asked for together with an infarct or dyssynchrony: the healthy rest thickens "
+            "by what it must do for the others; leave one of them out."
+        )
+    elif not problems and p.wall_thickening_pct is not None:
         low, high = thickening_range_pct(p)
         within(
             "Wall thickening",
@@ -230,6 +285,7 @@ def _impossible(p: HeartParameters) -> list[str]:
     within("Base offset", p.base_offset_mm, -40, 40, "mm", "which is no short-axis stack")
     within("Tilt", p.tilt_deg, 0, 30, "degrees", "which is no short-axis stack")
     within("Tilt direction", p.tilt_towards_deg, -360, 360, "degrees", "which is no direction")
+    within("Rotation", p.rotation_deg, -360, 360, "degrees", "which is no direction")
     within("Pixel spacing", p.pixel_spacing_mm, 0.3, 5, "mm", "which is no cine")
     within("The number of rows", p.rows, 32, 1024, "pixels", "which is no cine")
     within("The number of columns", p.columns, 32, 1024, "pixels", "which is no cine")
@@ -379,6 +435,8 @@ def heart_called(name: str, **changes: Any) -> HeartParameters:
     """
     if name not in HEARTS:
         raise InputError(f"There is no synthetic heart called {name!r}; there are {', '.join(HEARTS)}.")
+    if unknown := sorted(set(changes) - {field.name for field in fields(HeartParameters)}):
+        raise InputError(f"A synthetic heart has no parameter {unknown[0]!r}; see HeartParameters for what there is.")
     return HeartParameters(**{**HEARTS[name], **changes})
 
 

@@ -30,8 +30,8 @@ RV_WALL_MM: Final = 3.0
 
 TABLE_ANGLES: Final = 720
 
-FARTHEST_MM: Final = 110.0
-"""No ventricle reaches farther from the LV axis."""
+EDGE_PIXELS: Final = 3.0
+"""Farther than this from a border its distance no longer matters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Borders:
 def heart_borders(beat: Beat, camera: Camera, t: int) -> Borders:
     """Cut the surfaces of phase t by the camera's plane."""
     if camera.height_mm is None:
-        near = (camera.r_mm < FARTHEST_MM) & (camera.z_mm > -1) & (camera.z_mm < beat.tip_z_mm + 1)
+        near = (camera.z_mm > -1) & (camera.z_mm < beat.tip_z_mm + 1)
         radii = beat.surfaces_mm(t, camera.theta[near], camera.z_mm[near])
         images = [np.zeros(near.shape) for _ in radii]
         for image, radius in zip(images, radii, strict=True):
@@ -96,7 +96,11 @@ def draw_heart(image: FloatArray, beat: Beat, camera: Camera, t: int, bars: Floa
     r, oblique = camera.r_mm, camera.height_mm is None
 
     def lay(field_mm: FloatArray, signal: float | FloatArray, where: NDArray[np.bool_] | None = None) -> None:
-        cover = camera.inside(camera.in_plane(field_mm) if oblique else field_mm)
+        if oblique:
+            # Surfaces end at the valve plane with a jump, which far from the border would look like one.
+            far = EDGE_PIXELS * camera.pixel_mm
+            field_mm = camera.in_plane(np.clip(field_mm, -far, far))
+        cover = camera.inside(field_mm)
         if where is not None:
             cover = cover * where
         image[:] += cover * (signal - image)

@@ -49,7 +49,7 @@ LEVELS: Final = ("base", "middle", "apex", "above", "beyond")
 LEVEL_CHANCES: Final = (0.22, 0.44, 0.22, 0.07, 0.05)
 
 FARTHEST_MM: Final = 110.0
-"""No ventricle reaches farther from the LV axis."""
+"""Beyond this from the LV axis nothing is cut: of 60 random hearts none reaches farther than 101 mm."""
 
 ANATOMICAL_SHARE: Final = 0.5
 """Share of slices that are cut from a heart of the phantom; the others are random outlines."""

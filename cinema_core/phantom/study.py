@@ -127,10 +127,13 @@ def make_phantom(
         If the image is too small for the heart, or a view is none of the long-axis ones.
     """
     p = parameters or HeartParameters()
-    asked = tuple(View(view) for view in views)
-    if any(view not in LONG_AXIS_ANGLES_DEG for view in asked):
-        names = ", ".join(view.value for view in LONG_AXIS)
-        raise InputError(f"A synthetic heart has the long-axis views {names}; {asked} was asked for.")
+    known = {view.value: view for view in LONG_AXIS_ANGLES_DEG}
+    wanted = [views] if isinstance(views, str) else [str(view) for view in views]
+    if unknown := [name for name in wanted if name not in known]:
+        raise InputError(f"A synthetic heart has the long-axis views {', '.join(known)}; it has no {unknown[0]!r}.")
+    asked = tuple(known[name] for name in wanted)
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"The seed is {seed!r}; give a whole number from 0 on.")
     anatomy_seed, noise_seed, *view_seeds = np.random.SeedSequence(seed).spawn(2 + len(LONG_AXIS))
     anatomy_rng = np.random.default_rng(anatomy_seed)
     beat = beat_of(p, anatomy_rng)
@@ -171,11 +174,12 @@ class _Scanner:
         labels = np.empty((p.n_phases, len(planes), p.rows, p.columns), dtype=np.uint8)
         pixels = np.empty(labels.shape, dtype=np.int16)
         for k, plane in enumerate(planes):
+            middle = Camera.on(plane, p.rows, p.columns, self.frame)
+            shares = (np.arange(n_layers := self._n_layers(middle)) + 0.5) / n_layers - 0.5
             layers = [
                 Camera.on(plane, p.rows, p.columns, self.frame, share * p.slice_thickness_mm)
-                for share in (-1 / 3, 0.0, 1 / 3)
+                for share in shares.tolist()
             ]
-            middle = layers[1]
             bars = trabeculae(middle, rng)
             chest = self.chest.seen_by(middle)
             coil = coil_field(middle, self.coil_slope, self.coil_tilt)
@@ -203,6 +207,12 @@ class _Scanner:
         )
         landmarks = None if view is View.SAX else self._landmarks_px(view, planes[0])
         return PhantomView(cine, labels, landmarks, self.beat, self.frame)
+
+    def _n_layers(self, middle: Camera) -> int:
+        """Sheets that a slice is averaged of: more where what it shows changes fast through its thickness."""
+        along_axis = middle.height_mm is None and float(np.ptp(middle.z_mm)) > self.p.rows * self.p.pixel_spacing_mm / 2
+        near_base = float(middle.z_mm.min()) < 1.2 * float(self.beat.base_z_mm.max()) + self.p.slice_thickness_mm
+        return 7 if along_axis or near_base else 3
 
     def _landmarks_px(self, view: View, plane: Plane) -> FloatArray:
         """Both ends of the mitral plane in the view, and the tip of the cavity; the septal or anterior end first."""
@@ -264,7 +274,7 @@ def _tilted_areas_mm2(beat: Beat, t: int, on_axis_mm: float, slope_x: float, slo
     """
     n_theta, step = 360, 0.25
     angles: FloatArray = (np.arange(n_theta, dtype=np.float64) + 0.5) * (2 * np.pi / n_theta)
-    theta, r = np.meshgrid(angles, np.arange(step / 2, 110, step), indexing="ij")
+    theta, r = np.meshgrid(angles, np.arange(step / 2, 1.02 * beat.reach_mm + 2, step), indexing="ij")
     z = on_axis_mm + r * (slope_x * np.cos(theta) + slope_y * np.sin(theta))
     weight = r * step * (2 * np.pi / n_theta) * np.sqrt(1 + slope_x**2 + slope_y**2)
     in_lv, in_epicardium, in_all = (r < radius for radius in beat.surfaces_mm(t, theta, z))

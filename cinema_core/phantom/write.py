@@ -33,9 +33,10 @@ def write_phantom(folder: Path | str, phantom: PhantomStudy, kind: PhantomFormat
     folder
         Made if absent. NIfTI: ``cine_sax.nii.gz`` and so on. Classic DICOM: ``dicom/IM0001.dcm`` and on, with a
         folder per view if there is more than one. Enhanced DICOM: ``dicom/sax.dcm`` and so on, one file per view.
+        NIfTI does not hold which view a file is; a reader sets that of the long-axis ones by hand.
         Apart from them, for every kind, the truth: ``truth/labels.nii.gz`` of the short axis,
         ``truth/labels_lax_4c.nii.gz`` and so on of the others, and ``truth/heart.json`` with volumes, mass, phases
-        and landmarks.
+        and landmarks; measuring the files gives its ``*_discs_*`` values.
     phantom
         The study.
     kind
@@ -101,6 +102,9 @@ def truth_of(phantom: PhantomStudy) -> dict[str, Any]:
         "rv_esv_ml": p.rv_esv_ml,
         "rv_ef_pct": p.rv_ef_pct,
         "lv_mass_g": phantom.lv_mass_g,
+        # What measuring these slices must give: a stack sees the heart only as well as its step allows.
+        "lv_ef_discs_pct": _ef_pct(phantom.lv_discs_ml, p.ed_phase, p.es_phase),
+        "rv_ef_discs_pct": _ef_pct(phantom.rv_discs_ml, p.ed_phase, p.es_phase),
         **{
             name: [round(float(v), 4) for v in getattr(phantom, name)]
             for name in ("lv_ml", "rv_ml", "myo_ml", "lv_discs_ml", "rv_discs_ml", "myo_discs_ml")
@@ -111,6 +115,10 @@ def truth_of(phantom: PhantomStudy) -> dict[str, Any]:
             if view.landmarks_px is not None
         },
     }
+
+
+def _ef_pct(volume_ml: NDArray[np.floating], ed_phase: int, es_phase: int) -> float:
+    return round(100 * (1 - float(volume_ml[es_phase]) / float(volume_ml[ed_phase])), 3)
 
 
 def _write_text(path: Path, text: str) -> None:

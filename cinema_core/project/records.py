@@ -165,6 +165,10 @@ class VersionRecord:
         Settings, and the figures of base and version; plain JSON values.
     utc
         Filled in by the project.
+    title
+        What the reader calls it; empty for no name of its own.
+    removed
+        Whether its weights were given up.
     """
 
     name: str
@@ -178,6 +182,8 @@ class VersionRecord:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     utc: str = ""
+    title: str = ""
+    removed: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,13 @@ from cinema_core.project.records import (
     VersionRecord,
 )
 from cinema_core.project.uncertainty import append_uncertainty, newest_uncertainty
+from cinema_core.project.versions import (
+    append_removal,
+    append_title,
+    append_version,
+    read_versions,
+    what_rests_on,
+)
 
 DATABASE_NAME: Final = "project.sqlite"
 DEFAULT_MODEL: Final = "bundled"
@@ -508,39 +515,30 @@ class Project:
     # Models
 
     def add_version(self, version: VersionRecord) -> None:
-        """Append a model that the reader kept.
-
-        Raises
-        ------
-        ProjectError
-            If there is a version of that name already.
-        """
+        """Append a model that the reader kept; see :func:`append_version` for what is refused."""
+        documents = {name: _json(getattr(version, name)) for name in ("recipe", "before", "after")}
         with self._database.writing() as rows:
-            if rows.execute("SELECT 1 FROM model_version WHERE name = ?", (version.name,)).fetchone():
-                raise ProjectError(f"The project has a model {version.name} already. Choose another name.")
-            rows.execute(
-                f"INSERT INTO model_version VALUES ({_marks(11)})",
-                (
-                    version.name,
-                    version.model_sha256,
-                    version.base_name,
-                    version.base_sha256,
-                    version.label_set_sha256,
-                    version.journal_position,
-                    version.seed,
-                    _json(version.recipe),
-                    _json(version.before),
-                    _json(version.after),
-                    _utc_now(),
-                ),
-            )
+            append_version(rows, version, documents, _utc_now())
 
-    def versions(self) -> list[VersionRecord]:
-        """All models made in this project, oldest first."""
+    def versions(self, *, removed: bool = True) -> list[VersionRecord]:
+        """All models made in this project, oldest first; without those whose weights were removed, if asked so."""
         with self._database.reading() as rows:
-            found = rows.execute("SELECT * FROM model_version ORDER BY rowid").fetchall()
-        documents = ("recipe", "before", "after")
-        return [VersionRecord(**{**dict(row), **{name: json.loads(row[name]) for name in documents}}) for row in found]
+            return [version for version in read_versions(rows) if removed or not version.removed]
+
+    def name_version(self, name: str, title: str) -> None:
+        """Append what the reader calls a version; see :func:`append_title` for what is refused."""
+        with self._database.writing() as rows:
+            append_title(rows, name, title.strip(), _utc_now())
+
+    def remove_version(self, name: str) -> None:
+        """Append that a version's weights are given up; see :func:`append_removal` for what is refused."""
+        with self._database.writing() as rows:
+            append_removal(rows, name, _utc_now())
+
+    def what_rests_on(self, name: str) -> str:
+        """Tell why a version may not be removed, as a sentence; empty if it may."""
+        with self._database.reading() as rows:
+            return what_rests_on(rows, name)
 
     def set_current_model(self, name: str, scope: str = PROJECT_SCOPE) -> None:
         """Append which model is in use, for the whole project or for one study.

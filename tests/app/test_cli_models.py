@@ -40,7 +40,11 @@ def test_versions_of_a_project_are_listed(tmp_path: Path, capsys: pytest.Capture
         )
     assert cli.run(["models", "list", "--project", str(tmp_path / "heart.cinema"), "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [(model["name"], model["kind"]) for model in listed] == [("bundled", "bundled"), ("v001", "project")]
+    assert [(model["name"], model["kind"]) for model in listed] == [
+        ("bundled", "bundled"),
+        ("bundled-mae", "bundled"),
+        ("v001", "project"),
+    ]
 
 
 def test_show_as_json_is_the_card(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +59,7 @@ def test_show_tells_the_intended_use(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_unknown_model_names_those_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["models", "show", "nonesuch"]) == 2
-    assert "There is no model 'nonesuch'. Known models: bundled." in capsys.readouterr().err
+    assert "There is no model 'nonesuch'. Known models: bundled, bundled-mae." in capsys.readouterr().err
 
 
 def test_pull_downloads_verifies_and_says_where(hub: HubStandIn, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +131,7 @@ def test_published_local_and_project_models_are_in_one_list(
     listed = json.loads(capsys.readouterr().out)
     assert [(model["name"], model["kind"]) for model in listed] == [
         ("bundled", "bundled"),
+        ("bundled-mae", "bundled"),
         (NAME, "published"),
         ("seg_sax", "local"),
         ("v001", "project"),

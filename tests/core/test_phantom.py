@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from scipy import ndimage
 
 from cinema_core.anatomy import Structure
 from cinema_core.cine import View
@@ -22,11 +24,12 @@ from cinema_core.phantom import (
     heart_called,
     make_phantom,
     random_parameters,
+    scene,
     training_slice,
     write_phantom,
 )
 from cinema_core.phantom.beat import Beat, FloatArray, beat_of
-from cinema_core.phantom.camera import Camera, HeartFrame, short_axis_planes
+from cinema_core.phantom.camera import Camera, HeartFrame, long_axis_plane, short_axis_planes
 from cinema_core.phantom.parameters import shortening_of, truncated_ellipsoid_ml
 from cinema_core.phantom.scene import contours_of
 from cinema_core.phantom.slices import LEVELS, SLICE_SIZE
@@ -70,10 +73,43 @@ def test_whole_ellipsoid_has_the_volume_of_the_textbook() -> None:
 @pytest.mark.parametrize("ef_pct", [15.0, 58.0, 78.0])
 def test_volumes_are_those_asked_for(ef_pct: float) -> None:
     p = HeartParameters(lv_edv_ml=140, lv_ef_pct=ef_pct, rv_edv_ml=150, rv_ef_pct=40)
-    beat = beat_of(p, np.random.default_rng(0))
-    assert beat.lv_ml.max() == beat.lv_ml[p.ed_phase] == pytest.approx(140)
-    assert beat.lv_ml.min() == beat.lv_ml[p.es_phase] == pytest.approx(140 * (1 - ef_pct / 100))
-    assert beat.rv_ml.min() == beat.rv_ml[p.es_phase] == pytest.approx(90)
+    lv, _, rv = integrated_ml(beat_of(p, np.random.default_rng(0)))
+    assert lv.max() == lv[p.ed_phase] == pytest.approx(140, rel=1e-3)
+    assert lv.min() == lv[p.es_phase] == pytest.approx(140 * (1 - ef_pct / 100), rel=1e-3)
+    assert rv.min() == rv[p.es_phase] == pytest.approx(90, rel=1e-3)
+
+
+def integrated_ml(beat: Beat) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Volumes of LV cavity, LV muscle and RV cavity at every phase, from the surfaces alone."""
+    theta = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+
+    def between(t: int, low: float, high: float, inner: int | None, outer: int) -> float:
+        step = (high - low) / 400
+        z = low + (np.arange(400) + 0.5) * step
+        surfaces = beat.surfaces_mm(t, theta[None], z[:, None])
+        square = surfaces[outer] ** 2 - (0 if inner is None else surfaces[inner] ** 2)
+        return float(0.5 * square.mean(axis=1).sum() * 2 * np.pi * step / 1000)
+
+    phases = range(len(beat.emptied))
+    lv = [between(t, beat.base_z_mm[t], beat.apex_z_mm, None, 0) for t in phases]
+    muscle = [between(t, beat.base_z_mm[t], beat.tip_z_mm, 0, 1) for t in phases]
+    rv = [between(t, beat.rv_base_z_mm[t], beat.tip_z_mm, 1, 2) for t in phases]
+    return np.array(lv), np.array(muscle), np.array(rv)
+
+
+@pytest.mark.parametrize("name", sorted(HEARTS))
+def test_the_surfaces_hold_the_volumes_at_every_phase(name: str) -> None:
+    beat = beat_of(heart_called(name, n_phases=4), np.random.default_rng(5))
+    for found, said in zip(integrated_ml(beat), (beat.lv_ml, beat.myo_ml, beat.rv_ml), strict=True):
+        np.testing.assert_allclose(found, said, rtol=1e-3)
+
+
+def test_the_largest_rv_is_counted_whole_in_a_tilted_stack() -> None:
+    size = {"rows": 160, "columns": 160, "pixel_spacing_mm": 2.5, "n_phases": 2, "n_slices": 11}
+    p = HeartParameters(rv_edv_ml=600, lv_edv_ml=60, rv_reach=0.7, **size)  # type: ignore[arg-type]
+    square, tilted = (make_phantom(replace(p, tilt_deg=tilt)).rv_discs_ml[0] for tilt in (0.0, 2.0))
+    assert square == pytest.approx(600, rel=0.03)
+    assert tilted == pytest.approx(600, rel=0.03)
 
 
 @pytest.mark.parametrize("name", sorted(HEARTS))
@@ -138,7 +174,7 @@ def test_muscle_keeps_its_volume_and_thickens_in_systole() -> None:
     beat = beat_of(p, np.random.default_rng(0))
     assert wall_at(beat, 0).mean() == pytest.approx(9.0, rel=0.03)
     assert wall_at(beat, p.es_phase).mean() > 1.3 * 9.0
-    assert np.ptp(beat.myo_ml) == 0
+    np.testing.assert_allclose(integrated_ml(beat)[1], beat.myo_ml[0], rtol=1e-3)
 
 
 def test_end_systole_comes_about_a_third_into_the_beat() -> None:
@@ -226,6 +262,36 @@ def test_blood_is_brighter_than_muscle_and_muscle_than_lung(heart: PhantomStudy)
     muscle = np.median(pixels[labels == Structure.LV_MYOCARDIUM])
     assert blood > 2 * muscle
     assert muscle > 2 * np.percentile(pixels, 10)
+
+
+def test_images_beat_with_the_labels(heart: PhantomStudy) -> None:
+    """Where the wall has taken the place of blood at ES the image has gone dark."""
+    es = SMALL.es_phase
+    labels, pixels = heart.labels[:, 2], heart.cine.pixels[:, 2]
+    taken = (labels[0] == Structure.LV_CAVITY) & (labels[es] == Structure.LV_MYOCARDIUM)
+    assert taken.sum() > 20
+    assert np.median(pixels[es][taken]) < 0.6 * np.median(pixels[0][taken])
+
+
+def test_long_axis_images_beat_with_their_labels() -> None:
+    p = replace(SMALL, n_phases=2, noise=0.0)
+    (view,) = make_phantom(p, seed=3, views=[View.LAX_4C]).long_axis
+    ed, es = view.labels[:, 0]
+    taken = (ed == Structure.LV_CAVITY) & (es == Structure.LV_MYOCARDIUM)
+    assert np.median(view.cine.pixels[1, 0][taken]) < 0.6 * np.median(view.cine.pixels[0, 0][taken])
+
+
+@pytest.mark.parametrize("view", LONG_AXIS)
+def test_nothing_of_the_heart_is_painted_far_from_it(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The valve plane, where surfaces end with a jump, draws no line across lung and fat."""
+    monkeypatch.setattr(scene, "neighbours_of", lambda *_: ())
+    frame, beat = HeartFrame.of(SMALL), beat_of(SMALL, np.random.default_rng(0))
+    camera = Camera.on(long_axis_plane(view, SMALL, frame), SMALL.rows, SMALL.columns, frame)
+    image = np.zeros(camera.r_mm.shape)
+    scene.draw_heart(image, beat, camera, 0, np.zeros_like(image), 1.0)
+    away_mm = ndimage.distance_transform_edt(scene.label_plane(beat, camera, 0) == 0) * SMALL.pixel_spacing_mm
+    assert image.max() > 0.9
+    assert np.abs(image[away_mm > 10]).max() == 0
 
 
 def test_papillary_muscles_count_as_cavity() -> None:
@@ -380,6 +446,14 @@ def test_measured_after_writing_and_importing_the_volumes_are_the_true_ones(
         ({"dyssynchrony_ms": 200.0, "rr_ms": 500.0}, "more than a quarter of the RR interval"),
         ({"septum_to_lateral": 5.0}, "Septum over lateral wall is 5"),
         ({"tilt_deg": 60.0}, "Tilt is 60 degrees"),
+        ({"lv_edv_ml": "big"}, "lv_edv_ml is 'big', which is no number"),
+        ({"lv_ef_pct": None}, "lv_ef_pct is None, which is no number"),
+        ({"n_slices": 2.5}, r"n_slices is 2\.5; give a whole number"),
+        ({"infarct_segments": 3}, "infarct_segments is 3; give AHA segments"),
+        ({"rotation_deg": float("nan")}, "Rotation is nan degrees"),
+        ({"lv_mass_g": 30.0}, r"has a wall of 2\.4 mm, which no LV wall"),
+        ({"septum_to_lateral": 3.0, "wall_mm": 20.0}, "A septum of 30 mm is thicker than the cavity is deep"),
+        ({"wall_thickening_pct": 30.0, "infarct_segments": (1,)}, "cannot be asked for together with an infarct"),
     ],
 )
 def test_impossible_heart_is_refused_in_clinical_words(wrong: dict[str, float], said: str) -> None:
@@ -395,6 +469,31 @@ def test_every_impossible_parameter_is_named_at_once() -> None:
 def test_infarct_that_leaves_too_little_muscle_is_refused() -> None:
     with pytest.raises(InputError, match=r"14 infarcted segments.*cannot reach an ejection fraction of 65 %"):
         make_phantom(replace(SMALL, lv_ef_pct=65.0, infarct_segments=tuple(range(1, 15))))
+
+
+def test_a_beat_of_no_length_is_not_called_dyssynchronous() -> None:
+    with pytest.raises(InputError, match="RR interval") as caught:
+        HeartParameters(rr_ms=-900)
+    assert "dyssynchrony" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    p = replace(SMALL, n_phases=2, n_slices=np.int64(4), infarct_segments=[np.int64(7)], lv_ef_pct=40)
+    assert write_phantom(tmp_path, make_phantom(p)).is_file()
+    assert p.infarct_segments == (7,)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [({"views": ["lax_5c"]}, "no 'lax_5c'"), ({"seed": -1}, "-1"), ({"seed": "a"}, "'a'")]
+)
+def test_wrong_views_and_seeds_are_named(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make_phantom(SMALL, **asked)
+
+
+def test_an_unknown_parameter_is_named() -> None:
+    with pytest.raises(InputError, match="no parameter 'lv_ef'"):
+        heart_called("healthy", lv_ef=3)
 
 
 def test_unknown_heart_is_named_with_those_there_are() -> None:
@@ -423,6 +522,9 @@ def test_truth_is_written_apart_from_the_images(heart: PhantomStudy, tmp_path: P
     write_phantom(tmp_path, heart)
     labels = nib.load(tmp_path / "truth" / "labels.nii.gz")
     np.testing.assert_array_equal(np.asarray(labels.dataobj).T, heart.labels)
+    truth = json.loads((tmp_path / "truth" / "heart.json").read_text(encoding="utf-8"))
+    found = ventricular_function(heart.labels, heart.cine, ed_phase=0, es_phase=SMALL.es_phase)
+    assert truth["lv_ef_discs_pct"] == pytest.approx(found.lv_ef_pct, abs=1)
 
 
 def test_dicom_is_read_back_with_its_positions_times_and_pixels(heart: PhantomStudy, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def as_format_1(folder: Path) -> None:
     """Take away what later formats added."""
     connection = sqlite3.connect(folder / "project.sqlite")
     connection.executescript(
-        "DROP TABLE landmarks; DROP TABLE import_choices; DROP TABLE slice_uncertainty; PRAGMA user_version = 1;"
+        "DROP TABLE landmarks; DROP TABLE import_choices; DROP TABLE slice_uncertainty; DROP TABLE version_title; "
+        "DROP TABLE version_removed; PRAGMA user_version = 1;"
     )
     connection.close()
 

@@ -1,0 +1,121 @@
+"""The model versions of a project: where each comes from, what it was good for, and what may be done with it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cinema_app.reading import Reading
+from cinema_core.cards import export_model, resolve_model
+from cinema_core.errors import CheckpointError
+from cinema_core.project import Project, VersionRecord
+
+
+@dataclass(frozen=True)
+class VersionLine:
+    """One model of the lineage.
+
+    Attributes
+    ----------
+    name, title
+        Name of the model, and what the reader calls it.
+    depth
+        Steps from the model that no version of the project was made from.
+    n_slices, n_patients
+        Labels that it learned from; None for a model that was not made here, or whose card is gone.
+    dice_before, dice_after
+        Mean Dice of base and version, on what the version was judged on.
+    in_use
+        Whether it draws for the open study, or for the project if none is open.
+    stays_because
+        Why it may not be removed; empty if it may.
+    """
+
+    name: str
+    title: str
+    depth: int
+    n_slices: int | None
+    n_patients: int | None
+    dice_before: float | None
+    dice_after: float | None
+    in_use: bool
+    stays_because: str
+
+
+class Versions:
+    """Lineage of a reading's project, and what a reader may do with it."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    @property
+    def _project(self) -> Project:
+        return self._reading.project
+
+    def lineage(self) -> list[VersionLine]:
+        """Every base with the versions made from it below, oldest first."""
+        kept = self._project.versions(removed=False)
+        names = {version.name for version in kept}
+        bases = list(dict.fromkeys(version.base_name for version in kept if version.base_name not in names))
+        current = self._reading.model
+        if current not in names and current not in bases:
+            bases.append(current)
+        lines: list[VersionLine] = []
+
+        def add(name: str, depth: int) -> None:
+            own = next((version for version in kept if version.name == name), None)
+            lines.append(self._line(name, depth, own, current))
+            for version in kept:
+                if version.base_name == name:
+                    add(version.name, depth + 1)
+
+        for base in bases:
+            add(base, 0)
+        return lines
+
+    def _line(self, name: str, depth: int, own: VersionRecord | None, current: str) -> VersionLine:
+        lineage = self._card_lineage(name) if own else {}
+        return VersionLine(
+            name=name,
+            title=own.title if own else "",
+            depth=depth,
+            n_slices=lineage.get("n_slices"),
+            n_patients=lineage.get("n_patients"),
+            dice_before=own.before.get("dice", {}).get("mean") if own else None,
+            dice_after=own.after.get("dice", {}).get("mean") if own else None,
+            in_use=name == current,
+            stays_because=self._project.what_rests_on(name) if own else "It was not made in this project.",
+        )
+
+    def _card_lineage(self, name: str) -> dict[str, int]:
+        try:
+            return dict(resolve_model(name, project_models=self._project.models_folder).card.lineage)
+        except CheckpointError:
+            return {}
+
+    def use(self, name: str) -> None:
+        """Draw with a model from now on, in the whole project."""
+        resolve_model(name, project_models=self._project.models_folder)
+        self._reading.choose_model(name)
+
+    def rename(self, name: str, title: str) -> None:
+        """Call a version something; the name of its folder and in reports stays."""
+        self._project.name_version(name, title)
+        self._reading.events.model_changed.emit()
+
+    def remove(self, name: str) -> None:
+        """Give up a version's weights.
+
+        Raises
+        ------
+        ProjectError
+            If something rests on it.
+        """
+        self._project.remove_version(name)  # before the files: a record without files says so, the reverse would not
+        shutil.rmtree(self._project.models_folder / name, ignore_errors=True)
+        self._reading.events.model_changed.emit()
+
+    def export(self, name: str, folder: Path) -> Path:
+        """Copy a model as ``FOLDER/NAME``; see :func:`cinema_core.cards.export_model`."""
+        return export_model(name, folder, self._project.models_folder)

@@ -1,0 +1,153 @@
+"""Lineage of the models: which came from which, what it was good for, which is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QHeaderView,
+    QInputDialog,
+    QMessageBox,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from cinema_app.reading import Reading
+from cinema_app.versions import VersionLine, Versions
+from cinema_app.widgets.answering import answered
+from cinema_app.widgets.appearance import allow, muted, strong, tool_button
+
+COLUMNS = ("Model", "Learned from", "Dice before → after")
+ROW_HEIGHT = 24
+MOST_ROWS = 6
+
+USE_TIP = "Draw with this model from now on. Slices that you corrected or accepted stay; finished reports stay."
+RENAME_TIP = "Give it a name of your own; in reports it keeps its number"
+REMOVE_TIP = "Give up the weights of this version for good"
+EXPORT_TIP = "Copy weights, config and card to a folder, for another computer or program"
+COMPARE_TIP = "Let this model draw the open study, change nothing, and say how the ejection fraction would differ"
+
+
+class VersionsPanel(QWidget):
+    """The tree and what can be done with the model that is chosen in it."""
+
+    def __init__(self, reading: Reading, versions: Versions, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reading = reading
+        self._versions = versions
+        self._lines: dict[str, VersionLine] = {}
+        self._build()
+        self._show()
+        events = reading.events
+        for signal in (events.model_changed, events.trial_changed, events.cine_changed, events.job_changed):
+            signal.connect(self._show)
+
+    def _build(self) -> None:
+        self.tree = QTreeWidget()
+        self.tree.setHeaderLabels(COLUMNS)
+        self.tree.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.tree.setIndentation(14)
+        self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (1, 2):
+            self.tree.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        self.tree.header().setStretchLastSection(False)
+        self.tree.currentItemChanged.connect(lambda *_: self._show_buttons())
+        self.use = tool_button("Use", USE_TIP, self._acting(self._versions.use))
+        self.compare = tool_button("What would change?", COMPARE_TIP, self._acting(self._reading.compare_model))
+        self.rename = tool_button("Rename…", RENAME_TIP, self._acting(self._ask_title))
+        self.export = tool_button("Export…", EXPORT_TIP, self._acting(self._ask_folder))
+        self.remove = tool_button("Delete…", REMOVE_TIP, self._acting(self._ask_removal))
+        buttons = QGridLayout()
+        buttons.setSpacing(3)
+        for k, made in enumerate((self.use, self.compare, self.rename, self.export, self.remove)):
+            buttons.addWidget(made, k // 3, k % 3)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(strong("Models"))
+        layout.addWidget(self.tree)
+        layout.addLayout(buttons)
+        layout.addWidget(muted("Each version starts from its base with all labels, never from another version."))
+
+    # ---------------------------------------------------------------- showing
+
+    def _show(self, *_: object) -> None:
+        chosen = self.chosen
+        lines = self._versions.lineage()
+        self._lines = {line.name: line for line in lines}
+        self.tree.clear()
+        parents: list[QTreeWidget | QTreeWidgetItem] = [self.tree]
+        for line in lines:
+            item = QTreeWidgetItem(parents[line.depth], _words(line))
+            item.setData(0, Qt.ItemDataRole.UserRole, line.name)
+            if line.in_use:
+                font = item.font(0)
+                font.setBold(True)
+                item.setFont(0, font)
+            parents[line.depth + 1 :] = [item]
+            if line.name == chosen or (not chosen and line.in_use):
+                self.tree.setCurrentItem(item)
+        self.tree.expandAll()
+        rows = min(max(len(lines), 2), MOST_ROWS)
+        self.tree.setFixedHeight(self.tree.header().sizeHint().height() + rows * ROW_HEIGHT + 4)
+        self._show_buttons()
+
+    @property
+    def chosen(self) -> str:
+        """Name of the model that is chosen in the tree; empty for none."""
+        item = self.tree.currentItem()
+        return str(item.data(0, Qt.ItemDataRole.UserRole)) if item else ""
+
+    def _show_buttons(self) -> None:
+        line = self._lines.get(self.chosen)
+        nothing = "Choose a model in the list first."
+        reading = self._reading
+        locked = "The project is open in another window." if reading.project.read_only else ""
+        busy = "The engine is still at work." if reading.busy else ""
+        shut = "" if reading.is_open else "Open a study first."
+        made_here = "" if line and (line.depth or line.n_slices) else "It was not made in this project."
+        for widget, why, tip in (
+            (self.use, locked or ("It is in use already." if line and line.in_use else ""), USE_TIP),
+            (self.compare, busy or shut or ("" if reading.measures else "Segment the study first."), COMPARE_TIP),
+            (self.rename, locked or made_here, RENAME_TIP),
+            (self.export, "", EXPORT_TIP),
+            (self.remove, locked or (line.stays_because if line else ""), REMOVE_TIP),
+        ):
+            why = why if line else nothing
+            allow(widget, not why, why, tip)
+
+    # ---------------------------------------------------------------- acting
+
+    def _acting(self, action: Callable[[str], object]) -> Callable[[], None]:
+        return answered(self._reading, lambda: action(self.chosen))
+
+    def _ask_title(self, name: str) -> None:
+        title, given = QInputDialog.getText(self, "Rename", f"What to call {name}:", text=self._lines[name].title)
+        if given:
+            self._versions.rename(name, title)
+
+    def _ask_folder(self, name: str) -> None:
+        if folder := QFileDialog.getExistingDirectory(self, f"Export {name}: choose a folder"):
+            self._reading.notify(f"Model {name} was copied to {self._versions.export(name, Path(folder))}")
+
+    def _ask_removal(self, name: str) -> None:
+        question = f"Delete the weights of {name}? They cannot be brought back; the labels stay."
+        if QMessageBox.question(self, "Delete version", question) == QMessageBox.StandardButton.Yes:
+            self._versions.remove(name)
+
+
+def _words(line: VersionLine) -> list[str]:
+    name = f"{line.title} ({line.name})" if line.title else line.name
+    learned = ""
+    if line.n_slices is not None:
+        patients = f" of {line.n_patients}" if line.n_patients else ""
+        learned = f"{line.n_slices} slice{'' if line.n_slices == 1 else 's'}{patients}"
+    known = line.dice_before is not None and line.dice_after is not None
+    dice = f"{line.dice_before:.3f} → {line.dice_after:.3f}" if known else ""
+    return [f"{name} · in use" if line.in_use else name, learned, dice]

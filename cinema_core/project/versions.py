@@ -1,0 +1,133 @@
+"""Model versions in the project's tables: kept, named, taken away, and what rests on each."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cinema_core.errors import ProjectError
+from cinema_core.project.records import VersionRecord
+
+LONGEST_TITLE: Final = 60
+
+_DOCUMENTS: Final = ("recipe", "before", "after")
+
+
+def append_version(rows: sqlite3.Connection, version: VersionRecord, documents: Mapping[str, str], utc: str) -> None:
+    """Append a model that the reader kept.
+
+    Parameters
+    ----------
+    documents
+        JSON of recipe, before and after.
+
+    Raises
+    ------
+    ProjectError
+        If there is, or was, a version of that name.
+    """
+    if rows.execute("SELECT 1 FROM model_version WHERE name = ?", (version.name,)).fetchone():
+        raise ProjectError(f"The project has a model {version.name} already. Choose another name.")
+    rows.execute(
+        "INSERT INTO model_version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            version.name,
+            version.model_sha256,
+            version.base_name,
+            version.base_sha256,
+            version.label_set_sha256,
+            version.journal_position,
+            version.seed,
+            *(documents[name] for name in _DOCUMENTS),
+            utc,
+        ),
+    )
+
+
+def read_versions(rows: sqlite3.Connection) -> list[VersionRecord]:
+    """All versions, removed ones too, oldest first, with their newest titles."""
+    titles, removed = dict[str, str](), set[str]()
+    if _has_table(rows, "version_title"):  # else a project of an older format that is only read
+        titles = dict(map(tuple, rows.execute("SELECT name, title FROM version_title ORDER BY title_id")))
+        removed = {row["name"] for row in rows.execute("SELECT name FROM version_removed")}
+    found = []
+    for row in rows.execute("SELECT * FROM model_version ORDER BY rowid"):
+        values: dict[str, Any] = {**dict(row), **{name: json.loads(row[name]) for name in _DOCUMENTS}}
+        name = values["name"]
+        found.append(VersionRecord(**values, title=titles.get(name, ""), removed=name in removed))
+    return found
+
+
+def append_title(rows: sqlite3.Connection, name: str, title: str, utc: str) -> None:
+    """Append what a version is called.
+
+    Raises
+    ------
+    ProjectError
+        If there is no such version, or the title is too long.
+    """
+    _version_row(rows, name)
+    if len(title) > LONGEST_TITLE:
+        raise ProjectError(
+            f"The name has {len(title)} characters; up to {LONGEST_TITLE} are kept. Choose a shorter one."
+        )
+    rows.execute("INSERT INTO version_title (name, title, utc) VALUES (?, ?, ?)", (name, title, utc))
+
+
+def append_removal(rows: sqlite3.Connection, name: str, utc: str) -> None:
+    """Append that the weights of a version are given up.
+
+    Raises
+    ------
+    ProjectError
+        If something rests on it; see :func:`what_rests_on`.
+    """
+    if rows.execute("SELECT 1 FROM version_removed WHERE name = ?", (name,)).fetchone():
+        raise ProjectError(f"The version {name} was removed before.")
+    if why := what_rests_on(rows, name):
+        raise ProjectError(why)
+    rows.execute("INSERT INTO version_removed (name, utc) VALUES (?, ?)", (name, utc))
+
+
+def what_rests_on(rows: sqlite3.Connection, name: str) -> str:
+    """Tell why a version may not be removed, as a sentence; empty if it may.
+
+    A version must stay while it is in use, while labels that count now were drawn by it, and once a report was exported
+    that may cite it: any export after it first drew something.
+    """
+    sha256 = _version_row(rows, name)["model_sha256"]
+    in_use = rows.execute(
+        "SELECT 1 FROM model_choice WHERE name = ? AND choice_id IN "
+        "(SELECT max(choice_id) FROM model_choice GROUP BY scope)",
+        (name,),
+    ).fetchone()
+    if in_use:
+        return f"The version {name} is in use. Choose another model first."
+    n_labels = rows.execute(
+        "SELECT count(*) FROM journal WHERE model_sha256 = ? AND row_id IN "
+        "(SELECT max(row_id) FROM journal GROUP BY study_id, t, z)",
+        (sha256,),
+    ).fetchone()[0]
+    if n_labels:
+        return f"{n_labels} slices of this project were drawn by {name} or corrected from it, so it stays."
+    first = rows.execute("SELECT min(row_id) FROM journal WHERE model_sha256 = ?", (sha256,)).fetchone()[0]
+    if first is not None:
+        exported = rows.execute(
+            "SELECT 1 FROM event WHERE kind = 'exported' AND journal_position >= ?", (first,)
+        ).fetchone()
+        if exported:
+            return f"A report was exported while {name} had drawn labels and may cite it, so it stays."
+    return ""
+
+
+def _version_row(rows: sqlite3.Connection, name: str) -> sqlite3.Row:
+    found: sqlite3.Row | None = rows.execute("SELECT * FROM model_version WHERE name = ?", (name,)).fetchone()
+    if found is None:
+        raise ProjectError(f"The project has no model version {name}. cinema models list --project shows them.")
+    return found
+
+
+def _has_table(rows: sqlite3.Connection, name: str) -> bool:
+    return bool(rows.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone())

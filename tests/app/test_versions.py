@@ -1,0 +1,146 @@
+"""The lineage of models: shown, used, named, copied and given up, in the window and without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from cinema_app import cli
+from cinema_app.reading import Reading
+from cinema_app.versions import Versions
+from cinema_app.widgets.workspace import Workspace
+from cinema_core.cards import ModelCard, bundled_folder, write_model_folder
+from cinema_core.errors import InputError, ProjectError
+from cinema_core.project import Project, VersionRecord
+
+
+def keep(project: Project, name: str, base: str = "bundled", n_slices: int = 4, dice: float = 0.8) -> ModelCard:
+    """A version in the project, with files that nobody opens."""
+    card = ModelCard(
+        name=name, sha256="", kind="project", lineage={"n_slices": n_slices, "n_patients": 2, "base": base}
+    )
+    config = (bundled_folder() / "config.yaml").read_text(encoding="utf-8")
+    written = write_model_folder(project.models_folder / name, name.encode(), config, card)
+    figures = [{"dice": {"mean": value}} for value in (dice, dice + 0.05)]
+    project.add_version(VersionRecord(name, written.sha256, base, before=figures[0], after=figures[1]))
+    return written
+
+
+def test_versions_stand_below_their_base_with_labels_and_figures(reading: Reading, project: Project) -> None:
+    keep(project, "v001")
+    keep(project, "v002", n_slices=9)
+    reading.choose_model("v002")
+    lines = Versions(reading).lineage()
+    assert [(line.name, line.depth, line.n_slices, line.in_use) for line in lines] == [
+        ("bundled", 0, None, False),
+        ("v001", 1, 4, False),
+        ("v002", 1, 9, True),
+    ]
+    assert (lines[1].dice_before, lines[1].dice_after) == pytest.approx((0.8, 0.85))
+
+
+def test_without_versions_the_model_in_use_stands_alone(reading: Reading) -> None:
+    assert [(line.name, line.in_use) for line in Versions(reading).lineage()] == [("bundled", True)]
+
+
+def test_a_removed_version_is_gone_with_its_files(reading: Reading, project: Project) -> None:
+    keep(project, "v001")
+    Versions(reading).remove("v001")
+    assert not (project.models_folder / "v001").exists()
+    assert [line.name for line in Versions(reading).lineage()] == ["bundled"]
+
+
+def test_the_version_in_use_keeps_its_files(reading: Reading, project: Project) -> None:
+    keep(project, "v001")
+    versions = Versions(reading)
+    versions.use("v001")
+    with pytest.raises(ProjectError, match="in use"):
+        versions.remove("v001")
+    assert (project.models_folder / "v001" / "weights.safetensors").is_file()
+
+
+def test_a_copy_holds_all_three_files_and_is_never_written_over(
+    reading: Reading, project: Project, tmp_path: Path
+) -> None:
+    keep(project, "v001")
+    copy = Versions(reading).export("v001", tmp_path / "out")
+    assert sorted(path.name for path in copy.iterdir()) == ["card.json", "config.yaml", "weights.safetensors"]
+    assert (copy / "weights.safetensors").read_bytes() == b"v001"
+    with pytest.raises(InputError, match="exists already"):
+        Versions(reading).export("v001", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["v001"]
+
+
+def test_the_command_exports_what_the_other_commands_accept(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(project, "v001")
+    project.close()
+    out = str(tmp_path / "shared")
+    assert cli.run(["models", "export", "v001", "--project", str(project.folder), "--out", out]) == 0
+    assert cli.run(["models", "show", str(Path(out) / "v001")]) == 0
+    assert "v001" in capsys.readouterr().out
+    assert cli.run(["models", "export", "v001", "--project", str(project.folder), "--out", out]) == 2
+
+
+# ------------------------------------------------------------------ in the window
+
+
+def click(workspace: Workspace, button: Any) -> None:
+    workspace.show_tab("Fine-tune")
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def choose(workspace: Workspace, name: str) -> None:
+    """Click the row of a model."""
+    workspace.show_tab("Fine-tune")
+    tree = workspace.versions.tree
+    (item,) = tree.findItems(name, Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive, 0)
+    QTest.mouseClick(
+        tree.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, tree.visualItemRect(item).center()
+    )
+
+
+def test_the_window_switches_names_and_gives_up_versions(
+    workspace: Workspace, segmented: Reading, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qtpy.QtWidgets import QInputDialog, QMessageBox
+
+    keep(project, "v001")
+    keep(project, "v002")
+    panel = workspace.versions
+    segmented.events.model_changed.emit()
+    choose(workspace, "v002")
+    click(workspace, panel.use)
+    assert segmented.model == "v002"
+    assert "in use" in panel.remove.toolTip()
+    assert not panel.use.isEnabled()
+
+    choose(workspace, "v001")
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_args, **_more: ("first try", True))
+    click(workspace, panel.rename)
+    assert panel.tree.findItems("first try (v001)", Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive, 0)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_args: QMessageBox.StandardButton.Yes)
+    click(workspace, panel.remove)
+    assert [line.name for line in Versions(segmented).lineage()] == ["bundled", "v002"]
+
+
+def test_what_was_not_made_here_is_not_given_up(workspace: Workspace, segmented: Reading) -> None:
+    choose(workspace, "bundled")
+    assert not workspace.versions.remove.isEnabled()
+    assert not workspace.versions.rename.isEnabled()
+    assert "not made in this project" in workspace.versions.remove.toolTip()
+
+
+def test_what_would_change_asks_the_engine(
+    workspace: Workspace, segmented: Reading, project: Project, engine: Any
+) -> None:
+    keep(project, "v001")
+    segmented.events.model_changed.emit()
+    choose(workspace, "v001")
+    click(workspace, workspace.versions.compare)
+    assert engine.jobs[-1].request["model"] == "v001"
