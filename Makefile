@@ -60,6 +60,8 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(SCREEN) $(BIN)/python -m benchmarks.launch
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.finetune
+	$(BIN)/python -m benchmarks.bundled
+	$(BIN)/python -m benchmarks.review
 
 model: $(READY)  ## Train the bundled model again
 	$(BIN)/python -m training.bundled

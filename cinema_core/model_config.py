@@ -110,6 +110,25 @@ def n_outputs(config: Config) -> int:
     return int(out_chans)
 
 
+def mirrors(config: Config) -> tuple[tuple[int, ...], ...]:
+    """Mirror images that a segmenter is shown at prediction, as the axes of (x, y) to turn round; their mean counts.
+
+    Ours, not published: ``predict.mirrors``. Without it a model sees the image as it is.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no list of lists of the axes 0 and 1.
+    """
+    wanted = (config.get("predict") or {}).get("mirrors", [[]])
+    known = isinstance(wanted, list) and wanted
+    if not known or not all(isinstance(axes, list) and set(axes) <= {0, 1} for axes in wanted):
+        raise CheckpointError(
+            f"The config has predict.mirrors {wanted!r}; it is a list such as [[], [0], [1], [0, 1]]."
+        )
+    return tuple(tuple(axes) for axes in wanted)
+
+
 def section_of(config: Config, name: str) -> Config:
     """Section of a config.
 

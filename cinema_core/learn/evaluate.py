@@ -31,8 +31,9 @@ from cinema_core.learn.scores import (
 from cinema_core.learn.windows import labels_on
 from cinema_core.measure.agreement import dice, hd95_mm
 from cinema_core.measure.volumes import volume_curves
+from cinema_core.model_config import mirrors
 from cinema_core.models.zoo import LoadedModel, short_axis_grid
-from cinema_core.predict.forward import WindowedNetwork
+from cinema_core.predict.forward import WindowedNetwork, mean_probabilities
 from cinema_core.predict.segment import segment_cine
 from cinema_core.progress import CancelToken, Progress, no_progress
 
@@ -214,7 +215,8 @@ def _draw_reference(study: Sequence[TrainingCase], model: LoadedModel, cancel: C
         for n, own, reference in zip(own_size, grid.spacing_mm, REFERENCE_SPACING_MM, strict=False)
     )
     to_grid = _grid_at_true_lv(study, (columns, rows))
-    network = WindowedNetwork(model.network.eval(), View.SAX.value, grid.patch_size[2])
+    network = model.network.eval()
+    networks = [WindowedNetwork(network, View.SAX.value, grid.patch_size[2], axes) for axes in mirrors(model.config)]
     cropped = to_grid.to_model(np.stack([case.image for case in study]))  # (t, x, y, z)
     frames = scale_frames(cropped)
 
@@ -223,7 +225,7 @@ def _draw_reference(study: Sequence[TrainingCase], model: LoadedModel, cancel: C
             cancel.raise_if_cancelled()
 
     own_frames = _of_size(frames, own_size)
-    for case, probabilities in zip(study, network.probabilities(own_frames, on_batch), strict=True):
+    for case, probabilities in zip(study, mean_probabilities(networks, own_frames, on_batch), strict=True):
         drawn = _of_size(probabilities, (columns, rows)).argmax(axis=0).astype(np.uint8)  # (x, y, z)
         truth = labels_on(to_grid, case.labels)
         yield drawn.transpose(2, 1, 0), truth.transpose(2, 1, 0), REFERENCE_SPACING_MM[::-1]

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from cinema_core.cases import TrainingCase, case_set_sha256, n_labelled_slices
-from cinema_core.errors import InputError
+from cinema_core.errors import EngineError, InputError
 from cinema_core.learn.bench import Bench
 from cinema_core.learn.fit import blend
 from cinema_core.learn.guard import Figures, Scope, Validation, Verdict, judge
 from cinema_core.learn.holdout import ALPHAS, HeldOut, hold_out
 from cinema_core.learn.measuring import SliceChange, figures, slice_changes
+from cinema_core.learn.memory import give_back, is_out_of_memory, rungs
 from cinema_core.learn.plan import Pace, Plan, make_plan
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.versions import publish_version, refuse_existing
+from cinema_core.models.zoo import choose_device, short_axis_grid
 from cinema_core.progress import CancelToken, Progress, no_progress
 
 if TYPE_CHECKING:
@@ -117,15 +119,43 @@ def finetune(
     StorageError
         If the version could not be written; nothing is left behind.
     EngineError
-        If no training step had a finite loss.
+        If no training step had a finite loss, or memory was too small for the least demanding way to train.
     """
     started = time.monotonic()
     cancel = cancel or CancelToken()
-    folder = out / name
-    refuse_existing(folder)
+    refuse_existing(out / name)
     labelled = [case for case in cases if case.labelled_slices]
     if not labelled:
         raise InputError("No slice is labelled, so there is nothing to learn from. Label at least one slice.")
+    device = choose_device(settings.device)
+    stacks = short_axis_grid(base).patch_size[2] > 1
+    for rung in rungs(settings, base.network, device, stacks=stacks):
+        notes = [f"Memory was too small; the model learned from {rung.words}."] if rung.words else []
+        if rung.words:
+            progress(0.0, f"Memory was too small: trying again with {rung.words}")
+        try:
+            return _finetune_once(labelled, base, rung.settings, out / name, notes, started, progress, cancel)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        give_back()
+    raise EngineError(
+        f"Memory of {device.type} was too small for fine-tuning, even in the least demanding way; the model was left "
+        "as it was. Close other programs, or choose a smaller base model."
+    )
+
+
+def _finetune_once(
+    labelled: Sequence[TrainingCase],
+    base: LoadedModel,
+    settings: FineTuneSettings,
+    folder: Path,
+    first_notes: Sequence[str],
+    started: float,
+    progress: Progress,
+    cancel: CancelToken,
+) -> FineTuneResult:
+    """Do what :func:`finetune` says, or run out of memory."""
     progress(0.0, f"Preparing {n_labelled_slices(labelled)} labelled slices")
     bench = Bench.set_up(labelled, base, settings, cancel)
     plan = _plan(bench, settings, started, progress)
@@ -142,7 +172,7 @@ def finetune(
     validation = Validation.HELD_OUT if held_out.after else Validation.SEEN
     before, after = held_out.before or learned_before, held_out.after or learned_after
     verdict = judge(before, after, validation, len(bench.patients))
-    notes = (*bench.notes, *_notes(held_out, fitted.skipped, plan), *verdict.reasons)
+    notes = (*first_notes, *bench.notes, *_notes(held_out, fitted.skipped, plan), *verdict.reasons)
 
     cancel.raise_if_cancelled()
     progress(0.97, "Writing the new version")

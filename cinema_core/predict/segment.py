@@ -17,6 +17,7 @@ from cinema_core.errors import PhaseError, StudyError
 from cinema_core.geometry import GridMap, grid_map, scale_frames
 from cinema_core.localise import find_heart
 from cinema_core.measure.volumes import VolumeCurves, volume_curves
+from cinema_core.model_config import mirrors
 from cinema_core.models import zoo
 from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid
@@ -134,7 +135,11 @@ def segment_cine(
     uncertainty = np.full(cine.shape[:2], np.nan, dtype=np.float32)
     spacing = cine.geometry.pixel_spacing_mm
     members = loaded.network.networks if isinstance(loaded.network, Ensemble) else [loaded.network]
-    networks = [WindowedNetwork(member, SAX, grid.patch_size[2]) for member in members]
+    networks = [
+        WindowedNetwork(member, SAX, grid.patch_size[2], mirrored)
+        for member in members
+        for mirrored in mirrors(loaded.config)
+    ]
     found = mean_probabilities(networks, to_grid.to_model(frames), on_batch)
     for t, frame, on_grid in zip(chosen, frames, found, strict=True):
         if not frame.any():  # one grey all over: there is nothing to see, whatever the network makes of it

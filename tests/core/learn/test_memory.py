@@ -1,0 +1,119 @@
+"""Fine-tuning that does not fit in memory goes on with less, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from cinema_core.cases import TrainingCase
+from cinema_core.errors import EngineError
+from cinema_core.learn import bench, memory
+from cinema_core.learn.finetune import finetune
+from cinema_core.learn.memory import is_out_of_memory, rungs
+from cinema_core.learn.settings import FineTuneSettings, Tier
+from cinema_core.models.zoo import LoadedModel
+
+Make = Callable[..., TrainingCase]
+SETTINGS = FineTuneSettings(steps=3, batch_size=4)
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    monkeypatch.setattr(memory, "LARGE_MODEL_PARAMETERS", 3)
+    return nn.Linear(2, 2)
+
+
+def test_a_small_model_gives_up_slices_and_then_the_gpu() -> None:
+    found = list(rungs(SETTINGS, nn.Linear(2, 2), GPU, stacks=False))
+    assert [(r.settings.batch_size, r.settings.device) for r in found] == [
+        (4, "auto"),
+        (2, "auto"),
+        (1, "auto"),
+        (4, "cpu"),
+    ]
+    assert [r.words for r in found][1:] == [
+        "2 slices at a time",
+        "one slice at a time",
+        "the processor instead of the GPU",
+    ]
+
+
+def test_a_large_model_of_stacks_gives_up_parts_of_itself(large: nn.Module) -> None:
+    found = list(rungs(SETTINGS, large, GPU, stacks=True))
+    assert [r.settings.tier for r in found] == [Tier.AUTO, Tier.DECODER, Tier.LAST_BLOCKS, Tier.AUTO]
+    assert found[-1].settings.device == "cpu"
+
+
+def test_what_was_asked_for_already_is_not_tried_again(large: nn.Module) -> None:
+    asked = SETTINGS.model_copy(update={"tier": Tier.DECODER})
+    assert [r.settings.tier for r in rungs(asked, large, CPU, stacks=True)] == [Tier.DECODER, Tier.LAST_BLOCKS]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("size mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_errors_of_memory_are_told_from_others(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) is is_one
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, fits: int) -> list[int]:
+    """Let training run out of memory in its second step with more slices at a time than ``fits``."""
+    tried: list[int] = []
+    true_step = bench.fit.__globals__["take_step"]
+
+    def step(network: Any, view: str, batch: Any, *rest: Any) -> Any:
+        tried.append(len(batch.image))
+        if len(batch.image) > fits and len(tried) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return true_step(network, view, batch, *rest)
+
+    monkeypatch.setitem(bench.fit.__globals__, "take_step", step)
+    return tried
+
+
+def test_a_run_that_does_not_fit_ends_on_a_lower_rung(
+    base: LoadedModel, make_case: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    short_of_memory(monkeypatch, fits=1)
+    result = finetune(
+        [make_case()], base, SETTINGS, tmp_path, "v001", progress=lambda _share, words: told.append(words)
+    )
+    assert result.card.recipe["settings"]["batch_size"] == 1
+    assert "Memory was too small; the model learned from one slice at a time." in result.notes
+    assert "Memory was too small: trying again with 2 slices at a time" in told
+    assert result.steps == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["v001"]
+
+
+def test_the_rung_that_was_reached_gives_the_same_weights_when_asked_for(
+    base: LoadedModel, make_case: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        short_of_memory(patched, fits=2)
+        fallen = finetune([make_case()], base, SETTINGS, tmp_path, "v001")
+    asked = finetune([make_case()], base, SETTINGS.model_copy(update={"batch_size": 2}), tmp_path, "v002")
+    assert fallen.card.sha256 == asked.card.sha256
+
+
+def test_nothing_fits_is_one_clear_error_and_leaves_nothing(
+    base: LoadedModel, make_case: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = short_of_memory(monkeypatch, fits=0)
+    with pytest.raises(EngineError, match="even in the least demanding way"):
+        finetune([make_case()], base, SETTINGS, tmp_path, "v001")
+    assert set(tried) == {4, 2, 1}
+    assert list(tmp_path.iterdir()) == []
