@@ -192,7 +192,7 @@ def _no_numbers(p: HeartParameters) -> list[str]:
                 )
         elif value is None and name in _MAY_BE_NONE:
             continue
-        elif not isinstance(value, Real) or isinstance(value, bool):
+        elif isinstance(value, bool) or not isinstance(value, Real):
             problems.append(f"{name} is {value!r}, which is no number.")
         elif name in _WHOLE and not _is_whole(value):
             problems.append(f"{name} is {value!r}; give a whole number.")
@@ -200,7 +200,7 @@ def _no_numbers(p: HeartParameters) -> list[str]:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def _impossible(p: HeartParameters) -> list[str]:
