@@ -17,7 +17,7 @@ Volumes are integrals by Gauss-Legendre quadrature; where a closed form exists t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
@@ -195,7 +195,7 @@ class Beat:
         """Tip of the epicardium at end-diastole; in systole it is not farther."""
         return self.anatomy.tip_height * self.anatomy.length_mm
 
-    @property
+    @cached_property
     def reach_mm(self) -> float:
         """Largest distance of any ventricle from the LV axis over the beat."""
         theta, z = np.meshgrid(_around(72), np.linspace(0, self.tip_z_mm, 25), indexing="ij")

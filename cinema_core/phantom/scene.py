@@ -46,7 +46,7 @@ class Borders:
 def heart_borders(beat: Beat, camera: Camera, t: int) -> Borders:
     """Cut the surfaces of phase t by the camera's plane."""
     if camera.height_mm is None:
-        near = (camera.z_mm > -1) & (camera.z_mm < beat.tip_z_mm + 1)
+        near = (camera.r_mm < 1.05 * beat.reach_mm + 20) & (camera.z_mm > -1) & (camera.z_mm < beat.tip_z_mm + 1)
         radii = beat.surfaces_mm(t, camera.theta[near], camera.z_mm[near])
         images = [np.zeros(near.shape) for _ in radii]
         for image, radius in zip(images, radii, strict=True):

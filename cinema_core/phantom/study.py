@@ -210,9 +210,9 @@ class _Scanner:
 
     def _n_layers(self, middle: Camera) -> int:
         """Sheets that a slice is averaged of: more where what it shows changes fast through its thickness."""
-        along_axis = middle.height_mm is None and float(np.ptp(middle.z_mm)) > self.p.rows * self.p.pixel_spacing_mm / 2
-        near_base = float(middle.z_mm.min()) < 1.2 * float(self.beat.base_z_mm.max()) + self.p.slice_thickness_mm
-        return 7 if along_axis or near_base else 3
+        on_axis = middle.z_mm[middle.r_mm < self.beat.anatomy.radius_mm]  # of a long-axis view, all of the heart
+        near_base = on_axis.size and on_axis.min() < float(self.beat.base_z_mm.max()) + self.p.slice_thickness_mm / 2
+        return 7 if near_base else 3
 
     def _landmarks_px(self, view: View, plane: Plane) -> FloatArray:
         """Both ends of the mitral plane in the view, and the tip of the cavity; the septal or anterior end first."""
