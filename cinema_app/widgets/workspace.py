@@ -125,7 +125,12 @@ class Workspace(QWidget):
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._tab_panels = ((self.segment, self.review), (self.train, self.versions), (self.predict,), (self.export,))
+        self._tab_panels: tuple[tuple[QWidget, ...], ...] = (
+            (self.segment, self.review),
+            (self.train, self.versions),
+            (self.predict,),
+            (self.export,),
+        )
         for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Predict", "Export"), strict=True):
             self.tabs.addTab(_column(*panels), title)
         self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)

@@ -69,7 +69,7 @@ def signs_of(
     """
     drawn = sorted(phases)
     areas = {s: (labels == s).sum(axis=(2, 3)).astype(float) for s in CAVITIES}  # (t, z)
-    hearts = shows_heart(labels).any(axis=(2, 3))  # (t, z)
+    hearts = np.asarray(shows_heart(labels).any(axis=(2, 3)))  # (t, z)
     off_beat = _off_the_beat(areas, drawn)
     found: dict[Slice, list[Sign]] = {}
     for t in drawn:

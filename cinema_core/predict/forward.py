@@ -68,7 +68,7 @@ class WindowedNetwork:
         ------
         Shape (c, x, y, z). Where windows overlap, their mean, as published.
         """
-        frames = np.flip(frames, [1 + axis for axis in self.mirrored])
+        frames = np.flip(frames, tuple(1 + axis for axis in self.mirrored))
         n_frames, columns, rows, n_slices = frames.shape
         starts = window_starts(n_slices, self.depth)
         seen = np.zeros(n_slices, dtype=np.float32)  # windows over each slice
@@ -93,7 +93,7 @@ class WindowedNetwork:
             n_done += len(batch)
             while n_given in missing and not missing[n_given]:
                 found_frame = np.divide(sums.pop(n_given), seen, dtype=np.float32)  # (c, x, y, z)
-                yield np.flip(found_frame, [1 + axis for axis in self.mirrored])
+                yield np.flip(found_frame, tuple(1 + axis for axis in self.mirrored))
                 n_given += 1
 
     def _batches(
