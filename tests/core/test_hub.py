@@ -130,7 +130,7 @@ class TestPull:
         assert files.weights == published_folder() / "acdc-sax-seg" / "0" / "weights.safetensors"
         assert files.weights.read_bytes() == hub.files[MODEL.weights]
         assert resolve_model(NAME) == files
-        assert [card.name for card in list_models()] == ["bundled", NAME]
+        assert [card.name for card in list_models()] == ["bundled", "bundled-mae", NAME]
         assert zoo.load(NAME).card.name == NAME
 
     def test_its_card_tells_where_it_is_from(self, hub: HubStandIn) -> None:
@@ -233,7 +233,7 @@ class TestInterrupted:
         assert not is_at_hand(NAME)
         with pytest.raises(CheckpointError, match="not on this computer yet"):
             resolve_model(NAME)
-        assert [card.name for card in list_models()] == ["bundled"]
+        assert [card.name for card in list_models()] == ["bundled", "bundled-mae"]
         hub.asked.clear()
         pull(NAME)
         (span,) = hub.gets()
@@ -512,7 +512,7 @@ class TestAdd:
         files = add(*brought, "our-hospital")
         assert resolve_model("our-hospital") == files
         assert files.weights.read_bytes() == brought[0].read_bytes()
-        assert [(card.name, card.kind) for card in list_models()][1:] == [("our-hospital", "local")]
+        assert [(card.name, card.kind) for card in list_models()][2:] == [("our-hospital", "local")]
 
     def test_without_a_name_it_is_called_as_its_file(self, brought: tuple[Path, Path]) -> None:
         assert add(*brought).card.name == "acdc_sax_0"
@@ -573,7 +573,7 @@ class TestAdd:
         brought[0].write_bytes(whole[: len(whole) // 2])
         with pytest.raises(CheckpointError, match=r"acdc_sax_0\.safetensors is not a whole safetensors file"):
             add(*brought)
-        assert list_models()[1:] == []
+        assert list_models()[2:] == []
 
     def test_a_file_without_tensors_is_refused(self, brought: tuple[Path, Path]) -> None:
         brought[0].write_bytes((2).to_bytes(8, "little") + b"{}")
