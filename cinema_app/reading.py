@@ -425,42 +425,6 @@ class Reading:
             self.project.set_current_model(name, self.study_id)
         self.events.model_changed.emit()
 
-    def compare_model(self, name: str) -> Job:
-        """Let another model draw the study, keep nothing of it, and say how the ejection fraction would differ.
-
-        ED and ES stay those of the reading: a finished report never changes by itself.
-
-        Raises
-        ------
-        CinemaError
-            If nothing is measured yet, or the engine is at work.
-        """
-        self._refuse_while_busy()
-        if self._measures is None:
-            raise CinemaError("There is no ejection fraction to compare with. Segment the study first.")
-        job = self._engine.segment(self.cine, model=name, project_models=self.project.models_folder)
-        now = self._measures
-        self._follow(job, lambda outcome: self._say_difference(name, outcome, now))
-        return job
-
-    def _say_difference(self, name: str, outcome: SegmentOutcome, now: VentricularFunction) -> None:
-        other = ventricular_function(
-            outcome.labels,
-            self.cine,
-            phases=[t for t in outcome.phases if t not in self.cine.phases_with_gaps],
-            ed_phase=now.ed_phase,
-            es_phase=now.es_phase,
-        )
-        old, new = now.lv_ef_pct, other.lv_ef_pct
-        if old is None or new is None:
-            self.notify(
-                f"Model {name} draws no LV here, so there is no ejection fraction to compare.", Severity.WARNING
-            )
-            return
-        same = round(old) == round(new)
-        words = f"EF would stay at {old:.0f} %" if same else f"EF would change from {old:.0f} to {new:.0f} %"
-        self.notify(f"{words} if {name} drew every slice anew. Nothing was changed.")
-
     def segment(self) -> Job:
         """Let the engine draw the ventricles on every phase."""
         self._refuse_while_busy()

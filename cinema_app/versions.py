@@ -8,7 +8,9 @@ from pathlib import Path
 
 from cinema_app.reading import Reading
 from cinema_core.cards import export_model, resolve_model
-from cinema_core.errors import CheckpointError
+from cinema_core.engine.messages import SegmentOutcome, SegmentRequest
+from cinema_core.errors import CheckpointError, CinemaError
+from cinema_core.measure import ventricular_function
 from cinema_core.project import Project, VersionRecord
 
 
@@ -116,6 +118,38 @@ class Versions:
         shutil.rmtree(self._project.models_folder / name, ignore_errors=True)
         self._reading.events.model_changed.emit()
 
+    def compare(self, name: str) -> None:
+        """Let a model draw the open study, keep nothing of it, and say how the ejection fraction would differ.
+
+        ED and ES stay those of the reading: a finished report never changes by itself.
+
+        Raises
+        ------
+        CinemaError
+            If nothing is measured yet, or the engine is at work.
+        """
+        reading, cine, now = self._reading, self._reading.cine, self._reading.measures
+        if now is None:
+            raise CinemaError("There is no ejection fraction to compare with. Segment the study first.")
+
+        def say(outcome: SegmentOutcome) -> None:
+            phases = [t for t in outcome.phases if t not in cine.phases_with_gaps]
+            other = ventricular_function(
+                outcome.labels, cine, phases=phases, ed_phase=now.ed_phase, es_phase=now.es_phase
+            )
+            reading.notify(_difference(name, now.lv_ef_pct, other.lv_ef_pct))
+
+        reading.ask(SegmentRequest(cine, name, self._project.models_folder), say)
+
     def export(self, name: str, folder: Path) -> Path:
         """Copy a model as ``FOLDER/NAME``; see :func:`cinema_core.cards.export_model`."""
         return export_model(name, folder, self._project.models_folder)
+
+
+def _difference(name: str, now_pct: float | None, then_pct: float | None) -> str:
+    """Tell the reader how one ejection fraction compares with another."""
+    if now_pct is None or then_pct is None:
+        return f"Model {name} draws no LV here, so there is no ejection fraction to compare."
+    same = round(now_pct) == round(then_pct)
+    words = f"stay at {now_pct:.0f} %" if same else f"change from {now_pct:.0f} to {then_pct:.0f} %"
+    return f"EF would {words} if {name} drew every slice anew. Nothing was changed."

@@ -54,6 +54,7 @@ class ReviewPanel(QWidget):
             reading.events.measures_changed,
         ):
             signal.connect(self._show)
+        reading.events.cine_changed.connect(self._forget_reason)
         layers.moved.connect(self._show_slice)
         layers.tool_changed.connect(self._show_tool)
         player.changed.connect(self._show_playing)
@@ -215,6 +216,11 @@ class ReviewPanel(QWidget):
             label.setText(f"<span style='color:{STATE_COLOURS[state]}'>■</span> {count} {state.value}")
         self.undo.setEnabled(self._reading.can_undo)
         self.redo.setEnabled(self._reading.can_redo)
+
+    def _forget_reason(self) -> None:
+        """Another cine is on show: what was said of a slice was said of the last one."""
+        self._checking, self._reason = None, ""
+        self._show_why()
 
     def _show_why(self) -> None:
         """Say why the slice on show was suggested; nothing on any other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
@@ -24,7 +24,7 @@ from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import allow, muted, strong, tool_button
 
 COLUMNS = ("Model", "Learned from", "Dice before → after")
-ROW_HEIGHT = 24
+ROW_HEIGHT = 20
 MOST_ROWS = 6
 
 USE_TIP = "Draw with this model from now on. Slices that you corrected or accepted stay; finished reports stay."
@@ -42,6 +42,7 @@ class VersionsPanel(QWidget):
         self._reading = reading
         self._versions = versions
         self._lines: dict[str, VersionLine] = {}
+        self._in_use = ""
         self._build()
         self._show()
         events = reading.events
@@ -59,7 +60,7 @@ class VersionsPanel(QWidget):
         self.tree.header().setStretchLastSection(False)
         self.tree.currentItemChanged.connect(lambda *_: self._show_buttons())
         self.use = tool_button("Use", USE_TIP, self._acting(self._versions.use))
-        self.compare = tool_button("What would change?", COMPARE_TIP, self._acting(self._reading.compare_model))
+        self.compare = tool_button("What would change?", COMPARE_TIP, self._acting(self._versions.compare))
         self.rename = tool_button("Rename…", RENAME_TIP, self._acting(self._ask_title))
         self.export = tool_button("Export…", EXPORT_TIP, self._acting(self._ask_folder))
         self.remove = tool_button("Delete…", REMOVE_TIP, self._acting(self._ask_removal))
@@ -78,8 +79,11 @@ class VersionsPanel(QWidget):
     # ---------------------------------------------------------------- showing
 
     def _show(self, *_: object) -> None:
-        chosen = self.chosen
         lines = self._versions.lineage()
+        in_use = next((line.name for line in lines if line.in_use), "")
+        # Another model came into use: that is what the reader looks for.
+        chosen = in_use if in_use != self._in_use else self.chosen
+        self._in_use = in_use
         self._lines = {line.name: line for line in lines}
         self.tree.clear()
         parents: list[QTreeWidget | QTreeWidgetItem] = [self.tree]
@@ -91,7 +95,8 @@ class VersionsPanel(QWidget):
                 font.setBold(True)
                 item.setFont(0, font)
             parents[line.depth + 1 :] = [item]
-            if line.name == chosen or (not chosen and line.in_use):
+            item.setSizeHint(0, QSize(0, ROW_HEIGHT))
+            if line.name == chosen or (chosen not in self._lines and line.in_use):
                 self.tree.setCurrentItem(item)
         self.tree.expandAll()
         rows = min(max(len(lines), 2), MOST_ROWS)
@@ -146,8 +151,8 @@ def _words(line: VersionLine) -> list[str]:
     name = f"{line.title} ({line.name})" if line.title else line.name
     learned = ""
     if line.n_slices is not None:
-        patients = f" of {line.n_patients}" if line.n_patients else ""
-        learned = f"{line.n_slices} slice{'' if line.n_slices == 1 else 's'}{patients}"
+        parts = [(line.n_slices, "slice"), (line.n_patients, "patient")]
+        learned = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for n, thing in parts if n)
     known = line.dice_before is not None and line.dice_after is not None
     dice = f"{line.dice_before:.3f} → {line.dice_after:.3f}" if known else ""
     return [f"{name} · in use" if line.in_use else name, learned, dice]

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import LabelState, Structure
 from cinema_core.learn.signs import Sign, doubt_of, shows_heart, signs_of
 
+RV_SHARE: Final = 0.5
+"""What a point of the RV's ejection fraction weighs in review against one of the LV's: fewer decisions rest on it."""
+
 SLICES_PER_STUDY: Final = 3
 """Teaching takes few slices from each of several studies: neighbours in one heart say much the same."""
 
@@ -51,8 +54,8 @@ class SliceFacts:
         Mean entropy on the predicted heart, 0 to 1; None if it was not kept.
     signs
         What speaks for a slice that is drawn wrong, the strongest first.
-    ef_weight_pct
-        Points of ejection fraction that rest on the cavities of this slice: LV, and half of what the RV's weigh.
+    lv_ef_weight_pct, rv_ef_weight_pct
+        Points of each ventricle's ejection fraction that rest on this slice.
     has_heart
         Whether the slice shows a heart, or should: it has one on both sides.
     state
@@ -68,7 +71,8 @@ class SliceFacts:
     z: int
     uncertainty: float | None
     signs: tuple[Sign, ...]
-    ef_weight_pct: float
+    lv_ef_weight_pct: float
+    rv_ef_weight_pct: float
     has_heart: bool
     state: LabelState
     level: Level | None
@@ -81,8 +85,8 @@ class SliceFacts:
 
     @property
     def risk(self) -> float:
-        """Points of ejection fraction at stake here: what rests on the slice times the doubt."""
-        return self.ef_weight_pct * self.doubt
+        """Points of ejection fraction at stake here: what rests on the slice, of the RV by half, times the doubt."""
+        return (self.lv_ef_weight_pct + RV_SHARE * self.rv_ef_weight_pct) * self.doubt
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ def slice_facts(
     heart_px = shows_heart(labels).sum(axis=(2, 3))  # (t, z)
     levels = {t: _levels(heart_px[t]) for t in drawn}
     signs = signs_of(labels, uncertainty, drawn, ed_es)
-    weights = _ef_weights_pct(labels, ed_es)
+    lv_weights = _ef_weights_pct(labels == Structure.LV_CAVITY, ed_es)
+    rv_weights = _ef_weights_pct(labels == Structure.RV_CAVITY, ed_es)
     return [
         SliceFacts(
             study_id=study_id,
@@ -133,7 +138,8 @@ def slice_facts(
             z=z,
             uncertainty=None if uncertainty is None else float(np.nan_to_num(uncertainty[t, z])),
             signs=tuple(signs[t, z]),
-            ef_weight_pct=float(weights[t, z]),
+            lv_ef_weight_pct=float(lv_weights[t, z]),
+            rv_ef_weight_pct=float(rv_weights[t, z]),
             has_heart=bool(heart_px[t, z] or (heart_px[t, :z].any() and heart_px[t, z:].any())),
             state=states.get((t, z), LabelState.ABSENT),
             level=levels[t].get(z),
@@ -144,30 +150,30 @@ def slice_facts(
     ]
 
 
-def _ef_weights_pct(labels: NDArray[np.uint8], ed_es: Sequence[int]) -> NDArray[np.float64]:
-    """Points of ejection fraction that rest on the cavities of each slice, shape (t, z).
+def _ef_weights_pct(cavity: NDArray[np.bool_], ed_es: Sequence[int]) -> NDArray[np.float64]:
+    """Points of a ventricle's ejection fraction that rest on each slice of its cavity, shape (t, z).
 
     EF = 100 (1 - ESV / EDV): a share of ESV moves it by 100 / EDV, the same share of EDV by ESV / EDV of that. Other
     phases matter only if ED or ES moves there: one phase away a slice weighs a quarter, two away a ninth.
     Slices are taken as equally far apart.
+
+    Parameters
+    ----------
+    cavity
+        Shape (t, z, y, x).
     """
-    n_phases = labels.shape[0]
-    weights = np.zeros(labels.shape[:2])
-    for structure, share in ((Structure.LV_CAVITY, 1.0), (Structure.RV_CAVITY, 0.5)):
-        area = (labels == structure).sum(axis=(2, 3)).astype(float)  # (t, z)
-        inner = area[:, 1:-1]
-        # A slice that was left out weighs what its neighbours do.
-        inner[:] = np.where(inner == 0, np.minimum(area[:, :-2], area[:, 2:]), inner)
-        volume = area.sum(axis=1)  # (t,)
-        ed, es = ed_es if len(ed_es) == 2 else (int(volume.argmax()), int(volume.argmin()))
-        if volume[ed] == 0:
-            continue
-        at_es, at_ed = 100 / volume[ed], 100 * volume[es] / volume[ed] ** 2
-        for t in range(n_phases):
-            from_ed, from_es = (_cyclic_distance(t, phase, n_phases) for phase in (ed, es))
-            per_px = max(at_ed / (1 + from_ed) ** 2, at_es / (1 + from_es) ** 2)
-            weights[t] += share * per_px * area[t]
-    return weights
+    area = cavity.sum(axis=(2, 3)).astype(float)  # (t, z)
+    inner = area[:, 1:-1]
+    # A slice that was left out weighs what its neighbours do.
+    inner[:] = np.where(inner == 0, np.minimum(area[:, :-2], area[:, 2:]), inner)
+    volume = area.sum(axis=1)  # (t,)
+    ed, es = ed_es if len(ed_es) == 2 else (int(volume.argmax()), int(volume.argmin()))
+    if volume[ed] == 0:
+        return np.zeros_like(area)
+    from_ed, from_es = ([_cyclic_distance(t, phase, len(area)) for t in range(len(area))] for phase in (ed, es))
+    at_ed, at_es = 100 * volume[es] / volume[ed] ** 2, 100 / volume[ed]
+    per_px = np.maximum(at_ed / (1 + np.array(from_ed)) ** 2, at_es / (1 + np.array(from_es)) ** 2)  # (t,)
+    return np.asarray(per_px[:, None] * area)
 
 
 def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None) -> list[Suggestion]:
@@ -235,8 +241,9 @@ def _cyclic_distance(t: int, phase: int, n_phases: int) -> int:
 def _review_reason(fact: SliceFacts) -> str:
     """At most two signs in words, and what rests on the slice."""
     what = "; ".join(sign.reason for sign in fact.signs[:2]) or "nothing odd, but not looked at"
-    weight = f" ({fact.ef_weight_pct:.0f} points of EF rest on this slice)" if fact.ef_weight_pct >= 1 else ""
-    return f"{what[0].upper()}{what[1:]}{weight}"
+    weights = {"LV": fact.lv_ef_weight_pct, "RV": fact.rv_ef_weight_pct}
+    known = " and ".join(f"{points:.0f} points of {name} EF" for name, points in weights.items() if points >= 1)
+    return f"{what[0].upper()}{what[1:]}" + (f" ({known} rest on this slice)" if known else "")
 
 
 def _teach_reason(fact: SliceFacts) -> str:

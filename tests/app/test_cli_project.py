@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,7 +196,9 @@ def test_suggest_says_what_it_rests_on(project: Path, capsys: pytest.CaptureFixt
     assert cli.run(["suggest", "--project", str(project), "--limit", "3"]) == 0
     told = capsys.readouterr().out
     assert "points of EF at stake" in told
-    assert "points of EF rest on this slice" in told
+    assert cli.run(["suggest", "--project", str(project), "--limit", "3", "--json"]) == 0
+    for found in json.loads(capsys.readouterr().out)["review"]["slices"]:
+        assert re.search(r"\(\d+ points of (LV|RV) EF.* rest on this slice\)", found["reason"])
 
 
 def test_review_queue_starts_at_ed_or_es(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -297,26 +297,6 @@ def test_choosing_another_model_ends_the_studys_own(tried: Reading, project: Pro
     assert project.current_model() == "bundled"
 
 
-def test_comparing_a_model_says_how_ef_would_differ_and_changes_nothing(
-    segmented: Reading, engine: Any, segmentation: Any, phantom_study: PhantomStudy, notices: list[Notice]
-) -> None:
-    before, journal = segmented.measures, segmented.project.journal_position()
-    assert before is not None
-    assert segmented.phases is not None
-    smaller = phantom_study.labels.copy()
-    es = smaller[segmented.phases.es_phase]
-    es[es == 3] = 2  # nothing is left at ES: EF would be 100 %
-    segmented.compare_model("v002")
-    assert engine.jobs[-1].request["model"] == "v002"
-    engine.jobs[-1].finish(segmentation(smaller))
-    assert notices[-1].text.startswith(f"EF would change from {before.lv_ef_pct:.0f} to 100 % if v002 drew every slice")
-    assert segmented.measures == before
-    assert segmented.project.journal_position() == journal
-    segmented.compare_model("v003")
-    engine.jobs[-1].finish(segmentation(phantom_study.labels))
-    assert notices[-1].text.startswith(f"EF would stay at {before.lv_ef_pct:.0f} %")
-
-
 def test_fine_tuning_again_starts_from_the_base_and_not_from_the_version(tried: Reading, engine: Any) -> None:
     tried.keep_trial(this_study_only=True)
     teaching = tried.collect_teaching_set()

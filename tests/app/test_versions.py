@@ -10,11 +10,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from cinema_app import cli
+from cinema_app.news import Notice
 from cinema_app.reading import Reading
 from cinema_app.versions import Versions
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.cards import ModelCard, bundled_folder, write_model_folder
 from cinema_core.errors import InputError, ProjectError
+from cinema_core.phantom import PhantomStudy
 from cinema_core.project import Project, VersionRecord
 
 
@@ -87,6 +89,43 @@ def test_the_command_exports_what_the_other_commands_accept(
     assert cli.run(["models", "export", "v001", "--project", str(project.folder), "--out", out]) == 2
 
 
+def test_comparing_a_model_says_how_ef_would_differ_and_changes_nothing(
+    segmented: Reading, engine: Any, segmentation: Any, phantom_study: PhantomStudy, notices: list[Notice]
+) -> None:
+    before, journal = segmented.measures, segmented.project.journal_position()
+    assert before is not None
+    assert segmented.phases is not None
+    smaller = phantom_study.labels.copy()
+    es = smaller[segmented.phases.es_phase]
+    es[es == 3] = 2  # nothing is left at ES: EF would be 100 %
+    Versions(segmented).compare("v002")
+    assert engine.jobs[-1].request["request"].model == "v002"
+    engine.jobs[-1].finish(segmentation(smaller))
+    assert notices[-1].text.startswith(f"EF would change from {before.lv_ef_pct:.0f} to 100 % if v002 drew every slice")
+    assert segmented.measures == before
+    assert segmented.project.journal_position() == journal
+    Versions(segmented).compare("v003")
+    engine.jobs[-1].finish(segmentation(phantom_study.labels))
+    assert notices[-1].text.startswith(f"EF would stay at {before.lv_ef_pct:.0f} %")
+
+
+def test_the_comparison_is_of_the_study_that_was_drawn(
+    segmented: Reading,
+    engine: Any,
+    segmentation: Any,
+    phantom_study: PhantomStudy,
+    another_heart: PhantomStudy,
+    study: Any,
+    notices: list[Notice],
+) -> None:
+    assert segmented.measures is not None
+    now = segmented.measures.lv_ef_pct
+    Versions(segmented).compare("v002")
+    segmented.show(study(another_heart, "study-00000002"))
+    engine.jobs[-1].finish(segmentation(phantom_study.labels))
+    assert notices[-1].text.startswith(f"EF would stay at {now:.0f} %")
+
+
 # ------------------------------------------------------------------ in the window
 
 
@@ -116,17 +155,25 @@ def test_the_window_switches_names_and_gives_up_versions(
     segmented.events.model_changed.emit()
     choose(workspace, "v002")
     click(workspace, panel.use)
-    assert segmented.model == "v002"
+    assert segmented.model == panel.chosen == "v002"
     assert "in use" in panel.remove.toolTip()
     assert not panel.use.isEnabled()
 
     choose(workspace, "v001")
     monkeypatch.setattr(QInputDialog, "getText", lambda *_args, **_more: ("first try", True))
     click(workspace, panel.rename)
+    assert panel.chosen == "v001"
     assert panel.tree.findItems("first try (v001)", Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive, 0)
     monkeypatch.setattr(QMessageBox, "question", lambda *_args: QMessageBox.StandardButton.Yes)
     click(workspace, panel.remove)
     assert [line.name for line in Versions(segmented).lineage()] == ["bundled", "v002"]
+
+
+def test_a_version_that_was_just_kept_is_chosen(workspace: Workspace, segmented: Reading, project: Project) -> None:
+    choose(workspace, "bundled")
+    keep(project, "v001")
+    segmented.choose_model("v001")
+    assert workspace.versions.chosen == "v001"
 
 
 def test_what_was_not_made_here_is_not_given_up(workspace: Workspace, segmented: Reading) -> None:
@@ -143,4 +190,4 @@ def test_what_would_change_asks_the_engine(
     segmented.events.model_changed.emit()
     choose(workspace, "v001")
     click(workspace, workspace.versions.compare)
-    assert engine.jobs[-1].request["model"] == "v001"
+    assert engine.jobs[-1].request["request"].model == "v001"

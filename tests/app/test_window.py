@@ -190,6 +190,16 @@ def test_n_goes_to_the_slice_to_check_and_says_why(
     assert not workspace.review.why.isVisible()
 
 
+def test_a_reason_is_not_said_of_another_study(
+    workspace: Workspace, segmented: Reading, hand: Any, another_heart: PhantomStudy, study: Any
+) -> None:
+    hand.press(Qt.Key.Key_N)
+    here = workspace.layers.here
+    segmented.show(study(another_heart, "study-00000002"))
+    workspace.layers.go_to(*here)
+    assert not workspace.review.why.isVisible()
+
+
 def test_next_to_check_is_grey_until_something_is_drawn(workspace: Workspace, segmented: Reading) -> None:
     assert workspace.review.next.isEnabled()
     segmented.accept([(t, z) for t in range(segmented.cine.n_phases) for z in range(segmented.cine.n_slices)])

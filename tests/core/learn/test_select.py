@@ -12,7 +12,8 @@ def fact(study: str = "a", t: int = 0, z: int = 0, **changes: object) -> SliceFa
     values: dict[str, object] = {
         "uncertainty": 0.2,
         "signs": (),
-        "ef_weight_pct": 5.0,
+        "lv_ef_weight_pct": 5.0,
+        "rv_ef_weight_pct": 0.0,
         "has_heart": True,
         "state": LabelState.PREDICTED,
         "level": Level.MIDDLE,
@@ -32,7 +33,7 @@ def test_most_is_at_stake_where_doubt_meets_weight() -> None:
     facts = [
         fact(z=0),
         fact(z=1, signs=(UNSURE,)),
-        fact(z=2, signs=(UNSURE,), ef_weight_pct=9.0),
+        fact(z=2, signs=(UNSURE,), lv_ef_weight_pct=9.0),
         fact(z=3, signs=(UNSURE, Sign(0.5, "the ring of muscle around the LV is open"))),
     ]
     ranked = rank_for_review(facts)
@@ -48,9 +49,11 @@ def test_slices_already_read_or_without_a_heart_are_not_reviewed() -> None:
 
 def test_every_suggestion_says_why() -> None:
     suggestions = rank_for_review([fact(z=4, signs=(UNSURE,))]) + rank_for_teaching([fact(z=4)], limit=1)
-    assert suggestions[0].reason == "The model is unsure of the borders (5 points of EF rest on this slice)"
+    assert suggestions[0].reason == "The model is unsure of the borders (5 points of LV EF rest on this slice)"
     assert "random" in suggestions[1].reason
-    assert rank_for_review([fact(ef_weight_pct=0)])[0].reason == "Nothing odd, but not looked at"
+    (both,) = rank_for_review([fact(rv_ef_weight_pct=3.0)])
+    assert "(5 points of LV EF and 3 points of RV EF rest on this slice)" in both.reason
+    assert rank_for_review([fact(lv_ef_weight_pct=0)])[0].reason == "Nothing odd, but not looked at"
 
 
 def test_facts_of_a_study_count_phases_around_the_cycle() -> None:
@@ -73,8 +76,8 @@ def test_weights_at_ed_and_es_are_what_leaving_the_slice_out_does_to_ef() -> Non
         without = volume.copy()
         without[t, 100] = 0
         change = 100 * (without[4].sum() / without[0].sum() - volume[4].sum() / volume[0].sum())
-        assert facts[t, 100].ef_weight_pct == pytest.approx(abs(change), rel=0.02)
-    assert facts[1, 100].ef_weight_pct < facts[0, 100].ef_weight_pct / 3
+        assert facts[t, 100].lv_ef_weight_pct == pytest.approx(abs(change), rel=0.02)
+    assert facts[1, 100].lv_ef_weight_pct < facts[0, 100].lv_ef_weight_pct / 3
 
 
 def test_a_slice_that_was_left_out_weighs_what_its_neighbours_do() -> None:
@@ -82,7 +85,7 @@ def test_a_slice_that_was_left_out_weighs_what_its_neighbours_do() -> None:
     labels[0, 3] = 0
     facts = {(f.t, f.z): f for f in slice_facts("a", labels, None, {}, ed_es=(0, 1))}
     assert facts[0, 3].has_heart
-    assert facts[0, 3].ef_weight_pct == pytest.approx(facts[0, 2].ef_weight_pct)
+    assert facts[0, 3].lv_ef_weight_pct == pytest.approx(facts[0, 2].lv_ef_weight_pct)
     assert not facts[0, 7].has_heart
     (first, *_) = rank_for_review(facts.values())
     assert (first.t, first.z) == (0, 3)
