@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from typing import Any
+
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
@@ -51,6 +53,7 @@ class TrainPanel(QWidget):
     def _build(self) -> None:
         self.finetune = button("Fine-tune on my labels", TIP, answered(self._reading, self._start), main=True)
         self._labels_line = muted()
+        self._labels_line.installEventFilter(self)
         self._result = QWidget()
         self._build_result()
         layout = QVBoxLayout(self)
@@ -114,8 +117,13 @@ class TrainPanel(QWidget):
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
         self._labels_line.setText(f"{_counted(n_here, 'labelled slice')} here, and those of your other studies.")
-        self._labels_line.setToolTip(_effort_words(self._reading.effort()) if self._reading.is_open else "")
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Add up the effort when the mouse rests on the line: the whole journal is too much for every stroke."""
+        if event.type() == QEvent.Type.ToolTip and self._reading.is_open:
+            self._labels_line.setToolTip(_effort_words(self._reading.effort()))
+        return bool(super().eventFilter(watched, event))
 
     def _why_not(self, n_here: int) -> str:
         if not self._reading.is_open:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QHelpEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -262,6 +262,25 @@ def test_fine_tune_is_grey_until_something_is_labelled(workspace: Workspace, seg
     assert "Correct or accept" in workspace.train.finetune.toolTip()
     segmented.accept([(0, 2)])
     assert workspace.train.finetune.isEnabled()
+
+
+def test_effort_is_told_where_the_mouse_rests_and_not_added_up_at_every_stroke(
+    workspace: Workspace, segmented: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    added_up = segmented.project.effort
+
+    def effort(study_id: str, spacing_mm: tuple[float, float]) -> Any:
+        asked.append(study_id)
+        return added_up(study_id, spacing_mm)
+
+    monkeypatch.setattr(segmented.project, "effort", effort)
+    segmented.accept([(0, 2)])
+    assert not asked
+    line = workspace.train._labels_line
+    QApplication.sendEvent(line, QHelpEvent(QEvent.Type.ToolTip, QPoint(2, 2), line.mapToGlobal(QPoint(2, 2))))
+    assert "Your work on this study: 1 edit" in line.toolTip()
+    assert asked == [segmented.study_id]
 
 
 @pytest.fixture
