@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.table import DATA, Figure, print_table, processor
 from cinema_core.anatomy import Structure
 from cinema_core.cards import CONFIG_FILE, WEIGHTS_FILE, write_model_folder
-from cinema_core.cases import TrainingCase, load_cases
+from cinema_core.cases import TrainingCase
 from cinema_core.errors import InputError
 from cinema_core.io import load_study
 from cinema_core.io.contours import import_labels
@@ -31,6 +31,7 @@ from cinema_core.measure import ventricular_function
 from cinema_core.measure.agreement import dice
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, random_parameters
 from cinema_core.process import prepare_to_compute
+from training.datasets.acdc import cases_of, read_patients
 
 CORES: Final = 2
 KEYS: Final = ("lv", "myo", "rv")
@@ -99,19 +100,8 @@ def evaluated(cases: Sequence[TrainingCase], model: Any, protocol: Protocol) -> 
 
 def acdc_cases(folder: Path) -> tuple[list[TrainingCase], dict[str, str]]:
     """ED and ES of every patient, and each one's group of disease."""
-    rows, groups = [], {}
-    with (folder / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            patient = row["patient"]
-            groups[patient] = row["group"]
-            for phase in ("ed", "es"):
-                stem = folder / patient / f"{patient}_frame{int(row[f'{phase}_frame']):02d}"
-                rows.append([patient, f"{stem}.nii.gz", f"{stem}_gt.nii.gz", patient, phase])
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "cases.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([["study", "image", "labels", "patient", "phase"], *rows])
-        return load_cases(path), groups
+    patients = read_patients(folder)
+    return [case for patient in patients for case in cases_of(patient)], {p.name: p.group for p in patients}
 
 
 def measure_acdc(model: Any, folder: Path) -> Found:

@@ -1,21 +1,24 @@
 """Train the bundled models from nothing: ``python -m training.bundled``.
 
-First a masked autoencoder learns to fill in what is hidden of a slice, without labels; then a ConvUNetR takes
-over its encoder and learns to segment. Both learn from synthetic slices (:mod:`cinema_core.phantom.slices`),
-and from the CC0 Sunnybrook images where they are at hand; never from anything else. They are judged by
-synthetic hearts and by Sunnybrook patients that they do not learn from. After a stop the same command goes on
-where it was.
+First a masked autoencoder learns to fill in what is hidden of a slice, without labels. Then a ConvUNetR takes over
+its encoder and learns to segment. Then it is refined: it learns on with more of what it found hardest, small and thick
+hearts at end-systole whose papillary muscles fill the cavity, and the right atrium beside the LV. All parts learn
+from synthetic slices (:mod:`cinema_core.phantom.slices`), and from the CC0 Sunnybrook images where they are at hand;
+never from anything else. They are judged by synthetic hearts and by Sunnybrook patients that they do not learn from.
+After a stop the same command goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import platform
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,17 +28,18 @@ import torch
 import yaml
 from pydantic import ValidationError
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import nn
 
 from cinema_core.cards import BUNDLED_MAE, RESEARCH_USE, ModelCard, write_model_folder
 from cinema_core.errors import CinemaError, InputError
 from cinema_core.models import MaskedAutoencoder, build_model, transfer_pretrained
 from cinema_core.models.zoo import choose_device
+from cinema_core.phantom.slices import HardCase
 from cinema_core.process import keep_freed_memory
 from training.datasets.slices import MaskedStream, SliceStream
 from training.judging import JudgedVolume, dice_of, masked_error_of, phantom_volumes, sunnybrook_volumes
-from training.loop import Batch, Run, Training, TrainSettings, fit
+from training.loop import Batch, Run, Training, TrainSettings, fit, recipe_text
 from training.partial_loss import segmentation_loss
 
 log = logging.getLogger(__name__)
@@ -46,10 +50,18 @@ DEFAULT_OUT: Final = HERE.parent / "resources" / "models" / "bundled"
 """The masked autoencoder goes beside it, see :func:`autoencoder_folder`."""
 
 DEFAULT_SUNNYBROOK: Final = HERE.parent.parent / "shared" / "data" / "sunnybrook_slices"
+PARTS: Final = ("pretrain", "train", "refine")
+"""Parts of the config that say how to train, in the order of training; the first and the last may be missing."""
+
 RECIPE: Final = "recipe"
 """Key under which a weights file says what it was made by."""
 
+RUN: Final = "run"
+"""Key under which the weights of a part that is done say how it went."""
+
 PRETRAINING_SEEDS_FROM: Final = 1_000_000
+REFINING_SEEDS_FROM: Final = 2_000_000
+"""Each part learns from slices that no other part saw."""
 DEFAULT_WORK: Final = HERE.parent / "out" / "bundled-training"
 
 
@@ -138,7 +150,7 @@ def half(mean: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def _taught(settings: Mapping[str, Any], run: Run, with_sunnybrook: bool, labels: str) -> list[str]:
-    """Lines of a card: what the weights learned from."""
+    """Lines of a card: what a part of the training learned from."""
     n_slices = run.step * settings["batch_size"]
     if not with_sunnybrook:
         return [f"{n_slices} synthetic short-axis slices (cinema_core/phantom/slices.py)"]
@@ -170,12 +182,22 @@ def _recipe(settings: Mapping[str, Any], seed: int, run: Run, command: str, devi
 
 
 def segmenter_card(
-    config: Mapping[str, Any], run: Run, command: str, with_sunnybrook: bool, device: torch.device
+    config: Mapping[str, Any],
+    run: Run,
+    command: str,
+    with_sunnybrook: bool,
+    device: torch.device,
+    refined: Run | None = None,
 ) -> ModelCard:
     """Card that the program shows of the segmenter; its figures are those seen while training."""
-    last = run.curve[-1] if run.curve else {}
-    measured = {key: value for key, value in last.items() if "dice" in key}
+    curve = (refined or run).curve
+    measured = {key: value for key, value in (curve[-1] if curve else {}).items() if "dice" in key}
     recipe = _recipe(config["train"], config["seed"], run, command, device)
+    labels = "images and LV cavity contours"
+    taught = _taught(config["train"], run, with_sunnybrook, labels)
+    if refined is not None:
+        recipe["refined"] = _recipe(config["refine"], config["seed"], refined, command, device)
+        taught += [f"then {line}" for line in _taught(config["refine"], refined, with_sunnybrook, labels)]
     if "pretrain" in config:
         recipe["pretrained"] = f"encoder from the masked autoencoder {BUNDLED_MAE}, {config['pretrain']['steps']} steps"
     return ModelCard(
@@ -186,7 +208,7 @@ def segmenter_card(
             "ConvUNetR in the published form, of a size of its own (width 192, 6 blocks), for short-axis cine slices: "
             "RV cavity, LV myocardium, LV cavity; papillary muscles count as cavity. A start to correct and to tune."
         ),
-        trained_on=_taught(config["train"], run, with_sunnybrook, "images and LV cavity contours"),
+        trained_on=taught,
         licence="BSD-3-Clause",
         intended_use=RESEARCH_USE + " Not for clinical use.",
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -218,8 +240,37 @@ def autoencoder_card(
     )
 
 
+def _keep(path: Path, tensors: Mapping[str, torch.Tensor], training: Training) -> None:
+    """Write the weights of a part that is done, with its recipe and how it went, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    partial.write_bytes(save(contiguous, {RECIPE: training.recipe, RUN: json.dumps(asdict(training.run))}))
+    os.replace(partial, path)
+
+
+def _run_kept(path: Path, recipe: str) -> Run | None:
+    """How a part went that was done before a stop; None if it was not.
+
+    Raises
+    ------
+    InputError
+        If it was done by another recipe.
+    """
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        known = file.metadata() or {}
+    if known.get(RECIPE) != recipe:
+        raise InputError(
+            f"{path} was made with other settings, another seed or other data. Ask for the same as then, remove it to "
+            "start anew, or give another --work."
+        )
+    return Run(**json.loads(known[RUN]))
+
+
 class Recipe:
-    """Both trainings, with what they share: where from, where to, who judges."""
+    """All parts of the training, with what they share: where from, where to, who judges."""
 
     def __init__(
         self,
@@ -254,6 +305,11 @@ class Recipe:
         """Weights of the autoencoder while the segmenter learns; absent until they are done."""
         return self.work / "pretrained.safetensors"
 
+    @property
+    def segmented(self) -> Path:
+        """Weights of the segmenter while it is refined; absent until they are done."""
+        return self.work / "segmented.safetensors"
+
     def _what_decides(self, part: str) -> dict[str, Any]:
         """Everything but the settings of a part that its weights follow from."""
         return {
@@ -262,7 +318,7 @@ class Recipe:
             "sunnybrook": self.sunnybrook is not None,
             "model": self.config["model"],
             "data": self.config["data"],
-            "after": self.config.get("pretrain") if part == "train" else None,
+            "after": {earlier: self.config.get(earlier) for earlier in PARTS[: PARTS.index(part)]},
         }
 
     def pretrain(self, settings: TrainSettings) -> Run | None:
@@ -295,53 +351,83 @@ class Recipe:
             write_model_folder(autoencoder_folder(self.out), half(mean), text, card)
 
         training = Training(network, settings, loss_of, self.device, self._what_decides("pretrain"))
-        if self.pretrained.exists():
-            with safe_open(self.pretrained, framework="pt") as file:
-                if (file.metadata() or {}).get(RECIPE) != training.recipe:
-                    raise InputError(
-                        f"{self.pretrained} was made with other settings, another seed or other data. Ask for the same "
-                        "as then, remove it to start anew, or give another --work."
-                    )
+        if _run_kept(self.pretrained, training.recipe) is not None:
             return None
         # Other slices than those that the segmenter will learn from.
-        slices = SliceStream(self.seed + PRETRAINING_SEEDS_FROM, self.sunnybrook, settings.sunnybrook_share)
+        slices = self._slices(self.seed + PRETRAINING_SEEDS_FROM, settings)
         stream = MaskedStream(slices, self.seed, network.n_tokens("sax"))
         fit(training, stream, self.work / "pretraining.pt", judge, publish)
-        partial = self.pretrained.with_suffix(".partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.cpu().contiguous() for name, value in training.mean.items()}
-        partial.write_bytes(save(tensors, {RECIPE: training.recipe}))
-        os.replace(partial, self.pretrained)
+        _keep(self.pretrained, training.mean, training)
         return training.run
 
     def segment(self, settings: TrainSettings) -> Run:
-        """Train the segmenter, from the autoencoder's encoder if there is one."""
+        """Train the segmenter, from the autoencoder's encoder if there is one.
+
+        Raises
+        ------
+        InputError
+            If it was done before a stop, by another recipe.
+        """
+        done = _run_kept(self.segmented, recipe_text(settings, self._what_decides("train")))
+        if done is not None:
+            return done
         torch.manual_seed(self.seed)
         network = build_model(self.config)
         if "pretrain" in self.config:
             transfer_pretrained(network, self.pretrained)
         keep_middle_taps(network)
+        training = self._segmenter_training("train", network, settings)
+        slices = self._slices(self.seed, settings)
+        fit(training, slices, self.work / "checkpoint.pt", self._dice, self._publish)
+        if "refine" in self.config:
+            # In float16, as they would ship: refining starts from what can be downloaded, too.
+            _keep(self.segmented, {name: value.half() for name, value in training.mean.items()}, training)
+        else:
+            self._all_done()
+        return training.run
 
-        def loss_of(network: nn.Module, batch: Batch) -> torch.Tensor:
-            images, labels, only_lv = batch
-            return segmentation_loss(network({"sax": images})["sax"].squeeze(-1), labels, only_lv)
-
-        def judge(network: nn.Module) -> dict[str, float]:
-            return {
-                f"{name}_dice_{key}": value
-                for name, volumes in self._judged.items()
-                for key, value in dice_of(network, volumes).items()
-            }
+    def refine(self, settings: TrainSettings, first: Run) -> Run:
+        """Train the segmenter on, from where :meth:`segment` left it after the run ``first``."""
+        torch.manual_seed(self.seed)
+        network = build_model(self.config)
+        network.load_state_dict({name: value.float() for name, value in load_file(self.segmented).items()})
+        training = self._segmenter_training("refine", network, settings)
+        slices = self._slices(self.seed + REFINING_SEEDS_FROM, settings)
 
         def publish(mean: Mapping[str, torch.Tensor], run: Run) -> None:
-            card = segmenter_card(self.config, run, self.command, self.sunnybrook is not None, self.device)
-            write_model_folder(self.out, half(mean), yaml.safe_dump(self.config, sort_keys=False), card)
+            self._publish(mean, first, run)
 
-        training = Training(network, settings, loss_of, self.device, self._what_decides("train"))
-        slices = SliceStream(self.seed, self.sunnybrook, settings.sunnybrook_share)
-        fit(training, slices, self.work / "checkpoint.pt", judge, publish)
-        self.pretrained.unlink(missing_ok=True)
+        fit(training, slices, self.work / "refining.pt", self._dice, publish)
+        self._all_done()
         return training.run
+
+    def _all_done(self) -> None:
+        for kept in (self.pretrained, self.segmented):
+            kept.unlink(missing_ok=True)
+
+    def _slices(self, seed: int, settings: TrainSettings) -> SliceStream:
+        hard = {HardCase.EMPTIED: settings.emptied_share, HardCase.VALVE: settings.valve_share}
+        return SliceStream(seed, self.sunnybrook, settings.sunnybrook_share, hard)
+
+    def _segmenter_training(self, part: str, network: nn.Module, settings: TrainSettings) -> Training:
+        def loss_of(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels, only_lv = batch
+            logits = network({"sax": images})["sax"].squeeze(-1)
+            return segmentation_loss(logits, labels, only_lv)
+
+        return Training(network, settings, loss_of, self.device, self._what_decides(part))
+
+    def _dice(self, network: nn.Module) -> dict[str, float]:
+        return {
+            f"{name}_dice_{key}": value
+            for name, volumes in self._judged.items()
+            for key, value in dice_of(network, volumes).items()
+        }
+
+    def _publish(self, mean: Mapping[str, torch.Tensor], run: Run, refined: Run | None = None) -> None:
+        with_sunnybrook = self.sunnybrook is not None
+        card = segmenter_card(self.config, run, self.command, with_sunnybrook, self.device, refined)
+        write_model_folder(self.out, half(mean), yaml.safe_dump(self.config, sort_keys=False), card)
 
 
 def train_bundled(
@@ -353,6 +439,7 @@ def train_bundled(
     minutes: float | None = None,
     steps: int | None = None,
     pretraining_steps: int | None = None,
+    refining_steps: int | None = None,
     seed: int | None = None,
     command: str = "",
     n_judged_hearts: int = 8,
@@ -362,7 +449,7 @@ def train_bundled(
 
     Returns
     -------
-    How the training of the segmenter went.
+    How the training of the segmenter went; its last part.
     """
     settings = read_settings(config, minutes, steps)
     # The files beside the weights say what was done, not what was asked for at first.
@@ -371,12 +458,13 @@ def train_bundled(
         "train": settings.model_dump(mode="json"),
     }
     config = {**config, **changes}
-    before = None
-    if "pretrain" in config and pretraining_steps != 0:
-        before = read_settings(config, None, pretraining_steps, part="pretrain")
-        config["pretrain"] = before.model_dump(mode="json")
-    else:
-        config.pop("pretrain", None)
+    around: dict[str, TrainSettings] = {}
+    for part, wanted in (("pretrain", pretraining_steps), ("refine", refining_steps)):
+        if part in config and wanted != 0:
+            around[part] = read_settings(config, None, wanted, part=part)
+            config[part] = around[part].model_dump(mode="json")
+        else:
+            config.pop(part, None)
     recipe = Recipe(
         config,
         out=out,
@@ -386,9 +474,10 @@ def train_bundled(
         n_judged_hearts=n_judged_hearts,
         device=device,
     )
-    if before is not None:
-        recipe.pretrain(before)
-    return recipe.segment(settings)
+    if "pretrain" in around:
+        recipe.pretrain(around["pretrain"])
+    run = recipe.segment(settings)
+    return recipe.refine(around["refine"], run) if "refine" in around else run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -402,6 +491,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="wall-clock budget of the segmenter, instead of the config's")
     parser.add_argument("--steps", type=int, help="steps of the segmenter, instead of the config's")
     parser.add_argument("--pretraining-steps", type=int, help="steps of the autoencoder; 0 leaves it out")
+    parser.add_argument("--refining-steps", type=int, help="steps of refining the segmenter; 0 leaves it out")
     parser.add_argument("--seed", type=int, help="seed, instead of the config's")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="model folder to write")
     parser.add_argument("--work", type=Path, default=DEFAULT_WORK, help="folder of the checkpoint to go on from")
@@ -429,6 +519,7 @@ def main(arguments: list[str] | None = None) -> int:
             minutes=given.minutes,
             steps=given.steps,
             pretraining_steps=given.pretraining_steps,
+            refining_steps=given.refining_steps,
             seed=given.seed,
             command=command,
             device=given.device,

@@ -50,6 +50,10 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     """Weights that ship are a running mean of the weights, with this memory per step."""
     sunnybrook_share: float = Field(0.2, ge=0, lt=1)
     """Share of real slices, if they are there."""
+    emptied_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of the synthetic slices that show a small or thick LV at ES, nearly emptied."""
+    valve_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of the synthetic slices that show an LV with the right atrium, and not the RV, beside it."""
     mask_ratio: float = Field(0.75, gt=0, lt=1)
     """Share of the patches that a masked autoencoder does not see."""
     n_workers: int | None = Field(None, ge=0)
@@ -95,6 +99,12 @@ def learning_rate(run: Run, settings: TrainSettings) -> float:
     return float(warm * (settings.min_lr + (settings.lr - settings.min_lr) * cosine))
 
 
+def recipe_text(settings: TrainSettings, others: Mapping[str, Any]) -> str:
+    """Everything that the weights of a training follow from, as text that is equal if and only if all of it is."""
+    decide = settings.model_dump(mode="json", exclude={"n_workers", "eval_minutes"})
+    return json.dumps({**others, "settings": decide}, sort_keys=True)
+
+
 class Training:
     """A network with what its training needs to remember; a checkpoint holds all of it."""
 
@@ -119,8 +129,7 @@ class Training:
         self.settings = settings
         self._loss_of = loss_of
         self.run = Run()
-        decide = settings.model_dump(mode="json", exclude={"n_workers", "eval_minutes"})
-        self.recipe = json.dumps({**(recipe or {}), "settings": decide}, sort_keys=True)
+        self.recipe = recipe_text(settings, recipe or {})
         self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
         trained = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(

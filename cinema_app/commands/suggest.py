@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,34 +12,53 @@ if TYPE_CHECKING:
     from cinema_core.learn.select import SliceFacts, Suggestion
     from cinema_core.project import Project, StudySnapshot
 
-BASIS = {
-    "review": "points of EF at stake: what rests on the slice, times the signs that it is drawn wrong",
-    "teach": "random over the thirds of the heart, ED and ES first, few slices per study",
-}
-"""What each queue rests on; said with every answer."""
+REVIEW_BASIS: Final = "points of EF at stake: what rests on the slice, times the signs that it is drawn wrong"
+
+
+class Rule(StrEnum):
+    """Rules of the teach queue that need nothing but what a project keeps."""
+
+    FOREGROUND_RANDOM = "foreground-random"
+    RANDOM = "random"
+    ENTROPY = "entropy"
+
+    @property
+    def basis(self) -> str:
+        """What it rests on, in words."""
+        return {
+            Rule.FOREGROUND_RANDOM: "random over the thirds of the heart, ED and ES first, few slices per study",
+            Rule.RANDOM: "random over all slices",
+            Rule.ENTROPY: "where the model is least sure, few slices per study, one in five at random",
+        }[self]
 
 
 def suggest(
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema.")],
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Longest queue.")] = 10,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Source of chance in the teach queue.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Source of chance.")] = 0,
+    rule: Annotated[Rule, typer.Option(help="How slices to teach with are chosen.")] = Rule.FOREGROUND_RANDOM,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")] = False,
 ) -> None:
     """Show the two queues: slices to review for today's ejection fraction, slices to label to teach the model.
 
     Example: cinema suggest --project heart.cinema --limit 5
 
-    Slices that you corrected or accepted are in neither.
+    Slices that you corrected or accepted are in neither. One slice in five is drawn at random, so that the share of
+    these that need a correction tells how good the model is.
     """
     from cinema_app.terminal import say_json
-    from cinema_core.learn.select import rank_for_review, rank_for_teaching
+    from cinema_core.learn.select import rank_for_review
+    from cinema_core.learn.teach import Strategy, rank_for_teaching
     from cinema_core.project import Project
 
     with Project.open(project) as opened:
         facts = _facts(opened)
-    queues = {"review": rank_for_review(facts, limit), "teach": rank_for_teaching(facts, limit, seed)}
+    queues = {
+        "review": (REVIEW_BASIS, rank_for_review(facts, limit, seed)),
+        "teach": (rule.basis, rank_for_teaching(facts, limit, seed, Strategy(rule.value))),
+    }
     if as_json:
-        say_json({name: _to_json(BASIS[name], found) for name, found in queues.items()})
+        say_json({name: _to_json(basis, found) for name, (basis, found) in queues.items()})
     else:
         _tell(queues)
 
@@ -73,11 +93,11 @@ def _to_json(basis: str, found: list[Suggestion]) -> dict[str, Any]:
     return {"basis": basis, "slices": slices}
 
 
-def _tell(queues: dict[str, list[Suggestion]]) -> None:
+def _tell(queues: dict[str, tuple[str, list[Suggestion]]]) -> None:
     from cinema_app.terminal import say, say_table
 
-    for name, found in queues.items():
-        say(f"{name.capitalize()} (by {BASIS[name]})")
+    for name, (basis, found) in queues.items():
+        say(f"{name.capitalize()} (by {basis})")
         if found:
             rows = [(s.study_id, str(s.t + 1), str(s.z + 1), s.reason) for s in found]
             say_table(("Study", "Phase", "Slice", "Why"), rows)

@@ -17,7 +17,7 @@ from cinema_core.learn.augment import Augmentation, Sample
 from cinema_core.learn.losses import masked_dice_ce, stay_with_base
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.tiers import choose_precision
-from cinema_core.phantom import training_slice
+from cinema_core.phantom.slices import HardCase, training_slice
 
 Weights = Mapping[str, Tensor]
 
@@ -27,6 +27,9 @@ FINAL_RATE: Final = 0.01
 
 ADAM_BETAS: Final = (0.9, 0.95)
 """As published."""
+
+HARD_SHARE: Final = 0.4
+"""Share of rehearsed slices that show a hard case, as in the last part of the bundled model's training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,9 @@ class Batches:
         return self._waiting.pop()
 
     def _synthetic(self) -> Sample:
-        image, labels = training_slice(self._rng)  # (y, x)
+        cases = list(HardCase)
+        hard = cases[self._rng.integers(len(cases))] if self._rng.random() < HARD_SHARE else None
+        image, labels = training_slice(self._rng, hard=hard)  # (y, x)
         return Sample(torch.from_numpy(image.T.copy())[..., None], torch.from_numpy(labels.T.copy())[..., None])
 
 

@@ -1,7 +1,7 @@
-"""What to look at next: the review queue, for today's ejection fraction, and the teach queue, for the model.
+"""What to look at next: facts of every slice, and the review queue, for today's ejection fraction.
 
-The two are kept apart: the slice that endangers a result most is often not the one that teaches most.
-Both take :class:`SliceFacts`, so that better rules can be put in without touching who asks.
+The teach queue, for the model, is kept apart (:mod:`cinema_core.learn.teach`): the slice that endangers a result most
+is often not the one that teaches most.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from cinema_core.learn.signs import Sign, doubt_of, shows_heart, signs_of
 RV_SHARE: Final = 0.5
 """What a point of the RV's ejection fraction weighs in review against one of the LV's: fewer decisions rest on it."""
 
-SLICES_PER_STUDY: Final = 3
-"""Teaching takes few slices from each of several studies: neighbours in one heart say much the same."""
+BY_CHANCE: Final = "Drawn at random, so that it is known how good the model is"
+
+RANDOM_ONE_IN: Final = 5
+"""One suggestion in so many is drawn at random: the share of those that needed a correction says how good the model is,
+and the share among those that a rule chose does not."""
 
 
 class Queue(StrEnum):
@@ -176,52 +179,29 @@ def _ef_weights_pct(cavity: NDArray[np.bool_], ed_es: Sequence[int]) -> NDArray[
     return np.asarray(per_px[:, None] * area)
 
 
-def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None) -> list[Suggestion]:
-    """Order unread slices by how much they may change today's ejection fraction, most first."""
-    unread = [fact for fact in facts if not fact.state.is_teaching and fact.has_heart]
-    unread.sort(key=lambda fact: (-fact.risk, fact.study_id, fact.t, fact.z))
-    top = max((fact.risk for fact in unread), default=0.0) or 1.0
-    return [
-        Suggestion(fact.study_id, fact.t, fact.z, fact.risk / top, _review_reason(fact), Queue.REVIEW)
-        for fact in unread[:limit]
-    ]
+def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None, seed: int = 0) -> list[Suggestion]:
+    """Order unread slices by how much they may change today's ejection fraction, most first; one in five by chance.
 
-
-def rank_for_teaching(facts: Iterable[SliceFacts], limit: int, seed: int = 0) -> list[Suggestion]:
-    """Draw slices to label for the model's sake: foreground-aware random.
-
-    Among slices with a predicted heart that nobody has labelled yet, at random but evenly over the heart's
-    thirds, ED and ES before other phases, and few per study. No published query rule reliably beats this one
-    on cine MR (nnActive, TMLR 2025).
+    Slices that were read count: a reader who always takes the first suggestion meets one of chance every fifth time.
     """
-    rng = np.random.default_rng(seed)
-    facts = list(facts)
-    taken: dict[str, int] = {}
-    for fact in facts:
-        if fact.state.is_teaching:
-            taken[fact.study_id] = taken.get(fact.study_id, 0) + 1
-    candidates = [fact for fact in facts if fact.level is not None and not fact.state.is_teaching]
-    order = [candidates[k] for k in rng.permutation(len(candidates))]
-    # Stable: within a rank the random order stays.
-    order.sort(key=lambda fact: (fact.phases_from_ed_es or 0) > 0)
-    suggestions: list[Suggestion] = []
-    used: dict[Level, int] = dict.fromkeys(Level, 0)
-    while order and len(suggestions) < limit:
-        # Studies with fewest labels first, then the third of the heart that was drawn least.
-        fact = min(order, key=lambda f: (taken.get(f.study_id, 0), (f.phases_from_ed_es or 0) > 0, used[_level(f)]))
-        order.remove(fact)
-        if taken.get(fact.study_id, 0) >= SLICES_PER_STUDY:
-            continue
-        taken[fact.study_id] = taken.get(fact.study_id, 0) + 1
-        used[_level(fact)] += 1
-        score = 1 - len(suggestions) / limit
-        suggestions.append(Suggestion(fact.study_id, fact.t, fact.z, score, _teach_reason(fact), Queue.TEACH))
-    return suggestions
+    known = list(facts)
+    unread = [fact for fact in known if not fact.state.is_teaching and fact.has_heart]
+    unread.sort(key=lambda fact: (-fact.risk, fact.study_id, fact.t, fact.z))
+    n_read = sum(fact.state.is_teaching for fact in known)
+    top = max((fact.risk for fact in unread), default=0.0) or 1.0
+    queue: list[Suggestion] = []
+    while unread and (limit is None or len(queue) < limit):
+        place = n_read + len(queue)
+        by_chance = is_by_chance(place) and len(unread) > 1
+        fact = unread.pop(int(np.random.default_rng([seed, place]).integers(len(unread))) if by_chance else 0)
+        reason = f"{BY_CHANCE} ({_review_reason(fact)})" if by_chance else _review_reason(fact)
+        queue.append(Suggestion(fact.study_id, fact.t, fact.z, fact.risk / top, reason, Queue.REVIEW))
+    return queue
 
 
-def _level(fact: SliceFacts) -> Level:
-    assert fact.level is not None  # candidates have a heart
-    return fact.level
+def is_by_chance(place: int) -> bool:
+    """Whether the suggestion at a place of a queue, from 0, is drawn at random."""
+    return place % RANDOM_ONE_IN == RANDOM_ONE_IN - 1
 
 
 def _levels(heart_px: NDArray[np.integer]) -> dict[int, Level]:
@@ -244,7 +224,3 @@ def _review_reason(fact: SliceFacts) -> str:
     weights = {"LV": fact.lv_ef_weight_pct, "RV": fact.rv_ef_weight_pct}
     known = " and ".join(f"{points:.0f} points of {name} EF" for name, points in weights.items() if points >= 1)
     return f"{what[0].upper()}{what[1:]}" + (f" ({known} rest on this slice)" if known else "")
-
-
-def _teach_reason(fact: SliceFacts) -> str:
-    return f"chosen at random: {fact.level} of the heart, phase {fact.t + 1}, slice {fact.z + 1}"

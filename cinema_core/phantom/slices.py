@@ -15,7 +15,8 @@ A slice is drawn in about 10 ms: smooth random fields come from coarse ones by m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cache
 from typing import Final
 
@@ -27,7 +28,7 @@ from scipy.interpolate import BSpline
 from cinema_core.anatomy import Structure
 from cinema_core.phantom.beat import Beat, beat_of
 from cinema_core.phantom.neighbours import neighbours_of
-from cinema_core.phantom.parameters import random_parameters
+from cinema_core.phantom.parameters import HeartParameters, cavity_axes_mm, random_parameters
 
 Image = NDArray[np.float32]
 
@@ -48,6 +49,21 @@ LEVELS: Final = ("base", "middle", "apex", "above", "beyond")
 
 LEVEL_CHANCES: Final = (0.22, 0.44, 0.22, 0.07, 0.05)
 
+
+class HardCase(StrEnum):
+    """What a model that learned from the other slices still gets wrong on real hearts."""
+
+    EMPTIED = "emptied"
+    """A small or thick LV at ES: its papillary muscles fill most of what is left of the cavity."""
+    VALVE = "valve"
+    """An LV without an RV beside it, or with little: its valve has passed the slice and the right atrium lies there."""
+
+
+HARD_LEVEL_CHANCES: Final = {
+    HardCase.EMPTIED: (0.2, 0.5, 0.3, 0.0, 0.0),
+    HardCase.VALVE: (0.6, 0.0, 0.15, 0.25, 0.0),
+}
+
 FARTHEST_MM: Final = 110.0
 """Beyond this from the LV axis nothing is cut: of 60 random hearts none reaches farther than 101 mm."""
 
@@ -56,7 +72,7 @@ ANATOMICAL_SHARE: Final = 0.5
 
 
 def training_slice(
-    rng: np.random.Generator, *, level: str | None = None, anatomical: bool | None = None
+    rng: np.random.Generator, *, level: str | None = None, anatomical: bool | None = None, hard: HardCase | None = None
 ) -> tuple[Image, NDArray[np.uint8]]:
     """Draw one slice and its labels.
 
@@ -68,25 +84,29 @@ def training_slice(
         One of :data:`LEVELS`; drawn if None.
     anatomical
         Whether to cut it from a heart of the phantom; drawn if None.
+    hard
+        What it shows that models of synthetic hearts get wrong; None for anything.
 
     Returns
     -------
     Image, float32, 0 to 1, shape (y, x) = (128, 128), and labels, uint8, same shape; every pixel is labelled.
     """
-    level = level or str(rng.choice(LEVELS, p=LEVEL_CHANCES))
+    level = level or str(rng.choice(LEVELS, p=HARD_LEVEL_CHANCES[hard] if hard else LEVEL_CHANCES))
     if anatomical is None:
         anatomical = bool(rng.random() < ANATOMICAL_SHARE)
+    if hard is HardCase.VALVE and level != "above":
+        anatomical = False  # the phantom's valves lie in one plane; here the RV's has passed the slice, the LV's not
     grid = _Grid.draw(rng)
     tissue = _Contrast.draw(rng)
     image = _surroundings(grid, tissue, rng)
     labels = np.zeros(image.shape, dtype=np.uint8)
     if anatomical:
-        _draw_cut(image, labels, grid, tissue, level, rng)
+        _draw_cut(image, labels, grid, tissue, level, rng, emptied=hard is HardCase.EMPTIED)
     elif level != "beyond":
         if level == "above" or (level == "base" and rng.random() < 0.5):
             _draw_atria(image, grid, tissue, rng, fully=level == "above")
         if level != "above":
-            _draw_ventricles(image, labels, grid, tissue, level, rng)
+            _draw_ventricles(image, labels, grid, tissue, level, rng, hard)
     return _acquire(image, rng), labels
 
 
@@ -229,15 +249,21 @@ class _Heart:
         outer = inner + (self.epicardium - self.cavity) * np.float32(muscle)
         return _Heart(inner, outer, outer + (self.rv - self.epicardium) * np.float32(rv))
 
+    def with_less_rv(self, share: float) -> _Heart:
+        """Return the heart with an RV of so much of its depth; below 1.5 mm there is none."""
+        depth = (self.rv - self.epicardium) * np.float32(share)
+        return _Heart(self.cavity, self.epicardium, self.epicardium + np.where(depth > 1.5, depth, 0))
 
-def _draw_shape(level: str, grid: _Grid, rng: np.random.Generator) -> _Heart:
+
+def _draw_shape(level: str, grid: _Grid, rng: np.random.Generator, *, emptied: bool) -> _Heart:
     """Random outlines of cavity, epicardium and RV free wall."""
-    kind = rng.choice(["healthy", "dilated", "thick", "emptied"], p=[0.4, 0.2, 0.18, 0.22])
+    kind = "filled" if emptied else rng.choice(["healthy", "dilated", "thick", "emptied"], p=[0.4, 0.2, 0.18, 0.22])
     radius, wall = {
         "healthy": (rng.uniform(18, 29), rng.uniform(5.5, 12)),
         "dilated": (rng.uniform(27, 42), rng.uniform(3.5, 10)),
         "thick": (rng.uniform(9, 25), rng.uniform(11, 23)),
         "emptied": (rng.uniform(8, 20), rng.uniform(8, 18)),
+        **({"filled": (rng.uniform(6, 17), rng.uniform(9, 22))} if emptied else {}),
     }[str(kind)]
     if level == "apex":
         radius *= rng.uniform(0.12, 0.75)
@@ -283,17 +309,30 @@ def _rv_depth(level: str, septum: Image, rng: np.random.Generator) -> Image:
 
 
 def _draw_ventricles(
-    image: Image, labels: NDArray[np.uint8], grid: _Grid, tissue: _Contrast, level: str, rng: np.random.Generator
+    image: Image,
+    labels: NDArray[np.uint8],
+    grid: _Grid,
+    tissue: _Contrast,
+    level: str,
+    rng: np.random.Generator,
+    hard: HardCase | None,
 ) -> None:
     """Ventricles of random outlines."""
-    heart = _draw_shape(level, grid, rng)
+    heart = _draw_shape(level, grid, rng, emptied=hard is HardCase.EMPTIED)
+    if hard is HardCase.VALVE:
+        heart = heart.with_less_rv(0.0 if level == "apex" or rng.random() < 0.6 else rng.uniform(0.25, 0.8))
+        if level == "base":
+            _draw_beside(image, grid, heart, tissue, rng)
     look = _Look.draw(tissue, rng)
     opens = level == "base" and rng.random() < 0.3
     opening = _valve_opening(heart, grid, rng.uniform(-np.pi, np.pi), rng) if opens else None
 
     plane = image.copy()
     _paint(plane, grid, heart, tissue, look, opening)
-    _draw_papillaries(plane, grid, heart, tissue, level, rng)
+    if hard is HardCase.EMPTIED:
+        _fill_cavity(plane, grid, heart, tissue, rng)
+    else:
+        _draw_papillaries(plane, grid, heart, tissue, level, rng)
     mix = rng.uniform(0, 0.45) if rng.random() < 0.6 else 0.0
     if mix:  # the slice is thick: part of it shows the heart as it is some millimetres away
         spread = 0.1 if level == "middle" else 0.3
@@ -304,18 +343,27 @@ def _draw_ventricles(
     image[:] = plane
 
     labels[grid.r < heart.rv] = Structure.RV_CAVITY
-    if level == "base" and rng.random() < 0.35:
+    if level == "base" and hard is not HardCase.VALVE and rng.random() < 0.35:
         _draw_outflow(image, labels, grid, heart, tissue, look.rv_blood, rng)
     labels[grid.r < heart.epicardium] = Structure.LV_MYOCARDIUM
     labels[grid.r < heart.cavity] = Structure.LV_CAVITY
 
 
 def _draw_cut(
-    image: Image, labels: NDArray[np.uint8], grid: _Grid, tissue: _Contrast, level: str, rng: np.random.Generator
+    image: Image,
+    labels: NDArray[np.uint8],
+    grid: _Grid,
+    tissue: _Contrast,
+    level: str,
+    rng: np.random.Generator,
+    *,
+    emptied: bool,
 ) -> None:
     """Draw a plane through a heart of the phantom at one moment, with the atria and vessels that it meets."""
     at = {0: 0.0, 1: 0.35}.get(int(rng.integers(4)), rng.random())  # readers label ED and ES most
     parameters = random_parameters(rng)
+    if emptied:
+        at, parameters = rng.uniform(0.3, 0.4), _emptying(parameters, rng)
     beat = beat_of(parameters, rng, at=np.array([at]))
     base, apex = float(beat.base_z_mm[0]), beat.apex_z_mm
     low, high = {
@@ -352,11 +400,28 @@ def _draw_cut(
         drawn.append(plane)
     image[:] = (drawn[0] + drawn[1]) / 2
     heart = _cut_heart(beat, grid, z, lean, uneven)
-    if 0.2 < (z - base) / (apex - base) < 0.85:
+    if emptied:
+        _fill_cavity(image, grid, heart, tissue, rng)
+    elif 0.2 < (z - base) / (apex - base) < 0.85:
         _draw_papillaries(image, grid, heart, tissue, level, rng)
     labels[grid.r < heart.rv] = Structure.RV_CAVITY
     labels[grid.r < heart.epicardium] = Structure.LV_MYOCARDIUM
     labels[grid.r < heart.cavity] = Structure.LV_CAVITY
+
+
+def _emptying(parameters: HeartParameters, rng: np.random.Generator) -> HeartParameters:
+    """Return the same heart with a small, thick LV that empties nearly all of it."""
+    edv = rng.uniform(60, 150)
+    radius, length = cavity_axes_mm(edv)
+    return replace(
+        parameters,
+        lv_edv_ml=edv,
+        lv_ef_pct=rng.uniform(60, 82),
+        lv_length_mm=length,
+        wall_mm=min(rng.uniform(8, 18), 0.72 * radius),
+        infarct_segments=(),
+        dyssynchrony_ms=0.0,
+    )
 
 
 def _cut_heart(beat: Beat, grid: _Grid, z: float, lean: Image | None, uneven: Image) -> _Heart:
@@ -461,6 +526,25 @@ def _draw_papillaries(
         _lay(plane, np.minimum(blob, heart.cavity - grid.r + 1), signal)
 
 
+def _fill_cavity(plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rng: np.random.Generator) -> None:
+    """Papillary muscles keep their size while the cavity empties around them: slits of blood are left, or nothing."""
+    radius = heart.radius
+    if radius <= 0:
+        return
+    inside = heart.cavity - grid.r
+    for _ in range(rng.integers(1, 5)):
+        size = min(rng.uniform(3, 7), 0.8 * radius)
+        angle = rng.uniform(-np.pi, np.pi)
+        distance = max(radius - size * rng.uniform(0.2, 1.2), 0.0)
+        signal = tissue.muscle * rng.uniform(0.85, 1.25) + rng.uniform(0, 0.3) * (tissue.blood - tissue.muscle)
+        blob = grid.ellipse(distance * np.cos(angle), distance * np.sin(angle), size * rng.uniform(1, 1.6), size, angle)
+        _lay(plane, np.minimum(blob, inside + 1), signal)
+    # The trabeculae between them are finer than a pixel: blood and muscle mix.
+    mixed = np.clip(_smooth_field(rng, rng.uniform(3, 7)) + rng.uniform(-1, 1.5), 0, 1) * rng.uniform(0.2, 1.0)
+    cover = mixed * np.clip(inside / PIXEL_MM + 0.5, 0, 1)
+    plane += (cover * (tissue.muscle * rng.uniform(0.9, 1.1) - plane)).astype(np.float32)
+
+
 def _draw_outflow(
     image: Image,
     labels: NDArray[np.uint8],
@@ -480,6 +564,27 @@ def _draw_outflow(
     blob = np.minimum(blob, outside)
     _lay(image, blob, rv_blood)
     labels[blob > 0] = Structure.RV_CAVITY
+
+
+def _draw_beside(image: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rng: np.random.Generator) -> None:
+    """Lay the right atrium below the septum, and great vessels in front of it: round pools that touch the LV.
+
+    They are no RV, which hugs the septum and has walls and trabeculae.
+    """
+
+    def pool(angle: float, size: float, gap: float) -> None:
+        near = np.abs(np.angle(np.exp(1j * (grid.theta - angle)))) < 0.05
+        edge = float(np.median(heart.epicardium[near])) if near.any() else heart.radius
+        away = edge + size * gap
+        rx, ry = size * rng.uniform(0.85, 1.2, 2)
+        blob = grid.ellipse(away * np.cos(angle), away * np.sin(angle), rx, ry, rng.uniform(0, np.pi))
+        _lay(image, blob + np.float32(rng.uniform(0.5, 3.0)), tissue.rv_wall)
+        _lay(image, blob, tissue.rv_blood * rng.uniform(0.8, 1.2) * _flowing(rng))
+
+    if rng.random() < 0.85:
+        pool(np.pi - rng.uniform(-0.2, 1.1), rng.uniform(13, 32), rng.uniform(0.75, 1.05))
+    for _ in range(rng.integers(0, 3)):
+        pool(np.pi + rng.uniform(0.3, 1.7), rng.uniform(7, 15), rng.uniform(0.8, 1.3))
 
 
 def _draw_atria(image: Image, grid: _Grid, tissue: _Contrast, rng: np.random.Generator, *, fully: bool) -> None:

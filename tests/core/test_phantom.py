@@ -32,7 +32,7 @@ from cinema_core.phantom.beat import Beat, FloatArray, beat_of
 from cinema_core.phantom.camera import Camera, HeartFrame, long_axis_plane, short_axis_planes
 from cinema_core.phantom.parameters import shortening_of, truncated_ellipsoid_ml
 from cinema_core.phantom.scene import contours_of
-from cinema_core.phantom.slices import LEVELS, SLICE_SIZE
+from cinema_core.phantom.slices import LEVELS, SLICE_SIZE, HardCase
 from cinema_core.phantom.study import _tilted_areas_mm2
 
 SMALL = HeartParameters(n_slices=4, slice_step_mm=20.0, n_phases=3, rows=160, columns=160, pixel_spacing_mm=1.6)
@@ -586,6 +586,29 @@ def test_training_slice_follows_from_its_seed() -> None:
     first, again = (training_slice(np.random.default_rng([4, 2])) for _ in range(2))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
+
+
+def test_emptied_slices_show_a_small_cavity_with_muscle_in_it() -> None:
+    """The label is the whole cavity: what fills it counts as cavity, as papillary muscles do."""
+    filled, plain = (
+        [training_slice(np.random.default_rng([8, k]), level="middle", hard=e) for k in range(40)]
+        for e in (HardCase.EMPTIED, None)
+    )
+
+    def median_area(slices: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        return float(np.median([(labels == Structure.LV_CAVITY).sum() for _, labels in slices]))
+
+    def contrast(slices: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """Median over slices of cavity minus muscle, by the brightness of the cavity's darker half."""
+        found = []
+        for image, labels in slices:
+            cavity, muscle = image[labels == Structure.LV_CAVITY], image[labels == Structure.LV_MYOCARDIUM]
+            if cavity.size and muscle.size:
+                found.append(np.percentile(cavity, 30) - np.median(muscle))
+        return float(np.median(found))
+
+    assert median_area(filled) < 0.5 * median_area(plain)
+    assert contrast(filled) < 0.5 * contrast(plain)
 
 
 def test_cavity_of_a_training_slice_is_enclosed_by_muscle() -> None:

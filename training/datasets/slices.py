@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset
 
 from cinema_core.anatomy import Structure
 from cinema_core.errors import InputError
-from cinema_core.phantom.slices import PIXEL_MM, SLICE_SIZE, training_slice
+from cinema_core.phantom.slices import PIXEL_MM, SLICE_SIZE, HardCase, training_slice
 
 ASSUMED_SPACING_MM: Final = 1.3
 """Sunnybrook's PNGs do not state theirs; the DICOM files of the same collection have 1.25 to 1.37 mm."""
@@ -67,8 +68,26 @@ class SliceStream(Dataset[tuple[torch.Tensor, torch.Tensor, bool]]):
     labelled (then every other pixel is known to be no LV cavity, and nothing else).
     """
 
-    def __init__(self, seed: int, sunnybrook: Path | None = None, share: float = 0.0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        sunnybrook: Path | None = None,
+        share: float = 0.0,
+        hard: Mapping[HardCase, float] | None = None,
+    ) -> None:
+        """Say what to draw from.
+
+        Parameters
+        ----------
+        sunnybrook
+            Folder with images and labels; without it every slice is synthetic.
+        share
+            Share of real slices.
+        hard
+            Share of each hard case among the synthetic slices.
+        """
         self._seed = seed
+        self._hard = {case: chance for case, chance in (hard or {}).items() if chance > 0}
         self._folder = sunnybrook
         self._share = share if sunnybrook is not None else 0.0
 
@@ -82,8 +101,20 @@ class SliceStream(Dataset[tuple[torch.Tensor, torch.Tensor, bool]]):
             teaching = [s for s in read_sunnybrook(self._folder) if not is_held_out(s.patient)]
             image, labels = varied(teaching[int(rng.integers(len(teaching)))], rng)
         else:
-            image, labels = training_slice(rng)
+            image, labels = training_slice(rng, hard=chosen_case(self._hard, rng))
         return to_tensor(image), torch.from_numpy(labels.T.astype(np.int64)), only_lv
+
+
+def chosen_case(shares: Mapping[HardCase, float], rng: np.random.Generator) -> HardCase | None:
+    """Draw a hard case by its share, or none; without shares no number is drawn."""
+    if not shares:
+        return None
+    place = rng.random()
+    for case, share in shares.items():
+        if place < share:
+            return case
+        place -= share
+    return None
 
 
 class MaskedStream(Dataset[tuple[torch.Tensor, torch.Tensor]]):

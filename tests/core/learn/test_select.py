@@ -1,32 +1,12 @@
 import numpy as np
 import pytest
+from made_up_facts import fact, heart
 
 from cinema_core.anatomy import LabelState
-from cinema_core.learn.select import Level, Queue, SliceFacts, rank_for_review, rank_for_teaching, slice_facts
+from cinema_core.learn.select import BY_CHANCE, Level, Queue, rank_for_review, slice_facts
 from cinema_core.learn.signs import Sign
 
 UNSURE = Sign(0.5, "the model is unsure of the borders")
-
-
-def fact(study: str = "a", t: int = 0, z: int = 0, **changes: object) -> SliceFacts:
-    values: dict[str, object] = {
-        "uncertainty": 0.2,
-        "signs": (),
-        "lv_ef_weight_pct": 5.0,
-        "rv_ef_weight_pct": 0.0,
-        "has_heart": True,
-        "state": LabelState.PREDICTED,
-        "level": Level.MIDDLE,
-        "phases_from_ed_es": 0,
-    }
-    return SliceFacts(study, t, z, **{**values, **changes})  # type: ignore[arg-type]
-
-
-def heart(n_phases: int = 4, n_slices: int = 8) -> np.ndarray:
-    labels = np.zeros((n_phases, n_slices, 20, 20), dtype=np.uint8)
-    labels[:, 1:7, 5:15, 5:15] = 2
-    labels[:, 1:7, 8:12, 8:12] = 3
-    return labels
 
 
 def test_most_is_at_stake_where_doubt_meets_weight() -> None:
@@ -48,9 +28,8 @@ def test_slices_already_read_or_without_a_heart_are_not_reviewed() -> None:
 
 
 def test_every_suggestion_says_why() -> None:
-    suggestions = rank_for_review([fact(z=4, signs=(UNSURE,))]) + rank_for_teaching([fact(z=4)], limit=1)
-    assert suggestions[0].reason == "The model is unsure of the borders (5 points of LV EF rest on this slice)"
-    assert "random" in suggestions[1].reason
+    (suggestion,) = rank_for_review([fact(z=4, signs=(UNSURE,))])
+    assert suggestion.reason == "The model is unsure of the borders (5 points of LV EF rest on this slice)"
     (both,) = rank_for_review([fact(rv_ef_weight_pct=3.0)])
     assert "(5 points of LV EF and 3 points of RV EF rest on this slice)" in both.reason
     assert rank_for_review([fact(lv_ef_weight_pct=0)])[0].reason == "Nothing odd, but not looked at"
@@ -103,28 +82,17 @@ def test_thirds_of_the_heart_follow_the_slices_that_show_it() -> None:
     ]
 
 
-def test_teaching_spreads_over_studies_thirds_and_takes_ed_and_es_first() -> None:
-    facts = [f for study in "abc" for f in slice_facts(study, heart(n_phases=10), np.zeros((10, 8)), {}, ed_es=(0, 4))]
-    drawn = rank_for_teaching(facts, limit=9, seed=3)
-    assert {study: sum(s.study_id == study for s in drawn) for study in "abc"} == {"a": 3, "b": 3, "c": 3}
-    assert {s.t for s in drawn} <= {0, 4}
-    level = {(f.study_id, f.t, f.z): f.level for f in facts}
-    assert [sum(level[s.study_id, s.t, s.z] is third for s in drawn) for third in Level] == [3, 3, 3]
+def test_one_suggestion_in_five_is_drawn_at_random_whatever_was_read_before() -> None:
+    facts = [fact(z=z, signs=(Sign(0.9 - 0.02 * z, "the ring is open"),)) for z in range(20)]
+    queue = rank_for_review(facts, seed=3)
+    assert sorted(s.z for s in queue) == list(range(20))
+    assert [k for k, s in enumerate(queue) if s.reason.startswith(BY_CHANCE)] == [4, 9, 14]  # the last has no choice
+    assert [s.z for s in queue[:4]] == [0, 1, 2, 3]
+    # A reader who always takes the first one meets chance, too.
+    read = [fact(z=z, state=LabelState.CORRECTED if z < 4 else LabelState.PREDICTED) for z in range(20)]
+    firsts = {rank_for_review(read, limit=1, seed=seed)[0].z for seed in range(30)}
+    assert len(firsts) > 5
 
 
-def test_teaching_leaves_studies_with_enough_labels_alone() -> None:
-    labelled = [fact("a", z=z, state=LabelState.CORRECTED) for z in range(3)]
-    drawn = rank_for_teaching([*labelled, fact("a", z=4), fact("b", z=4)], limit=5)
-    assert [s.study_id for s in drawn] == ["b"]
-
-
-def test_teaching_is_repeatable_from_its_seed_and_differs_between_seeds() -> None:
-    facts = slice_facts("a", heart(), np.zeros((4, 8)), {})
-    assert rank_for_teaching(facts, 3, seed=1) == rank_for_teaching(facts, 3, seed=1)
-    assert len({tuple((s.t, s.z) for s in rank_for_teaching(facts, 3, seed=k)) for k in range(8)}) > 1
-
-
-@pytest.mark.parametrize("limit", [1, 5])
-def test_an_empty_queue_is_an_empty_list(limit: int) -> None:
-    assert rank_for_teaching([fact(state=LabelState.ACCEPTED)], limit) == []
-    assert rank_for_review([], limit) == []
+def test_an_empty_review_is_an_empty_list() -> None:
+    assert rank_for_review([], 5) == []

@@ -1,0 +1,405 @@
+"""How far a few labelled slices carry a model: ``python -m training.label_efficiency``.
+
+Experts' labels of ACDC play the reader. A seed draws patients of a pool and slices of them by a rule of the teach
+queue; a model learns from these alone; patients outside the pool, the same for every seed, say what was gained, by
+the protocol ``native``. Compared are the bundled model, tuned as *Fine-tune on my labels* does it, and a UNet of the
+paper's kind that learns the same slices from nothing. What the tuned model has forgotten of synthetic hearts and of
+Sunnybrook is measured, too. Every run is a line of ``runs.csv``; a run that is there is not made again, so that the
+command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from cinema_core.anatomy import UNLABELLED, LabelState
+from cinema_core.cards import BUNDLED, ModelCard
+from cinema_core.cases import TrainingCase
+from cinema_core.cine import Cine, View
+from cinema_core.errors import CinemaError, InputError
+from cinema_core.learn.evaluate import evaluate
+from cinema_core.learn.finetune import finetune
+from cinema_core.learn.guard import Scope
+from cinema_core.learn.select import slice_facts
+from cinema_core.learn.settings import FineTuneSettings, Tier
+from cinema_core.learn.teach import Strategy, rank_for_teaching
+from cinema_core.models import build_model, zoo
+from cinema_core.models.zoo import LoadedModel
+from cinema_core.process import prepare_to_compute
+from training.datasets.acdc import AcdcPatient, cases_of, read_patients
+from training.judging import JudgedVolume, dice_of, phantom_volumes, sunnybrook_volumes
+
+HERE: Final = Path(__file__).resolve().parent
+DATA: Final = HERE.parent.parent / "shared" / "data"
+DEFAULT_OUT: Final = HERE.parent / "out" / "label-efficiency"
+
+POOL_PER_GROUP: Final = 3
+"""Patients of each group of disease that may teach; the others test. By name, so that it is the same for everybody."""
+
+UNET_STEPS: Final = 400
+"""Of a UNet from nothing: more than the bundled model takes, because it starts with less."""
+
+UNET_RATE: Final = 1e-3
+RUNS_FILE: Final = "runs.csv"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Labels that a run may use: so many slices, evenly of so many patients. None: all slices of the patients."""
+
+    n_patients: int
+    n_slices: int | None
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"{self.n_slices or 'all'}/{self.n_patients}"
+
+    @classmethod
+    def named(cls, text: str) -> Budget:
+        """Read what :attr:`name` wrote.
+
+        Raises
+        ------
+        InputError
+            If it is no budget.
+        """
+        slices, _, patients = text.partition("/")
+        if not patients.isdigit() or not (slices == "all" or slices.isdigit()) or slices == "0" or patients == "0":
+            raise InputError(f"{text!r} is no budget; write slices/patients, such as 8/4 or all/10.")
+        n_slices = None if slices == "all" else int(slices)
+        if n_slices is not None and n_slices % int(patients):
+            raise InputError(f"{text!r}: the slices do not go evenly into the patients.")
+        return cls(int(patients), n_slices)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run, as a line of ``runs.csv``.
+
+    Attributes
+    ----------
+    dice_before, dice_after
+        Mean over structures and test patients.
+    lvef_before, lvef_after
+        Mean absolute error of the LV's ejection fraction, in points.
+    phantom_change, sunnybrook_change
+        Dice gained on hearts that were not learned from; NaN if not measured.
+    offered
+        Widest use that the gate offered: ``project``, ``this study only`` or nothing.
+    """
+
+    method: str
+    strategy: str
+    budget: str
+    seed: int
+    steps: int
+    seconds: float
+    alpha: float
+    dice_before: float
+    dice_after: float
+    lvef_before: float
+    lvef_after: float
+    rv: float
+    myo: float
+    lv: float
+    phantom_change: float
+    sunnybrook_change: float
+    offered: str
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes it one run."""
+        return self.method, self.strategy, self.budget, self.seed
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A model on the test patients."""
+
+    dice: float
+    lvef_mae: float
+    by_structure: dict[str, float]
+
+
+def split_patients(patients: Sequence[AcdcPatient]) -> tuple[list[AcdcPatient], list[AcdcPatient]]:
+    """Pool and test patients: of each group of disease the first few by name are the pool."""
+    pool, test = [], []
+    for group in sorted({p.group for p in patients}):
+        members = [p for p in patients if p.group == group]
+        pool += members[:POOL_PER_GROUP]
+        test += members[POOL_PER_GROUP:]
+    return pool, test
+
+
+class Trial:
+    """Pool, test patients and the model to start from, with what every run asks of them."""
+
+    def __init__(self, acdc: Path, sunnybrook: Path | None, base: LoadedModel, *, n_phantoms: int = 8) -> None:
+        pool, test = split_patients(read_patients(acdc))
+        self.base = base
+        self._pool = {p.name: cases_of(p) for p in pool}
+        self._test = [case for p in test for case in cases_of(p)]
+        self._judged: dict[str, list[JudgedVolume]] = {"phantom": phantom_volumes(n_phantoms)}
+        if sunnybrook is not None:
+            self._judged["sunnybrook"] = sunnybrook_volumes(sunnybrook)
+        self.before = self.scores(base)
+        self._remembered = self._remembers(base)
+
+    def scores(self, model: LoadedModel) -> Scores:
+        """Measure a model on the test patients."""
+        with tempfile.TemporaryDirectory() as out:
+            summary = evaluate(self._test, model, Path(out))
+        mean, mae = summary.dice["mean"], summary.lvef.mae
+        assert mean is not None  # every case is labelled all over
+        assert mae is not None
+        return Scores(mean, mae, {key: float(value or 0) for key, value in summary.dice.items() if key != "mean"})
+
+    def forgotten(self, model: LoadedModel) -> dict[str, float]:
+        """Dice that a model has more (or, negative, less) than the base on what the base learned from."""
+        return {name: value - self._remembered[name] for name, value in self._remembers(model).items()}
+
+    def _remembers(self, model: LoadedModel) -> dict[str, float]:
+        scores = {name: dice_of(model.network, volumes) for name, volumes in self._judged.items()}
+        return {name: float(np.mean(list(found.values()))) for name, found in scores.items()}
+
+    def teaching(self, budget: Budget, strategy: Strategy, seed: int) -> list[TrainingCase]:
+        """Cases of the pool with labels on the chosen slices only.
+
+        Raises
+        ------
+        InputError
+            If the pool has not that many patients.
+        """
+        if budget.n_patients > len(self._pool):
+            raise InputError(f"{budget.name}: the pool has only {len(self._pool)} patients.")
+        names = sorted(self._pool)
+        chosen = [names[k] for k in np.random.default_rng([seed, 1]).permutation(len(names))[: budget.n_patients]]
+        studies = {name: self._pool[name] for name in sorted(chosen)}
+        if budget.n_slices is None:
+            return [case for study in studies.values() for case in study]
+        per_study = budget.n_slices // budget.n_patients
+        facts = [fact for name, study in studies.items() for fact in self._facts(name, study)]
+        queue = rank_for_teaching(facts, budget.n_slices, seed, strategy, per_study=per_study)
+        picked = {(s.study_id, s.t, s.z) for s in queue}
+        return [
+            replace(
+                case, labels=only_slices(case.labels, [z for z in range(len(case.labels)) if (name, t, z) in picked])
+            )
+            for name, study in studies.items()
+            for t, case in enumerate(study)
+            if any((name, t, z) in picked for z in range(len(case.labels)))
+        ]
+
+    def _facts(self, name: str, study: list[TrainingCase]) -> list[Any]:
+        from cinema_core.predict import segment_cine
+
+        cine = Cine(
+            id="sax",
+            pixels=np.stack([case.image for case in study]),
+            geometry=study[0].geometry,
+            view=View.SAX,
+            phase_names=tuple(case.phase for case in study),
+        )
+        drawn = segment_cine(cine, self.base, device=str(self.base.device))
+        states: dict[tuple[int, int], LabelState] = {}
+        return slice_facts(name, drawn.labels, drawn.uncertainty, states, ed_es=(0, 1))
+
+    def run(self, method: str, budget: Budget, strategy: Strategy, seed: int, settings: FineTuneSettings) -> Row:
+        """Learn and measure once."""
+        cases = self.teaching(budget, strategy, seed)
+        start = self.base if method == BUNDLED else unet_from_nothing(self.base, seed)
+        with tempfile.TemporaryDirectory() as out:
+            result = finetune(cases, start, replace_settings(settings, method, seed), Path(out), "tuned")
+            tuned = zoo.load(result.folder, device=str(self.base.device))
+            after = self.scores(tuned)
+            forgotten = self.forgotten(tuned) if method == BUNDLED else {}
+        return Row(
+            method=method,
+            strategy=str(strategy),
+            budget=budget.name,
+            seed=seed,
+            steps=result.steps,
+            seconds=round(result.seconds, 1),
+            alpha=result.alpha,
+            dice_before=self.before.dice if method == BUNDLED else 0.0,
+            dice_after=after.dice,
+            lvef_before=self.before.lvef_mae if method == BUNDLED else float("nan"),
+            lvef_after=after.lvef_mae,
+            **after.by_structure,
+            phantom_change=forgotten.get("phantom", float("nan")),
+            sunnybrook_change=forgotten.get("sunnybrook", float("nan")),
+            offered=str(result.scope or ""),
+        )
+
+
+def only_slices(
+    labels: np.ndarray[Any, np.dtype[np.uint8]], kept: Sequence[int]
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Labels (z, y, x) with all but some slices unlabelled."""
+    known = np.full_like(labels, UNLABELLED)
+    known[list(kept)] = labels[list(kept)]
+    return known
+
+
+def replace_settings(settings: FineTuneSettings, method: str, seed: int) -> FineTuneSettings:
+    """Take the product's settings for the bundled model, and plain training for a network that knows nothing."""
+    if method == BUNDLED:
+        return settings.model_copy(update={"seed": seed})
+    steps = UNET_STEPS if settings.steps is None else settings.steps
+    # Nothing is held out: there is no base worth going back to.
+    plain = {"steps": steps, "fold_min_steps": steps + 1, "base_weight": 0.0, "learning_rate": UNET_RATE}
+    return settings.model_copy(update={**plain, "seed": seed, "tier": Tier.WHOLE})
+
+
+def unet_from_nothing(like: LoadedModel, seed: int) -> LoadedModel:
+    """Make a UNet of the paper's kind, for the grid of another model and of about the bundled model's size."""
+    config = {key: value for key, value in like.config.items() if key not in ("model", "predict")}
+    sizes = {"chans": [16, 32, 64, 128, 256], "patch_size": [2, 2, 1], "scale_factor": [2, 2, 1], "dropout": 0.0}
+    view = like.config["model"]["views"]
+    model = {"name": "unet", "ckpt_path": None, "views": view, "out_chans": 4, "unet": sizes}
+    torch.manual_seed(seed)
+    network = build_model({**config, "model": model}).to(like.device).eval()
+    return LoadedModel(network, {**config, "model": model}, ModelCard(name="unet", sha256=""), like.folder)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the runs that were made before."""
+    if not path.exists():
+        return []
+    kinds = {field.name: field.type for field in fields(Row)}
+    cast = {"str": str, "int": int, "float": float}
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Row(**{k: cast[str(kinds[k])](v) for k, v in line.items()}) for line in csv.DictReader(file)]
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add one run to the file, with a head if it is new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        if new:
+            writer.writeheader()
+        writer.writerow(asdict(row))
+
+
+def interval(values: Sequence[float], n: int = 2000) -> tuple[float, float]:
+    """95 % interval of the mean by bootstrap over the runs."""
+    drawn = np.random.default_rng(0).choice(np.asarray(values, dtype=float), (n, len(values))).mean(axis=1)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def report(rows: Sequence[Row]) -> str:
+    """Table in Markdown: one line per method, rule and budget."""
+    lines = [
+        "| Slices/patients | Model | Rule | Seeds | Mean Dice | Change | LVEF, MAE | Phantom | Sunnybrook | Seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.budget, row.method, row.strategy), []).append(row)
+
+    def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
+        low, high = interval(values)
+        return f"{np.mean(values):{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+    for (budget, method, strategy), found in sorted(groups.items(), key=lambda group: _order(*group[0])):
+        tuned = method == BUNDLED
+        change = spread([r.dice_after - r.dice_before for r in found], 3, "+") if tuned else "-"
+        kept = [f"{np.mean([getattr(r, name) for r in found]):+.3f}" if tuned else "-" for name in FORGETTING]
+        cells = [
+            budget,
+            method,
+            strategy,
+            str(len(found)),
+            spread([r.dice_after for r in found], 3),
+            change,
+            f"{np.mean([r.lvef_after for r in found]):.1f}",
+            *kept,
+            f"{np.median([r.seconds for r in found]):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+FORGETTING: Final = ("phantom_change", "sunnybrook_change")
+
+
+def worse_kept(rows: Sequence[Row]) -> tuple[int, int]:
+    """Count the runs that the gate offered for the project, and those of them that test patients lost by."""
+    offered = [row for row in rows if row.method == BUNDLED and row.offered == str(Scope.PROJECT)]
+    return len(offered), sum(row.dice_after < row.dice_before for row in offered)
+
+
+def _order(budget: str, method: str, strategy: str) -> tuple[int, int, str, str]:
+    known = Budget.named(budget)
+    return known.n_patients, known.n_slices or 10**6, method, strategy
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.label_efficiency",
+        description="How far a few labelled slices carry the bundled model, and a UNet from nothing.",
+        epilog="Example: python -m training.label_efficiency --budgets 8/4 40/10 --seeds 5 --methods bundled unet",
+    )
+    parser.add_argument("--acdc", type=Path, default=DATA / "acdc", help="folder of ACDC's patients")
+    parser.add_argument("--sunnybrook", type=Path, default=DATA / "sunnybrook_slices", help="for what is forgotten")
+    parser.add_argument("--model", default=BUNDLED, help="model to tune")
+    parser.add_argument("--budgets", nargs="+", default=["8/4", "40/10"], help="slices/patients, such as 8/4 or all/10")
+    parser.add_argument("--methods", nargs="+", choices=(BUNDLED, "unet"), default=[BUNDLED, "unet"])
+    parser.add_argument(
+        "--strategies",
+        nargs="+",
+        choices=[str(s) for s in (Strategy.FOREGROUND_RANDOM, Strategy.RANDOM, Strategy.ENTROPY)],
+        default=[str(Strategy.FOREGROUND_RANDOM)],
+        help="rules of the teach queue",
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--steps", type=int, help="steps of every run, instead of what the time budget buys")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the training process")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of runs.csv")
+    given = parser.parse_args(arguments)
+    prepare_to_compute()
+    torch.set_num_threads(given.threads)
+    try:
+        budgets = [Budget.named(text) for text in given.budgets]
+        path = given.out / RUNS_FILE
+        rows = read_rows(path)
+        base = zoo.load(given.model, device=given.device)
+        trial = Trial(given.acdc, given.sunnybrook if given.sunnybrook.is_dir() else None, base)
+        settings = FineTuneSettings(device=given.device, steps=given.steps)
+        for seed in range(given.seeds):
+            for budget in budgets:
+                for method in given.methods:
+                    for strategy in given.strategies:
+                        if (method, strategy, budget.name, seed) in {row.key for row in rows}:
+                            continue
+                        rows.append(trial.run(method, budget, Strategy(strategy), seed, settings))
+                        append_row(path, rows[-1])
+                        print(rows[-1], flush=True)
+    except CinemaError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(report(rows))
+    n_offered, n_worse = worse_kept(rows)
+    print(f"Offered for the project: {n_offered} runs, of which {n_worse} were worse on the test patients.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
