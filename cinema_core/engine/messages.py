@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,8 +96,33 @@ class FineTuneRequest(Request):
     project_models: Path | None = None
 
 
-SliceDice = tuple[tuple[str, int, int], float, float]
-"""A slice ``(study_id, t, z)`` with its Dice before and after."""
+MOST_CHANGED: Final = 3
+"""Slices that are shown before and after: as many as a reader looks at before deciding."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedSlice:
+    """A labelled slice under the base and the version.
+
+    Attributes
+    ----------
+    t, z
+        Phase and slice from 0, slices counted as the model was shown them, from base to apex.
+    dice_before, dice_after
+        Mean Dice against the reader's label.
+    image, truth, before, after
+        The heart as the model saw it, float32, and labels of reader, base and version, uint8; shape (y, x) each.
+    """
+
+    study_id: str
+    t: int
+    z: int
+    dice_before: float
+    dice_after: float
+    image: NDArray[np.float32]
+    truth: NDArray[np.uint8]
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +132,7 @@ class FineTuneOutcome:
     Attributes
     ----------
     before, after
-        ``loss``, ``dice`` (``rv``, ``myo``, ``lv``, ``mean``) and ``n_slices`` of the base and of the version.
+        :meth:`cinema_core.learn.guard.Figures.to_json` of the base and of the version.
     validation
         What the figures were measured on.
     worse
@@ -117,7 +142,7 @@ class FineTuneOutcome:
     notes
         What the reader should know, one sentence each.
     changed
-        Labelled slices that show a structure, those that the version draws most differently first.
+        The labelled slices that the version draws most differently, most first; at most :data:`MOST_CHANGED`.
     """
 
     folder: Path
@@ -130,7 +155,7 @@ class FineTuneOutcome:
     notes: tuple[str, ...]
     steps: int
     seconds: float
-    changed: tuple[SliceDice, ...]
+    changed: tuple[ChangedSlice, ...]
 
 
 @dataclass(frozen=True, eq=False)

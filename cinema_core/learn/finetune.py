@@ -221,7 +221,7 @@ def _finetune_once(
         seconds=time.monotonic() - started,
         alpha=held_out.alpha,
         skipped=fitted.skipped,
-        changes=slice_changes(bench.windows, bench.base_opinions, answers),
+        changes=slice_changes(bench.windows, bench.base_opinions, answers, bench.pixel_mm),
         notes=notes,
     )
 

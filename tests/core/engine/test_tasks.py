@@ -129,7 +129,10 @@ def test_engine_learns_what_the_same_function_learns_here(
     assert found.card.sha256 == expected.card.sha256
     assert found.before == expected.before.to_json()
     assert (found.worse, found.validation) == (expected.worse, str(expected.validation))
-    assert {where for where, _, _ in found.changed} == {("a", 0, 1), ("a", 0, 2)}
+    assert {(c.study_id, c.t, c.z) for c in found.changed} == {("a", 0, 1), ("a", 0, 2)}
+    for change in found.changed:
+        assert change.image.shape == change.truth.shape == change.before.shape == change.after.shape
+        assert {1, 2, 3} <= set(np.unique(change.truth))
 
 
 def test_model_that_is_not_there_is_named(engine: EngineClient, models: Path, phantom_study: PhantomStudy) -> None:
