@@ -4,7 +4,8 @@
 
     window                          engine
     Run(job, parcel of a request)  ─►
-                                   ◄─  Started, Progressed ..., then one of
+                                   ◄─  Started, Planned, Progressed ..., then one of
+    Pause(job), Resume(job)        ─►
     Cancel(job)                    ─►  Finished(parcel of an outcome), Failed, Stopped
 """
 
@@ -213,6 +214,20 @@ class Cancel:
     job_id: int
 
 
+@dataclass(frozen=True)
+class Pause:
+    """Wait at the next step until Resume or Cancel."""
+
+    job_id: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on after Pause."""
+
+    job_id: int
+
+
 # ---------------------------------------------------------------- from the engine
 
 
@@ -221,6 +236,14 @@ class Started:
     """The request was taken out of shared memory, which may be freed; the work begins."""
 
     job_id: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The number of steps is fixed: with the same labels and seed it makes the same model again."""
+
+    job_id: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -262,5 +285,5 @@ class Stopped:
     job_id: int
 
 
-ToEngine = Run | Cancel
-FromEngine = Started | Progressed | Finished | Failed | Stopped
+ToEngine = Run | Pause | Resume | Cancel
+FromEngine = Started | Planned | Progressed | Finished | Failed | Stopped

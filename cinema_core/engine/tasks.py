@@ -18,7 +18,7 @@ from cinema_core.engine.messages import (
     SegmentOutcome,
     SegmentRequest,
 )
-from cinema_core.progress import CancelToken, Progress
+from cinema_core.progress import CancelToken, Progress, Report
 
 if TYPE_CHECKING:
     from cinema_core.learn.measuring import SliceChange
@@ -38,7 +38,7 @@ class TorchTasks:
         import cinema_core.predict  # noqa: F401
 
     def run(
-        self, request: Request, progress: Progress, cancel: CancelToken, /
+        self, request: Request, progress: Report, cancel: CancelToken, /
     ) -> SegmentOutcome | FineTuneOutcome | PredictOutcome:
         """Answer a request."""
         match request:
@@ -61,13 +61,22 @@ class TorchTasks:
         )
         return SegmentOutcome(drawn.labels, drawn.uncertainty, drawn.phases, drawn.card)
 
-    def _finetune(self, request: FineTuneRequest, progress: Progress, cancel: CancelToken) -> FineTuneOutcome:
+    def _finetune(self, request: FineTuneRequest, progress: Report, cancel: CancelToken) -> FineTuneOutcome:
         from cinema_core.learn.finetune import finetune
 
         progress(0.0, "Loading the model")
         base = self._loaded(request.base, request.project_models, request.settings.device)
         cancel.raise_if_cancelled()
-        tuned = finetune(request.cases, base, request.settings, request.out, request.name, progress, cancel)
+        tuned = finetune(
+            request.cases,
+            base,
+            request.settings,
+            request.out,
+            request.name,
+            progress,
+            cancel,
+            progress.planned,
+        )
         return FineTuneOutcome(
             folder=tuned.folder,
             card=tuned.card,
