@@ -91,8 +91,9 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
 
     worst = _worst_slices(reading, truth)
     say(f"Correcting {len(worst)} slices")
-    for t, z in worst:
-        reading.correct(t, z, truth[t, z])
+    for t, z in worst:  # the same slices at ED and ES: so the ejection fraction can be compared as well
+        if not reading.correct(t, z, truth[t, z]):
+            reading.accept([(t, z)])
     reading.measure()
     shown = _most_to_see(worst, truth)
     picture("correct", shown, "Corrected")
@@ -154,16 +155,16 @@ class _Progress:
         self.fraction = fraction
 
 
-def _worst_slices(reading: Reading, truth: NDArray[np.uint8], n: int = 6) -> list[Slice]:
-    """Slices of ED and ES where the model is most wrong, as a reader would pick them."""
+def _worst_slices(reading: Reading, truth: NDArray[np.uint8], n: int = 3) -> list[Slice]:
+    """ED and ES of the slices where the model is most wrong, as a reader would pick them."""
     choice = reading.phases
     phases = (choice.ed_phase, choice.es_phase) if choice else (0,)
     wrong = {
-        (t, z): int(np.count_nonzero(reading.labels[t, z] != truth[t, z]))
-        for t in phases
+        z: sum(int(np.count_nonzero(reading.labels[t, z] != truth[t, z])) for t in phases)
         for z in range(reading.cine.n_slices)
     }
-    return [where for where in sorted(wrong, key=lambda where: -wrong[where])[:n] if wrong[where]]
+    worst = [z for z in sorted(wrong, key=lambda z: -wrong[z])[:n] if wrong[z]]
+    return [(t, z) for t in phases for z in worst]
 
 
 def _most_to_see(slices: list[Slice], truth: NDArray[np.uint8]) -> Slice:

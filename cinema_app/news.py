@@ -37,9 +37,11 @@ class ReadingEvents(SignalGroup):
     model_changed = Signal()
     job_changed = Signal()
     """Work began or ended in the engine."""
+    pause_changed = Signal()
+    """The work under way was paused, or goes on."""
     progressed = Signal(float, str)
     trial_changed = Signal()
-    """A fine-tuned model waits for a decision, or was decided on."""
+    """A fine-tuned model waits for a decision, or was decided on; or an interrupted one was given up."""
     noticed = Signal(Notice)
     go_to = Signal(int, int)
     """The view should show phase t, slice z."""

@@ -23,7 +23,14 @@ from cinema_core.cine import Cine, View
 from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
-from cinema_core.learn.select import Suggestion, rank_for_review, slice_facts
+from cinema_core.learn.select import (
+    SLICES_PER_STUDY,
+    SliceFacts,
+    Suggestion,
+    rank_for_review,
+    rank_for_teaching,
+    slice_facts,
+)
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure import VentricularFunction, ventricular_function
 from cinema_core.model_config import read_config
@@ -33,7 +40,7 @@ from cinema_core.tasks import TASKS, Task, answers
 
 if TYPE_CHECKING:
     from cinema_core.engine.client import EngineClient, Job
-    from cinema_core.engine.messages import FineTuneOutcome, Request, SegmentOutcome
+    from cinema_core.engine.messages import ChangedSlice, FineTuneOutcome, Request, SegmentOutcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +57,23 @@ class Trial:
         """Name of the version's folder."""
         return self.outcome.folder.name
 
+    def slice_of(self, changed: ChangedSlice) -> Slice:
+        """Phase and slice of the open study's cine; a model is shown the slices from base to apex."""
+        cine = self.teaching.open_cine
+        return changed.t, cine.n_slices - 1 - changed.z if cine.apex_first else changed.z
+
     def may_be_kept(self, *, this_study_only: bool) -> bool:
         """Whether the model did well enough, on enough patients, to be used there."""
         return (THIS_STUDY if this_study_only else WHOLE_PROJECT) in self.outcome.scopes
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneRun:
+    """What a fine-tuning was started with: started again with the same, it makes the same model."""
+
+    teaching: TeachingSet
+    settings: FineTuneSettings
+    base: str
 
 
 SEGMENT_SAX = TASKS["segment-sax"]
@@ -82,6 +103,9 @@ class Reading:
         self.study: Study | None = None
         self._work: Work | None = None
         self.trial: Trial | None = None
+        self.interrupted: FineTuneRun | None = None
+        """The last fine-tuning, if the engine ended under it; :meth:`repeat_interrupted` starts it again."""
+        self._run: FineTuneRun | None = None
         self._labelling: Labelling | None = None
         self._uncertainty: NDArray[np.float32] | None = None
         self._chosen: PhaseChoice | None = None
@@ -177,6 +201,13 @@ class Reading:
 
     def review_queue(self) -> list[Suggestion]:
         """Slices that nobody vouched for, those first on which most of today's ejection fraction is at stake."""
+        return rank_for_review(self._slice_facts())
+
+    def teach_queue(self) -> list[Suggestion]:
+        """Slices of the open study whose labels teach the model most; empty once it has taught its share."""
+        return rank_for_teaching(self._slice_facts(), limit=SLICES_PER_STUDY)
+
+    def _slice_facts(self) -> list[SliceFacts]:
         labelling = self._open_labelling
         drawn = [
             t
@@ -186,7 +217,7 @@ class Reading:
         ed_es = (self.phases.ed_phase, self.phases.es_phase) if self.phases else ()
         states = {(t, z): self.state(t, z) for t in drawn for z in range(self.cine.n_slices)}
         facts = slice_facts(self.study_id, labelling.labels, self._uncertainty, states, ed_es, drawn)
-        return rank_for_review(fact for fact in facts if self.cine.has_image(fact.t, fact.z))
+        return [fact for fact in facts if self.cine.has_image(fact.t, fact.z)]
 
     def effort(self) -> Effort:
         """Return what the labels of the open study cost their readers."""
@@ -471,7 +502,7 @@ class Reading:
         """Collect what the project's readers vouched for; :meth:`TeachingSet.load` then reads the images."""
         return collect_teaching_set(self.project, self.study_id, self.cine)
 
-    def finetune(self, teaching: TeachingSet, settings: FineTuneSettings | None = None) -> Job:
+    def finetune(self, teaching: TeachingSet, settings: FineTuneSettings | None = None, base: str | None = None) -> Job:
         """Let the engine make a new model from the project's labels; the current one stays in use.
 
         Parameters
@@ -480,27 +511,48 @@ class Reading:
             From :meth:`collect_teaching_set`, with its images read.
         settings
             None for the usual ones.
+        base
+            Model to start from; None for that of the model in use.
         """
         self._refuse_while_busy()
         if self.project.read_only:
             raise CinemaError("The project is open in another window; a new model cannot be kept. Close that window.")
-        base, name = self._base(), self._next_version_name()
+        run = FineTuneRun(teaching, settings or FineTuneSettings(), base or self._base())
+        name = self._next_version_name()
         job = self._engine.finetune(
             teaching.cases,
-            base=base,
-            settings=settings or {},
+            base=run.base,
+            settings=run.settings,
             out=self.project.models_folder,
             name=name,
             project_models=self.project.models_folder,
         )
-        study_id = self.study_id
 
         def take(outcome: FineTuneOutcome) -> None:
-            self.trial = Trial(outcome, base, study_id, teaching)
+            self.trial = Trial(outcome, run.base, teaching.open_study_id, teaching)
             self.events.trial_changed.emit()
 
+        self._run, self.interrupted = run, None
         self._follow(job, take)
         return job
+
+    def repeat_interrupted(self) -> Job:
+        """Start the fine-tuning again under which the engine ended: the labels of then, base, seed and steps.
+
+        Raises
+        ------
+        CinemaError
+            If there is none, or the engine is at work.
+        """
+        run = self.interrupted
+        if run is None:
+            raise CinemaError("No fine-tuning was interrupted. Press Fine-tune on my labels.")
+        return self.finetune(run.teaching, run.settings, run.base)
+
+    def forget_interrupted(self) -> None:
+        """Give up the fine-tuning under which the engine ended."""
+        self.interrupted = None
+        self.events.trial_changed.emit()
 
     def _base(self) -> str:
         """Name the model to start from: not a version but what it was made from, so that nothing drifts."""
@@ -581,6 +633,28 @@ class Reading:
         self._follow(job, take)
         return job
 
+    @property
+    def may_pause(self) -> bool:
+        """Whether the work under way is a fine-tuning, the one kind that lasts long enough."""
+        return self._run is not None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the work under way waits for :meth:`resume`."""
+        return self._work is not None and self._work.job.paused
+
+    def pause(self) -> None:
+        """Let the fine-tuning wait after the step under way."""
+        if self._work is not None and self.may_pause:
+            self._work.job.pause()
+            self.events.pause_changed.emit()
+
+    def resume(self) -> None:
+        """Let the fine-tuning go on."""
+        if self._work is not None:
+            self._work.job.resume()
+            self.events.pause_changed.emit()
+
     def cancel(self) -> None:
         """Stop the work that is under way."""
         if self._work is not None:
@@ -591,12 +665,15 @@ class Reading:
             raise CinemaError("The engine is still at work. Wait for it, or press Cancel.")
 
     def _follow(self, job: Job, take: Callable[[Any], None]) -> None:
-        self._work = Work(job, self.events.progressed.emit, lambda end: self._work_ended(end, take))
+        self._work = Work(job, self.events.progressed.emit, lambda end: self._work_ended(end, job, take))
         self.events.job_changed.emit()
         self._work.listen()
 
-    def _work_ended(self, end: WorkEnd, take: Callable[[Any], None]) -> None:
-        self._work = None
+    def _work_ended(self, end: WorkEnd, job: Job, take: Callable[[Any], None]) -> None:
+        if self._run is not None and job.engine_died:
+            steps = job.steps or self._run.settings.steps
+            self.interrupted = replace(self._run, settings=self._run.settings.model_copy(update={"steps": steps}))
+        self._work = self._run = None
         self.events.job_changed.emit()
         if end.cancelled:
             self.notify("Stopped at your request; nothing was changed.")

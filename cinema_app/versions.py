@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cinema_app.reading import Reading
 from cinema_core.cards import export_model, resolve_model
@@ -28,6 +30,10 @@ class VersionLine:
         Labels that it learned from; None for a model that was not made here, or whose card is gone.
     dice_before, dice_after
         Mean Dice of base and version, on what the version was judged on.
+    before, after
+        All their figures (:meth:`cinema_core.learn.guard.Figures.to_json`); empty if it was not made here.
+    judged_on
+        What they were measured on; empty if that is not known.
     in_use
         Whether it draws for the open study, or for the project if none is open.
     stays_because
@@ -41,6 +47,9 @@ class VersionLine:
     n_patients: int | None
     dice_before: float | None
     dice_after: float | None
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    judged_on: str
     in_use: bool
     stays_because: str
 
@@ -86,11 +95,14 @@ class Versions:
             n_patients=lineage.get("n_patients"),
             dice_before=own.before.get("dice", {}).get("mean") if own else None,
             dice_after=own.after.get("dice", {}).get("mean") if own else None,
+            before=own.before if own else {},
+            after=own.after if own else {},
+            judged_on=str(lineage.get("validation", "")),
             in_use=name == current,
             stays_because=self._project.what_rests_on(name) if own else "It was not made in this project.",
         )
 
-    def _card_lineage(self, name: str) -> dict[str, int]:
+    def _card_lineage(self, name: str) -> dict[str, Any]:
         try:
             return dict(resolve_model(name, project_models=self._project.models_folder).card.lineage)
         except CheckpointError:

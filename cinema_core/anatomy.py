@@ -75,6 +75,9 @@ _SNOMED = {
 
 FOREGROUND: Final = (Structure.RV_CAVITY, Structure.LV_MYOCARDIUM, Structure.LV_CAVITY)
 
+VENTRICLES: Final = (Structure.LV_CAVITY, Structure.RV_CAVITY)
+"""Cavities that have an ejection fraction."""
+
 
 def outside_of(drawn: Iterable[Structure]) -> int:
     """Label value of voxels around what was drawn: known to be none of these structures, and nothing else.

@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs again: play the demo in a window, open a study with gaps, keep the screenshots.
+"""Make the pictures of README and docs again: play the demo in a window, go on in its project, open a study with gaps.
 
 Example: xvfb-run -a -s "-screen 0 1400x870x24" python scripts/docs_pictures.py
 """
@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -31,6 +32,45 @@ def main() -> None:
             name = path.stem.split("-", 1)[1]
             with Image.open(path) as picture:
                 picture.convert("RGB").save(PICTURES / f"{NAMES.get(name, name)}.png", optimize=True)
+        os.environ["NAPARI_CONFIG"] = environment["NAPARI_CONFIG"]
+        pictures_of_queue_and_lineage(Path(folder) / OUT)
+
+
+def pictures_of_queue_and_lineage(demo: Path) -> None:
+    """Go on where the demo ended: the next slice to check, and a second version below the first."""
+    from qtpy.QtTest import QTest
+
+    from cinema_app.app import Desktop
+    from cinema_core.learn.settings import FineTuneSettings
+
+    desktop = Desktop.open([demo / "study"], demo / "demo.cinema")
+    workspace, reading = desktop.workspace, desktop.workspace.reading
+
+    def wait_while(busy: Callable[[], bool]) -> None:
+        QTest.qWait(100)
+        while busy():
+            QTest.qWait(50)
+
+    def take(name: str) -> None:
+        QTest.qWait(600)
+        path = demo / f"{name}.png"
+        desktop.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(PICTURES / f"{name}.png", optimize=True)
+
+    wait_while(lambda: workspace.is_opening or not reading.is_open)
+    workspace.review.go_to_next()
+    take("next")
+    workspace.review.go_to_next_to_teach()
+    reading.accept([workspace.layers.here])
+    teaching = reading.collect_teaching_set()
+    teaching.load()
+    reading.finetune(teaching, FineTuneSettings(steps=10))
+    wait_while(lambda: reading.busy)
+    reading.keep_trial(this_study_only=True)
+    workspace.show_tab("Fine-tune")
+    take("models")
+    desktop.close()
 
 
 def picture_of_import() -> None:

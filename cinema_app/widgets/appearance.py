@@ -15,6 +15,7 @@ from cinema_core.anatomy import LabelState
 
 TEXT: Final = "#f0f1f2"
 MUTED: Final = "#b4b9c2"
+NOT_KNOWN: Final = "not known"
 NOTICE_COLOURS: Final = {Severity.INFO: "#d6dae0", Severity.WARNING: "#ffcb6b", Severity.ERROR: "#ff9088"}
 STATE_COLOURS: Final = {
     LabelState.ABSENT: "#3b3f49",
@@ -98,6 +99,11 @@ def colour_patch(colour: str) -> QIcon:
     patch = QPixmap(12, 12)
     patch.fill(QColor(colour))
     return QIcon(patch)
+
+
+def counted(n: int, thing: str, things: str = "") -> str:
+    """Return ``1 slice``, ``2 slices``; ``things`` where an s does not make the plural."""
+    return f"{n} {thing if n == 1 else things or thing + 's'}"
 
 
 def allow(widget: QWidget, allowed: bool, why_not: str, tip: str) -> None:

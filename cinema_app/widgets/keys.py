@@ -28,6 +28,7 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
         "Alt-S": review.set_es,
         "H": layers.toggle_contours,
         "N": review.go_to_next,
+        "T": review.go_to_next_to_teach,
         "A": lambda: reading.accept([layers.here]),
         "Z": lambda: layers.use(Tool.MOVE),
         "1": lambda: layers.use(Tool.RV),

@@ -16,6 +16,7 @@ from cinema_app.widgets.appearance import STATE_COLOURS, allow, button, muted, s
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.state_map import StateMap
 from cinema_core.anatomy import LabelState, Structure
+from cinema_core.learn.select import Queue, Suggestion
 
 STATE_WORDS = {
     LabelState.ABSENT: "no contours yet",
@@ -25,6 +26,9 @@ STATE_WORDS = {
 }
 SHORT_WORDS = {LabelState.ABSENT: "no contours"}
 NEXT_TIP = "Go to the slice on which most of the ejection fraction is at stake (N)"
+TEACH_TIP = "Go to a slice to correct or accept for the model's sake (T): at random, over base, middle and apex"
+NOTHING_TO_CHECK = "Every slice with a heart is accepted or corrected."
+NOTHING_TO_TEACH = "This study has taught its share: slices of another study teach the model more. Open the next one."
 TOOLS = (
     (Tool.MOVE, "Move", "Move and zoom the image (Z)", ""),
     (Tool.RV, "RV", "Paint the RV cavity", Structure.RV_CAVITY.colour),
@@ -43,6 +47,7 @@ class ReviewPanel(QWidget):
         self._layers = layers
         self._player = player
         self._checking: Slice | None = None
+        self._along = Queue.REVIEW
         self._rank = 0
         self._reason = ""
         self._build()
@@ -151,14 +156,18 @@ class ReviewPanel(QWidget):
             self._set_buttons.append(set_button)
         return row
 
-    def _build_accept(self) -> QHBoxLayout:
+    def _build_accept(self) -> QVBoxLayout:
         self.accept_slice = button("Accept slice", "", answered(self._reading, self._accept_slice))
         self.accept_phases = button("Accept ED and ES", "", answered(self._reading, self._reading.accept_phases))
         self.next = button("Next to check", "", answered(self._reading, self.go_to_next))
-        row = QHBoxLayout()
-        for made in (self.accept_slice, self.accept_phases, self.next):
-            row.addWidget(made)
-        return row
+        self.next_to_teach = button("Next to teach", "", answered(self._reading, self.go_to_next_to_teach))
+        rows = QVBoxLayout()
+        for pair in ((self.accept_slice, self.accept_phases), (self.next, self.next_to_teach)):
+            row = QHBoxLayout()
+            for made in pair:
+                row.addWidget(made)
+            rows.addLayout(row)
+        return rows
 
     # ---------------------------------------------------------------- actions, also bound to keys
 
@@ -182,18 +191,27 @@ class ReviewPanel(QWidget):
 
     def go_to_next(self) -> None:
         """Show the slice on which most of the ejection fraction is at stake; from there on, the one after it."""
-        queue = self._reading.review_queue()
+        self._go_along(self._reading.review_queue(), Queue.REVIEW, "to check", NOTHING_TO_CHECK)
+
+    def go_to_next_to_teach(self) -> None:
+        """Show the slice whose label teaches the model most; from there on, the one after it."""
+        self._go_along(self._reading.teach_queue(), Queue.TEACH, "to teach", NOTHING_TO_TEACH)
+
+    def _go_along(self, queue: list[Suggestion], kind: Queue, words: str, nothing: str) -> None:
         if not queue:
-            self._reading.notify("Every slice with a heart is accepted or corrected.")
+            self._reading.notify(nothing)
             return
         places = [(found.t, found.z) for found in queue]
         here = self._layers.here
         k = 0
-        if self._checking == here:  # corrected or accepted meanwhile, it has left the queue and the next took its place
+        if (self._checking, self._along) == (
+            here,
+            kind,
+        ):  # corrected or accepted meanwhile, it has left the queue and the next took its place
             k = (places.index(here) + 1 if here in places else self._rank) % len(queue)
-        self._checking, self._rank = places[k], k
+        self._checking, self._along, self._rank = places[k], kind, k
         self._layers.go_to(*places[k])
-        self._reason = f"{k + 1} of {len(queue)} to check: {queue[k].reason}"
+        self._reason = f"{k + 1} of {len(queue)} {words}: {queue[k].reason}"
         self._show_why()
 
     def _accept_slice(self) -> None:
@@ -232,6 +250,7 @@ class ReviewPanel(QWidget):
         self._show_why()
         drawn = is_open and bool(self._reading.slices_in(LabelState.PREDICTED))
         allow(self.next, drawn, "Nothing to check: segment the cine first.", NEXT_TIP)
+        allow(self.next_to_teach, drawn, "Nothing to choose from: segment the cine first.", TEACH_TIP)
         self.play.setEnabled(is_open)
         if not is_open:
             self._where.setText("Slice and phase")

@@ -11,6 +11,11 @@ from cinema_app.news import Notice, Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.appearance import NOTICE_COLOURS, button, muted
 
+PAUSE = "Pause"
+PAUSE_TIP = "Let the fine-tuning wait after its next step, so that the computer is free; nothing is lost"
+RESUME_TIP = "Let the fine-tuning go on where it waits; pausing does not change the new model"
+PAUSED = "Paused after this step. Go on reading, or press Resume."
+
 
 class StatusPanel(QWidget):
     """Progress with Cancel, the last notice, and the standing line."""
@@ -23,6 +28,7 @@ class StatusPanel(QWidget):
         self._show_job()
         reading.events.job_changed.connect(self._show_job)
         reading.events.progressed.connect(self._show_progress)
+        reading.events.pause_changed.connect(self._show_pause)
         reading.events.noticed.connect(self.show_notice)
 
     def _build(self, device: str) -> None:
@@ -32,9 +38,11 @@ class StatusPanel(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(10)
         self._doing = muted(wrap=False)
+        self.pause = button(PAUSE, PAUSE_TIP, self._pause_or_resume)
         self.cancel = button("Cancel", "Stop; nothing is changed", self._cancel)
         row = QHBoxLayout()
         row.addWidget(self._bar, 1)
+        row.addWidget(self.pause)
         row.addWidget(self.cancel)
         work = QVBoxLayout(self._work)
         work.setContentsMargins(0, 0, 0, 0)
@@ -58,6 +66,7 @@ class StatusPanel(QWidget):
         self._work.show()
         self.cancel.setEnabled(True)
         self._stop = cancel
+        self.pause.hide()
         self._bar.setRange(0, 0)
         self._doing.setText(text)
 
@@ -78,16 +87,36 @@ class StatusPanel(QWidget):
         self._work.setVisible(self._reading.busy)
         self._stop = None
         self.cancel.setEnabled(True)
+        self.pause.setEnabled(True)
+        self.pause.setVisible(self._reading.may_pause)
+        self._name_pause()
         if self._reading.busy:
             self._doing.setText("Starting the engine…")
             self.notice.hide()
 
     def _show_progress(self, fraction: float, message: str) -> None:
         self._bar.setValue(round(1000 * fraction))
-        self._doing.setText(message)
+        if not self._reading.paused and self.cancel.isEnabled():  # the step under way still tells its time left
+            self._doing.setText(message)
+
+    def _pause_or_resume(self) -> None:
+        if self._reading.paused:
+            self._reading.resume()
+        else:
+            self._reading.pause()
+
+    def _show_pause(self) -> None:
+        self._doing.setText(PAUSED if self._reading.paused else "Going on…")
+        self._name_pause()
+
+    def _name_pause(self) -> None:
+        paused = self._reading.paused
+        self.pause.setText("Resume" if paused else PAUSE)
+        self.pause.setToolTip(RESUME_TIP if paused else PAUSE_TIP)
 
     def _cancel(self) -> None:
         self.cancel.setEnabled(False)
+        self.pause.setEnabled(False)
         self._doing.setText("Stopping…")
         if self._stop is not None:
             self._stop()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
 from cinema_app.news import Severity
-from cinema_app.reading import Reading, Trial
+from cinema_app.reading import FineTuneRun, Reading
 from cinema_app.teaching import TeachingSet
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import MUTED, TEXT, allow, button, muted, strong
+from cinema_app.widgets.appearance import allow, button, counted, muted
+from cinema_app.widgets.trial import TrialPanel
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import CinemaError
 from cinema_core.learn.settings import FineTuneSettings
@@ -21,9 +22,8 @@ from cinema_core.project import Effort
 TIP = (
     "Make a new model that learns from every slice you corrected or accepted. The current model stays until you decide."
 )
-KEEP_TIP = "Use the new model from now on, for every study"
-KEEP_HERE_TIP = "Use the new model for this study; all others go on with the current one"
-FIGURES = (("lv", "LV cavity"), ("myo", "LV myocardium"), ("rv", "RV cavity"), ("mean", "Mean"))
+AGAIN_TIP = "Start the interrupted fine-tuning again; labels that you changed since are not in it"
+FORGET_TIP = "Put this away; Fine-tune on my labels starts with the labels as they are now"
 
 
 class TrainPanel(QWidget):
@@ -44,80 +44,53 @@ class TrainPanel(QWidget):
         self._preparing = False
         self._build()
         self._show_button()
-        self._show_trial()
         for signal in (reading.events.cine_changed, reading.events.labels_changed, reading.events.job_changed):
             signal.connect(self._show_button)
-        reading.events.trial_changed.connect(self._show_trial)
         reading.events.trial_changed.connect(self._show_button)
 
     def _build(self) -> None:
         self.finetune = button("Fine-tune on my labels", TIP, answered(self._reading, self._start), main=True)
         self._labels_line = muted()
         self._labels_line.installEventFilter(self)
-        self._result = QWidget()
-        self._build_result()
+        self._build_interrupted()
+        self.trial = TrialPanel(self._reading)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addWidget(self.finetune)
         layout.addWidget(self._labels_line)
-        layout.addWidget(self._result)
+        layout.addWidget(self._interrupted)
+        layout.addWidget(self.trial)
         layout.addStretch(1)
 
-    def _build_result(self) -> None:
-        self._headline = strong(wrap=True)
-        self._basis = muted()
-        grid = QGridLayout()
-        grid.setVerticalSpacing(2)
-        for column, text in enumerate(("Agreement (Dice)", "before", "after", "change")):
-            grid.addWidget(_cell(text, MUTED, left=column == 0), 0, column)
-        self._cells: dict[tuple[str, str], QLabel] = {}
-        for row, (key, words) in enumerate(FIGURES, start=1):
-            grid.addWidget(_cell(words, TEXT, left=True), row, 0)
-            for column, name in enumerate(("before", "after", "change"), start=1):
-                self._cells[key, name] = _cell("", TEXT)
-                grid.addWidget(self._cells[key, name], row, column)
-        grid.setColumnStretch(0, 1)
-        self._changed = QListWidget()
-        self._changed.setFixedHeight(52)
-        self._changed.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._changed.setToolTip("Click to look at the slice")
-        self._changed.itemClicked.connect(self._look_at)
-        self.keep = button(
-            "Keep for all", "", answered(self._reading, lambda: self._reading.keep_trial(this_study_only=False))
-        )
-        self.keep_here = button(
-            "Keep for this study only",
-            "",
-            answered(self._reading, lambda: self._reading.keep_trial(this_study_only=True)),
-        )
-        self.discard = button(
-            "Discard",
-            "Forget the new model and go on with the current one",
-            answered(self._reading, self._reading.discard_trial),
-        )
+    def _build_interrupted(self) -> None:
+        self._interrupted = QWidget()
+        self._interrupted_words = QLabel()
+        self._interrupted_words.setWordWrap(True)
+        self.again = button("Run it again", AGAIN_TIP, answered(self._reading, self._reading.repeat_interrupted))
+        self.forget = button("Not now", FORGET_TIP, self._reading.forget_interrupted)
         buttons = QHBoxLayout()
-        for made in (self.keep, self.keep_here, self.discard):
+        for made in (self.again, self.forget):
             buttons.addWidget(made)
-        self._notes = muted()
-        self._changed_words = muted("Slices that changed most (click to look):")
-        layout = QVBoxLayout(self._result)
+        buttons.addStretch(1)
+        layout = QVBoxLayout(self._interrupted)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self._headline)
-        layout.addLayout(grid)
-        layout.addWidget(self._basis)
-        layout.addWidget(self._changed_words)
-        layout.addWidget(self._changed)
+        layout.addWidget(self._interrupted_words)
         layout.addLayout(buttons)
-        layout.addWidget(self._notes)
 
     # ---------------------------------------------------------------- showing
 
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
-        self._labels_line.setText(f"{_counted(n_here, 'labelled slice')} here, and those of your other studies.")
+        self._labels_line.setText(f"{counted(n_here, 'labelled slice')} here, and those of your other studies.")
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
+        run = self._reading.interrupted
+        self._interrupted.setVisible(run is not None)
+        if run is not None:
+            self._interrupted_words.setText(_interrupted_words(run))
+            busy = "The engine is still at work." if self._reading.busy or self._preparing else ""
+            allow(self.again, not busy, busy, AGAIN_TIP)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Add up the effort when the mouse rests on the line: the whole journal is too much for every stroke."""
@@ -137,45 +110,6 @@ class TrainPanel(QWidget):
         if self._reading.project.read_only:
             return "The project is open in another window; close that one first."
         return ""
-
-    def _show_trial(self) -> None:
-        trial = self._reading.trial
-        self._result.setVisible(trial is not None)
-        if trial is None:
-            return
-        before, after = trial.outcome.before, trial.outcome.after
-        for key, _ in FIGURES:
-            old, new = before.get("dice", {}).get(key), after.get("dice", {}).get(key)
-            self._cells[key, "before"].setText(_figure(old))
-            self._cells[key, "after"].setText(_figure(new))
-            change = None if old is None or new is None else new - old
-            self._cells[key, "change"].setText("–" if change is None else f"{change:+.3f}")
-            self._cells[key, "change"].setStyleSheet(f"color: {_colour_of(change)};")
-        self._headline.setText(_headline(trial))
-        self._basis.setText(
-            f"Measured on {trial.outcome.validation}. Learned from {_counted(trial.teaching.n_slices, 'slice')} in "
-            f"{_counted(trial.outcome.steps, 'step')}, {trial.outcome.seconds:.0f} s; loss "
-            f"{before.get('loss', float('nan')):.3f} → {after.get('loss', float('nan')):.3f}."
-        )
-        self._show_changed(trial)
-        notes = " ".join(trial.outcome.notes)
-        for made, here, tip in ((self.keep, False, KEEP_TIP), (self.keep_here, True, KEEP_HERE_TIP)):
-            allow(made, trial.may_be_kept(this_study_only=here), notes, tip)
-        self._notes.setVisible(bool(notes))
-        self._notes.setText(notes)
-
-    def _show_changed(self, trial: Trial) -> None:
-        self._changed.clear()
-        ours = [(where, old, new) for where, old, new in trial.outcome.changed if where[0] == trial.study_id]
-        for (_, t, z), old, new in sorted(ours, key=lambda row: -abs(row[2] - row[1]))[:8]:
-            item = QListWidgetItem(f"Slice {z + 1}, phase {t + 1}:  Dice {old:.2f} → {new:.2f}")
-            item.setData(Qt.ItemDataRole.UserRole, (t, z))
-            self._changed.addItem(item)
-        for widget in (self._changed, self._changed_words):
-            widget.setVisible(self._changed.count() > 0)
-
-    def _look_at(self, item: QListWidgetItem) -> None:
-        self._reading.events.go_to.emit(*item.data(Qt.ItemDataRole.UserRole))
 
     # ---------------------------------------------------------------- starting
 
@@ -214,39 +148,21 @@ def _loaded(teaching: TeachingSet) -> tuple[TeachingSet, str]:
     return teaching, ""
 
 
-def _headline(trial: Trial) -> str:
-    if trial.outcome.worse:
-        return f"Model {trial.name} is worse than {trial.base}."
-    old, new = trial.outcome.before["dice"].get("mean"), trial.outcome.after["dice"].get("mean")
-    better = old is not None and new is not None and new > old
-    verdict = "agrees better with you than" if better else "agrees with you as well as"
-    return f"Model {trial.name} {verdict} {trial.base}."
+def _interrupted_words(run: FineTuneRun) -> str:
+    """Say what happened and what running it again makes."""
+    with_what = f"the same {counted(run.teaching.n_slices, 'slice')} and the same seed"
+    if run.settings.steps is None:
+        again = f"Run again, it starts from the beginning with {with_what}."
+    else:
+        again = (
+            f"Run again, it starts from the beginning with {with_what} and number of steps ({run.settings.steps}), "
+            "and makes the very model that this run would have made."
+        )
+    return f"The fine-tuning was interrupted: the engine ended. The model in use is unchanged. {again}"
 
 
 def _effort_words(effort: Effort) -> str:
     return (
-        f"Your work on this study: {_counted(effort.edits, 'edit')}, {effort.added_path_mm / 10:.0f} cm of border "
+        f"Your work on this study: {counted(effort.edits, 'edit')}, {effort.added_path_mm / 10:.0f} cm of border "
         f"redrawn, {effort.active_s / 60:.0f} min active. Export: cinema export --format effort"
     )
-
-
-def _counted(n: int, thing: str) -> str:
-    return f"{n} {thing}{'' if n == 1 else 's'}"
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _colour_of(change: float | None) -> str:
-    if change is None or abs(change) < 0.0005:
-        return TEXT
-    return "#7ee2b0" if change > 0 else "#ff9088"
-
-
-def _cell(text: str, colour: str, *, left: bool = False) -> QLabel:
-    label = QLabel(text)
-    side = Qt.AlignmentFlag.AlignLeft if left else Qt.AlignmentFlag.AlignRight
-    label.setAlignment(side | Qt.AlignmentFlag.AlignVCenter)
-    label.setStyleSheet(f"color: {colour};")
-    return label

@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 from cinema_app.reading import Reading
 from cinema_app.versions import VersionLine, Versions
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import allow, muted, strong, tool_button
+from cinema_app.widgets.appearance import NOT_KNOWN, allow, counted, muted, strong, tool_button
+from cinema_core.anatomy import FOREGROUND, VENTRICLES, Structure
 
 COLUMNS = ("Model", "Learned from", "Dice before → after")
 ROW_HEIGHT = 20
@@ -64,6 +65,7 @@ class VersionsPanel(QWidget):
         self.rename = tool_button("Rename…", RENAME_TIP, self._acting(self._ask_title))
         self.export = tool_button("Export…", EXPORT_TIP, self._acting(self._ask_folder))
         self.remove = tool_button("Delete…", REMOVE_TIP, self._acting(self._ask_removal))
+        self.details = muted()
         buttons = QGridLayout()
         buttons.setSpacing(3)
         for k, made in enumerate((self.use, self.compare, self.rename, self.export, self.remove)):
@@ -73,6 +75,7 @@ class VersionsPanel(QWidget):
         layout.setSpacing(4)
         layout.addWidget(strong("Models"))
         layout.addWidget(self.tree)
+        layout.addWidget(self.details)
         layout.addLayout(buttons)
         layout.addWidget(muted("Each version starts from its base with all labels, never from another version."))
 
@@ -111,6 +114,8 @@ class VersionsPanel(QWidget):
 
     def _show_buttons(self) -> None:
         line = self._lines.get(self.chosen)
+        self.details.setText(_details(line) if line else "")
+        self.details.setVisible(bool(self.details.text()))
         nothing = "Choose a model in the list first."
         reading = self._reading
         locked = "The project is open in another window." if reading.project.read_only else ""
@@ -147,12 +152,28 @@ class VersionsPanel(QWidget):
             self._versions.remove(name)
 
 
+def _details(line: VersionLine) -> str:
+    """Every figure of a version; empty for a model that was not made here."""
+    if not line.after:
+        return ""
+    names = ((s, "muscle" if s is Structure.LV_MYOCARDIUM else s.key.upper()) for s in reversed(FOREGROUND))
+    parts = [f"{name} {_change(line, 'dice', structure.key, '.3f')}" for structure, name in names]
+    errors = [f"{v.key.upper()} {_change(line, 'ef_error_points', v.key, '.1f')}" for v in VENTRICLES]
+    where = f" on {line.judged_on}" if line.judged_on else ""
+    return f"{line.name}{where}: Dice {', '.join(parts)}; EF error in points {', '.join(errors)}."
+
+
+def _change(line: VersionLine, kind: str, key: str, form: str) -> str:
+    old, new = line.before.get(kind, {}).get(key), line.after.get(kind, {}).get(key)
+    return NOT_KNOWN if old is None or new is None else f"{old:{form}} → {new:{form}}"
+
+
 def _words(line: VersionLine) -> list[str]:
     name = f"{line.title} ({line.name})" if line.title else line.name
     learned = ""
     if line.n_slices is not None:
         parts = [(line.n_slices, "slice"), (line.n_patients, "patient")]
-        learned = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for n, thing in parts if n)
+        learned = ", ".join(counted(n, thing) for n, thing in parts if n)
     known = line.dice_before is not None and line.dice_after is not None
     dice = f"{line.dice_before:.3f} → {line.dice_after:.3f}" if known else ""
     return [f"{name} · in use" if line.in_use else name, learned, dice]

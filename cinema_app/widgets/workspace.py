@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 WIDTH = 424
-"""Narrowest width at which no button's text is cut."""
+"""Narrowest width at which no button's text is cut, without the scroll bar that a small screen needs."""
 
 LOOK_EVERY_MS = 80
 """How often the window looks how far the reading of files is."""
@@ -147,7 +147,7 @@ class Workspace(QWidget):
         layout.setContentsMargins(4, 0, 4, 2)
         layout.addWidget(scroll, 1)
         layout.addWidget(self.status)
-        self.setMinimumWidth(WIDTH)
+        self.setMinimumWidth(WIDTH + scroll.verticalScrollBar().sizeHint().width())
         self.setStyleSheet(STYLE)
 
     def _fit_tabs(self) -> None:

@@ -31,8 +31,11 @@ from cinema_core.engine.messages import (
     Failed,
     FineTuneRequest,
     Finished,
+    Pause,
+    Planned,
     Progressed,
     Request,
+    Resume,
     Run,
     SegmentRequest,
     Started,
@@ -91,6 +94,10 @@ class Job:
         What the engine does for it: ``segmenting``, ``fine-tuning``.
     events
         Its news.
+    steps
+        Number of steps that a fine-tuning fixed at its start; None before that, and for other work.
+    engine_died
+        Whether it failed because the engine's process ended under it: the same request may well succeed.
     """
 
     def __init__(self, job_id: int, doing: str) -> None:
@@ -98,6 +105,9 @@ class Job:
         self.doing = doing
         self.events = JobEvents()
         self._state = JobState.QUEUED
+        self.steps: int | None = None
+        self.engine_died = False
+        self._pause_asked = threading.Event()
         self._cancel_asked = threading.Event()
         self._ended = threading.Event()
         self._outcome: Any = None
@@ -111,6 +121,19 @@ class Job:
     def cancel(self) -> None:
         """Ask for an end; it comes within 2 s, as an event. A job that has ended is left as it is."""
         self._cancel_asked.set()
+
+    def pause(self) -> None:
+        """Ask the work to wait at its next step. A job that has not begun waits as it begins."""
+        self._pause_asked.set()
+
+    def resume(self) -> None:
+        """Let the work go on."""
+        self._pause_asked.clear()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the job was asked to wait; a step under way is finished first."""
+        return self._pause_asked.is_set()
 
     def result(self, timeout_s: float | None = None) -> Any:
         """Wait for the outcome.
@@ -306,6 +329,7 @@ class EngineClient:
         except ChildEnded:
             words = child.last_words(job.doing)
             self._end_child()
+            job.engine_died = True
             job._fail(words)
         except CinemaError as error:
             job._fail(str(error))
@@ -320,11 +344,14 @@ class EngineClient:
     def _follow(self, job: Job, child: Child, request_memory: ExitStack) -> None:
         """Take the engine's messages until the job has ended."""
         give_up_at: float | None = None
+        waits = False
         while True:
             message = child.receive(LOOK_S)
             match message:
                 case Started():
                     request_memory.close()
+                case Planned(steps=steps):
+                    job.steps = steps
                 case Progressed(fraction=fraction, message=line):
                     job._tell(job.events.progressed, fraction, line)
                 case Finished(outcome=parcel):
@@ -334,11 +361,15 @@ class EngineClient:
                 case Failed(message=line, engine_ends=ends):
                     if ends:
                         self._end_child()
+                        job.engine_died = True
                     return job._fail(line)
             self._drop_cancelled_from_queue()
             if self._closing or (give_up_at is not None and time.monotonic() > give_up_at):
                 self._end_child()
                 return job._stop()
+            if job.paused != waits:
+                waits = job.paused
+                child.send(Pause(job.id) if waits else Resume(job.id))
             if job._cancel_asked.is_set() and give_up_at is None:
                 child.send(Cancel(job.id))
                 give_up_at = time.monotonic() + CANCEL_GRACE_S

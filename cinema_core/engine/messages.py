@@ -4,7 +4,8 @@
 
     window                          engine
     Run(job, parcel of a request)  ─►
-                                   ◄─  Started, Progressed ..., then one of
+                                   ◄─  Started, Planned, Progressed ..., then one of
+    Pause(job), Resume(job)        ─►
     Cancel(job)                    ─►  Finished(parcel of an outcome), Failed, Stopped
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,8 +97,33 @@ class FineTuneRequest(Request):
     project_models: Path | None = None
 
 
-SliceDice = tuple[tuple[str, int, int], float, float]
-"""A slice ``(study_id, t, z)`` with its Dice before and after."""
+MOST_CHANGED: Final = 3
+"""Slices that are shown before and after: as many as a reader looks at before deciding."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedSlice:
+    """A labelled slice under the base and the version.
+
+    Attributes
+    ----------
+    t, z
+        Phase and slice from 0, slices counted as the model was shown them, from base to apex.
+    dice_before, dice_after
+        Mean Dice against the reader's label.
+    image, truth, before, after
+        The heart as the model saw it, float32, and labels of reader, base and version, uint8; shape (y, x) each.
+    """
+
+    study_id: str
+    t: int
+    z: int
+    dice_before: float
+    dice_after: float
+    image: NDArray[np.float32]
+    truth: NDArray[np.uint8]
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +133,7 @@ class FineTuneOutcome:
     Attributes
     ----------
     before, after
-        ``loss``, ``dice`` (``rv``, ``myo``, ``lv``, ``mean``) and ``n_slices`` of the base and of the version.
+        :meth:`cinema_core.learn.guard.Figures.to_json` of the base and of the version.
     validation
         What the figures were measured on.
     worse
@@ -117,7 +143,7 @@ class FineTuneOutcome:
     notes
         What the reader should know, one sentence each.
     changed
-        Labelled slices that show a structure, those that the version draws most differently first.
+        The labelled slices that the version draws most differently, most first; at most :data:`MOST_CHANGED`.
     """
 
     folder: Path
@@ -130,7 +156,7 @@ class FineTuneOutcome:
     notes: tuple[str, ...]
     steps: int
     seconds: float
-    changed: tuple[SliceDice, ...]
+    changed: tuple[ChangedSlice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +214,20 @@ class Cancel:
     job_id: int
 
 
+@dataclass(frozen=True)
+class Pause:
+    """Wait at the next step until Resume or Cancel."""
+
+    job_id: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on after Pause."""
+
+    job_id: int
+
+
 # ---------------------------------------------------------------- from the engine
 
 
@@ -196,6 +236,14 @@ class Started:
     """The request was taken out of shared memory, which may be freed; the work begins."""
 
     job_id: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The number of steps is fixed: with the same labels and seed it makes the same model again."""
+
+    job_id: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -237,5 +285,5 @@ class Stopped:
     job_id: int
 
 
-ToEngine = Run | Cancel
-FromEngine = Started | Progressed | Finished | Failed | Stopped
+ToEngine = Run | Pause | Resume | Cancel
+FromEngine = Started | Planned | Progressed | Finished | Failed | Stopped

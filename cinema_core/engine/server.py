@@ -19,11 +19,23 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cinema_core.engine.messages import Cancel, Failed, Finished, FromEngine, Progressed, Run, Started, Stopped
+from cinema_core.engine.messages import (
+    Cancel,
+    Failed,
+    Finished,
+    FromEngine,
+    Pause,
+    Planned,
+    Progressed,
+    Resume,
+    Run,
+    Started,
+    Stopped,
+)
 from cinema_core.engine.parcel import pack, unpack
 from cinema_core.errors import Cancelled, CinemaError
 from cinema_core.process import prepare_to_compute
-from cinema_core.progress import CancelToken, Progress
+from cinema_core.progress import CancelToken, Report
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -48,7 +60,7 @@ class Tasks(Protocol):
     def warm_up(self) -> None:
         """Load what every request needs, before there is one."""
 
-    def run(self, request: Any, progress: Progress, cancel: CancelToken, /) -> object:
+    def run(self, request: Any, progress: Report, cancel: CancelToken, /) -> object:
         """Answer a request with its outcome.
 
         Raises
@@ -115,8 +127,9 @@ class Inbox:
             if isinstance(message, Run):
                 job_id, token = message.job_id, CancelToken()
                 self._runs.put((message, token))
-            elif isinstance(message, Cancel) and message.job_id == job_id:
-                token.cancel()
+            elif message.job_id == job_id:
+                act = {Cancel: token.cancel, Pause: token.pause, Resume: token.resume}[type(message)]
+                act()
 
 
 class Outbox:
@@ -157,6 +170,10 @@ class ProgressReport:
                 self._timer = threading.Timer(wait_s, self._tell_later)
                 self._timer.daemon = True
                 self._timer.start()
+
+    def planned(self, steps: int, /) -> None:
+        """Tell how many steps there will be."""
+        self._outbox.send(Planned(self._job_id, steps))
 
     def close(self) -> None:
         """Say the last word now; nothing comes after it."""

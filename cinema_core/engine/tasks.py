@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cinema_core.cards import resolve_ensemble
 from cinema_core.engine.messages import (
+    MOST_CHANGED,
+    ChangedSlice,
     FineTuneOutcome,
     FineTuneRequest,
     PredictOutcome,
@@ -14,9 +17,8 @@ from cinema_core.engine.messages import (
     Request,
     SegmentOutcome,
     SegmentRequest,
-    SliceDice,
 )
-from cinema_core.progress import CancelToken, Progress
+from cinema_core.progress import CancelToken, Progress, Report
 
 if TYPE_CHECKING:
     from cinema_core.learn.measuring import SliceChange
@@ -36,7 +38,7 @@ class TorchTasks:
         import cinema_core.predict  # noqa: F401
 
     def run(
-        self, request: Request, progress: Progress, cancel: CancelToken, /
+        self, request: Request, progress: Report, cancel: CancelToken, /
     ) -> SegmentOutcome | FineTuneOutcome | PredictOutcome:
         """Answer a request."""
         match request:
@@ -59,13 +61,22 @@ class TorchTasks:
         )
         return SegmentOutcome(drawn.labels, drawn.uncertainty, drawn.phases, drawn.card)
 
-    def _finetune(self, request: FineTuneRequest, progress: Progress, cancel: CancelToken) -> FineTuneOutcome:
+    def _finetune(self, request: FineTuneRequest, progress: Report, cancel: CancelToken) -> FineTuneOutcome:
         from cinema_core.learn.finetune import finetune
 
         progress(0.0, "Loading the model")
         base = self._loaded(request.base, request.project_models, request.settings.device)
         cancel.raise_if_cancelled()
-        tuned = finetune(request.cases, base, request.settings, request.out, request.name, progress, cancel)
+        tuned = finetune(
+            request.cases,
+            base,
+            request.settings,
+            request.out,
+            request.name,
+            progress,
+            cancel,
+            progress.planned,
+        )
         return FineTuneOutcome(
             folder=tuned.folder,
             card=tuned.card,
@@ -77,7 +88,7 @@ class TorchTasks:
             notes=tuned.notes,
             steps=tuned.steps,
             seconds=tuned.seconds,
-            changed=tuple(row for change in tuned.changes if (row := _dice_of(change)) is not None),
+            changed=_most_changed(tuned.changes),
         )
 
     def _predict(self, request: PredictRequest, progress: Progress, cancel: CancelToken) -> PredictOutcome:
@@ -113,8 +124,11 @@ class TorchTasks:
         return self._model
 
 
-def _dice_of(change: SliceChange) -> SliceDice | None:
-    """Dice of a slice before and after; None where the label shows no structure."""
-    if change.dice_before is None or change.dice_after is None:
-        return None
-    return (change.study_id, change.t or 0, change.z), change.dice_before, change.dice_after
+def _most_changed(changes: Iterable[SliceChange]) -> tuple[ChangedSlice, ...]:
+    """Take the first slices whose label shows a structure: there is nothing to compare on the others."""
+    rows = [
+        ChangedSlice(c.study_id, c.t or 0, c.z, c.dice_before, c.dice_after, c.image, c.truth, c.before, c.after)
+        for c in changes
+        if c.dice_before is not None and c.dice_after is not None
+    ]
+    return tuple(rows[:MOST_CHANGED])

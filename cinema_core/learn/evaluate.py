@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_core.anatomy import FOREGROUND, UNLABELLED, Structure
+from cinema_core.anatomy import FOREGROUND, UNLABELLED, VENTRICLES, Structure
 from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import GeometryError, InputError, StorageError
@@ -21,7 +21,6 @@ from cinema_core.learn.scores import (
     SUMMARY_NAME,
     TABLE_NAME,
     THIRDS,
-    VENTRICLES,
     CaseScore,
     Protocol,
     Summary,

@@ -8,7 +8,7 @@ that number, not the clock, decides what comes out.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,7 @@ def finetune(
     name: str,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    planned: Callable[[int], None] | None = None,
 ) -> FineTuneResult:
     """Train the base on labelled slices and publish the result as a model folder.
 
@@ -109,6 +110,8 @@ def finetune(
         Folder to make the version's folder in.
     name
         Name of the version and of its folder, which must not exist yet, or be empty.
+    planned
+        Told of the number of steps once it is fixed: with it as ``settings.steps`` the run can be repeated.
 
     Raises
     ------
@@ -134,7 +137,7 @@ def finetune(
         if rung.words:
             progress(0.0, f"Memory was too small: trying again with {rung.words}")
         try:
-            return _finetune_once(labelled, base, rung.settings, out / name, notes, started, progress, cancel)
+            return _finetune_once(labelled, base, rung.settings, out / name, notes, started, progress, cancel, planned)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -154,11 +157,14 @@ def _finetune_once(
     started: float,
     progress: Progress,
     cancel: CancelToken,
+    planned: Callable[[int], None] | None,
 ) -> FineTuneResult:
     """Do what :func:`finetune` says, or run out of memory."""
     progress(0.0, f"Preparing {n_labelled_slices(labelled)} labelled slices")
     bench = Bench.set_up(labelled, base, settings, cancel)
     plan = _plan(bench, settings, started, progress)
+    if planned is not None:
+        planned(plan.steps)
     pace = Pace(plan.total_steps, progress, cancel)
     held_out = hold_out(bench, plan, pace)
     pace.begin()
@@ -218,10 +224,10 @@ def _finetune_once(
         validation=validation,
         verdict=verdict,
         steps=plan.steps,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - started - cancel.paused_s,
         alpha=held_out.alpha,
         skipped=fitted.skipped,
-        changes=slice_changes(bench.windows, bench.base_opinions, answers),
+        changes=slice_changes(bench.windows, bench.base_opinions, answers, bench.pixel_mm),
         notes=notes,
     )
 
@@ -234,7 +240,7 @@ def _plan(bench: Bench, settings: FineTuneSettings, started: float, progress: Pr
     step_s = bench.time_a_step()
     # After the steps every window is looked at once per blend, and once by the version.
     measuring_s = bench.look_s(step_s) * (len(ALPHAS) + 1)
-    spent_s = time.monotonic() - started
+    spent_s = time.monotonic() - started - bench.cancel.paused_s
     left_s = settings.budget_s * SAFETY - spent_s - measuring_s - WRITING_S
     return make_plan(settings, len(bench.patients), step_s, left_s)
 

@@ -8,17 +8,21 @@ known at all, and the new model stays with that study.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from cinema_core.anatomy import FOREGROUND
+from cinema_core.anatomy import FOREGROUND, VENTRICLES
 
 DICE_TOLERANCE: Final = 0.005
 """A mean Dice that falls by less than this is within what the choice of seed changes."""
 
 STRUCTURE_TOLERANCE: Final = 0.03
 """One structure may not pay for the others with more Dice than this."""
+
+EF_TOLERANCE_POINTS: Final = 2.0
+"""The mean absolute error of an ejection fraction may rise by no more than this. Dice alone would not see it: cavities
+that all become a little too large at ES cost a hundredth of Dice and several points of EF."""
 
 
 class Validation(StrEnum):
@@ -49,11 +53,18 @@ class Figures:
         By structure key (``rv``, ``myo``, ``lv``) and their ``mean``; None where the labels hold none of it.
     n_slices
         Number of slices measured.
+    ef_error_points
+        Mean absolute error of the ejection fraction by ventricle (``lv``, ``rv``), in points, over the slices of each
+        study that are labelled at both ED and ES; None where no study says.
+    ef_studies
+        Number of studies behind each.
     """
 
     loss: float
     dice: Mapping[str, float | None]
     n_slices: int
+    ef_error_points: Mapping[str, float | None] = field(default_factory=dict)
+    ef_studies: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def mean_dice(self) -> float | None:
@@ -62,12 +73,18 @@ class Figures:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model card or a message."""
-        return {**asdict(self), "dice": dict(self.dice)}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Figures:
-        """Read what :meth:`to_json` wrote."""
-        return cls(float(values["loss"]), dict(values["dice"]), int(values["n_slices"]))
+        """Read what :meth:`to_json` wrote; cards of before ejection fractions were compared do not hold any."""
+        return cls(
+            float(values["loss"]),
+            dict(values["dice"]),
+            int(values["n_slices"]),
+            dict(values.get("ef_error_points", {})),
+            dict(values.get("ef_studies", {})),
+        )
 
 
 @dataclass(frozen=True)
@@ -131,4 +148,10 @@ def _declines(before: Figures, after: Figures) -> list[str]:
         old, new = before.dice.get(structure.key), after.dice.get(structure.key)
         if old is not None and new is not None and new < old - STRUCTURE_TOLERANCE:
             found.append(f"{structure.display_name}: Dice fell from {old:.3f} to {new:.3f}.")
+    for ventricle in VENTRICLES:
+        old, new = before.ef_error_points.get(ventricle.key), after.ef_error_points.get(ventricle.key)
+        if old is not None and new is not None and new > old + EF_TOLERANCE_POINTS:
+            found.append(
+                f"{ventricle.key.upper()} ejection fraction: the error rose from {old:.1f} to {new:.1f} points."
+            )
     return found

@@ -84,14 +84,16 @@ class Pace:
     def step(self, what: str, loss: float | None) -> None:
         """Report one finished step of a run named ``what``; a loss of None means that it was skipped.
 
+        Waits here while the reader asked for a pause.
+
         Raises
         ------
         Cancelled
             If the reader asked to stop.
         """
+        took = time.monotonic() - self._last
         self._cancel.raise_if_cancelled()
-        now = time.monotonic()
-        took, self._last = now - self._last, now
+        self._last = time.monotonic()  # a pause is no part of the next step
         self._step_s = took if self._step_s is None else (1 - RECENT) * self._step_s + RECENT * took
         self._done += 1
         left = round((self._total - self._done) * self._step_s)

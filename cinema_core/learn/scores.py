@@ -11,14 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from cinema_core.anatomy import FOREGROUND, Structure
+from cinema_core.anatomy import FOREGROUND, VENTRICLES, Structure
 
 TABLE_NAME: Final = "cases.csv"
 SUMMARY_NAME: Final = "summary.json"
 
 THIRDS: Final = ("base", "mid", "apex")
-
-VENTRICLES: Final = (Structure.LV_CAVITY, Structure.RV_CAVITY)
 
 
 class Protocol(StrEnum):
@@ -154,8 +152,8 @@ def _ejection_fraction_error(scores: Sequence[CaseScore], ventricle: Structure) 
     for pair in frames.values():
         if {"ed", "es"} <= pair.keys():
             ed, es = pair["ed"], pair["es"]
-            drawn = _ejection_fraction_pct(ed.drawn_ml[ventricle], es.drawn_ml[ventricle])
-            true = _ejection_fraction_pct(ed.true_ml[ventricle], es.true_ml[ventricle])
+            drawn = ejection_fraction_pct(ed.drawn_ml[ventricle], es.drawn_ml[ventricle])
+            true = ejection_fraction_pct(ed.true_ml[ventricle], es.true_ml[ventricle])
             if drawn is not None and true is not None:
                 errors.append(drawn - true)
     if not errors:
@@ -164,7 +162,7 @@ def _ejection_fraction_error(scores: Sequence[CaseScore], ventricle: Structure) 
     return EjectionFractionError(len(errors), float(np.mean(np.abs(errors))), float(np.mean(errors)), sd)
 
 
-def _ejection_fraction_pct(edv_ml: float | None, esv_ml: float | None) -> float | None:
+def ejection_fraction_pct(edv_ml: float | None, esv_ml: float | None) -> float | None:
     """Share of the ED volume that is ejected; None if a volume is not known.
 
     Never an error: a model that drew a ventricle larger at ES than at ED, or none at ED (taken as ejecting

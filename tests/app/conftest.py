@@ -21,7 +21,7 @@ from cinema_app.widgets.closing import CloseGuard
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.cards import ModelCard, resolve_model
 from cinema_core.engine.client import JobState
-from cinema_core.engine.messages import FineTuneOutcome, SegmentOutcome
+from cinema_core.engine.messages import ChangedSlice, FineTuneOutcome, SegmentOutcome
 from cinema_core.errors import InputError
 from cinema_core.io import ImportReport, Study
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom
@@ -61,6 +61,15 @@ class PretendedJob:
         self.request = request
         self.events = self.Events()
         self.state = JobState.RUNNING
+        self.paused = False
+        self.steps: int | None = None
+        self.engine_died = False
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def cancel(self) -> None:
         self.state = JobState.CANCELLED
@@ -69,6 +78,10 @@ class PretendedJob:
     def finish(self, outcome: object) -> None:
         self.state = JobState.DONE
         self.events.finished.emit(outcome)
+
+    def die(self) -> None:
+        self.engine_died = True
+        self.fail("The engine crashed while fine-tuning (SIGSEGV). Try again.")
 
     def fail(self, message: str) -> None:
         self.state = JobState.FAILED
@@ -179,25 +192,36 @@ def segmentation(card: ModelCard) -> Callable[[np.ndarray], SegmentOutcome]:
     return make
 
 
+def changed_slice(study_id: str, t: int, z: int) -> ChangedSlice:
+    """A slice on which the old model drew too small an LV, and the new one as the reader."""
+    y, x = np.indices((48, 48))
+    radius = np.hypot(y - 24, x - 24)
+    truth = np.select([radius < 10, radius < 16], [3, 2], 0).astype(np.uint8)
+    before = np.select([radius < 6, radius < 16], [3, 2], 0).astype(np.uint8)
+    return ChangedSlice(study_id, t, z, 0.7, 0.8, (truth == 3).astype(np.float32), truth, before, truth.copy())
+
+
 @pytest.fixture
 def fine_tuned(card: ModelCard) -> Callable[..., FineTuneOutcome]:
     """Make what the engine leaves after fine-tuning."""
 
-    def make(folder: Path, study_id: str, scopes: tuple[str, ...] = ("this study only",)) -> FineTuneOutcome:
+    def make(
+        folder: Path, study_id: str, scopes: tuple[str, ...] = ("this study only",), **figures: Any
+    ) -> FineTuneOutcome:
         folder.mkdir(parents=True)
         (folder / "weights.safetensors").write_bytes(b"weights")
         return FineTuneOutcome(
             folder=folder,
             card=card,
-            before={"loss": 0.5, "dice": {"lv": 0.8, "myo": 0.7, "rv": 0.6, "mean": 0.7}},
-            after={"loss": 0.3, "dice": {"lv": 0.9, "myo": 0.8, "rv": 0.7, "mean": 0.8}},
+            before={"loss": 0.5, "dice": {"lv": 0.8, "myo": 0.7, "rv": 0.6, "mean": 0.7}} | figures.get("before", {}),
+            after={"loss": 0.3, "dice": {"lv": 0.9, "myo": 0.8, "rv": 0.7, "mean": 0.8}} | figures.get("after", {}),
             validation="the labels it learned from",
             worse=not scopes,
             scopes=scopes,
             notes=() if "project" in scopes else ("One patient is labelled.",),
             seconds=12.0,
             steps=20,
-            changed=(((study_id, 0, 2), 0.7, 0.8),),
+            changed=(changed_slice(study_id, 0, 2), changed_slice("study-00000009", 3, 1)),
         )
 
     return make
@@ -273,6 +297,12 @@ class Hand:
         self.canvas.setFocus()
         QTest.keyClick(self.canvas, key, modifier)
         self._qtbot.wait(10)
+
+
+@pytest.fixture
+def hand_at(qtbot: Any) -> Callable[[Any], Hand]:
+    """Take a reader's hand to a viewer that the test made."""
+    return lambda viewer: Hand(viewer, qtbot)
 
 
 @pytest.fixture

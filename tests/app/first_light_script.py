@@ -117,9 +117,9 @@ def read(desktop: Any, out: Path) -> dict[str, Any]:
     wait(lambda: reading.busy or reading.trial is not None, "starting to fine-tune")
     wait(lambda: not reading.busy, "fine-tuning")
     told["said_after_fine_tuning"] = words(workspace.train) + words(workspace.status)
-    told["keep_for_all"] = workspace.train.keep.isEnabled()
+    told["keep_for_all"] = workspace.train.trial.keep.isEnabled()
     pictures(viewer, out, "4-before-and-after")
-    click(workspace.train.keep_here)
+    click(workspace.train.trial.keep_here)
     told["model"] = reading.model
 
     workspace.show_tab("Export")

@@ -190,6 +190,28 @@ def test_n_goes_to_the_slice_to_check_and_says_why(
     assert not workspace.review.why.isVisible()
 
 
+def test_t_goes_to_a_slice_to_teach_until_the_study_has_taught_its_share(
+    workspace: Workspace, segmented: Reading, hand: Any
+) -> None:
+    hand.press(Qt.Key.Key_T)
+    assert "1 of 3 to teach: chosen at random" in workspace.review.why.text()
+    for _ in range(3):
+        hand.press(Qt.Key.Key_T)
+        assert segmented.state(*workspace.layers.here) is LabelState.PREDICTED
+        hand.press(Qt.Key.Key_A)
+    click(workspace.review.next_to_teach)
+    assert "slices of another study teach the model more" in text_of(workspace.status)
+
+
+def test_the_two_queues_do_not_take_each_others_place(workspace: Workspace, segmented: Reading, hand: Any) -> None:
+    review, teach = segmented.review_queue(), segmented.teach_queue()
+    hand.press(Qt.Key.Key_N)
+    hand.press(Qt.Key.Key_T)
+    assert workspace.layers.here == (teach[0].t, teach[0].z)
+    hand.press(Qt.Key.Key_N)
+    assert workspace.layers.here == (review[0].t, review[0].z)
+
+
 def test_a_reason_is_not_said_of_another_study(
     workspace: Workspace, segmented: Reading, hand: Any, another_heart: PhantomStudy, study: Any
 ) -> None:
@@ -302,11 +324,104 @@ def test_before_and_after_are_shown(tried: Workspace) -> None:
         assert words in shown
 
 
+EF_FIGURES = {
+    "before": {"ef_error_points": {"lv": 6.2, "rv": None}, "ef_studies": {"lv": 3, "rv": 0}},
+    "after": {"ef_error_points": {"lv": 4.1, "rv": None}, "ef_studies": {"lv": 3, "rv": 0}},
+}
+
+
+def row_of(tried: Workspace, kind: str, key: str) -> list[str]:
+    return [tried.train.trial._cells[kind, key, name].text() for name in ("before", "after", "change")]
+
+
+@pytest.fixture
+def tried_with_ef(workspace: Workspace, segmented: Reading, engine: Any, fine_tuned: Any, qtbot: Any) -> Workspace:
+    """The same, with ejection fractions of the LV, and offered for all."""
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    jobs = len(engine.jobs)
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
+    request = engine.jobs[-1].request
+    folder, scopes = request["out"] / request["name"], ("project", "this study only")
+    engine.jobs[-1].finish(fine_tuned(folder, segmented.study_id, scopes, **EF_FIGURES))
+    return workspace
+
+
+def test_the_error_of_the_ejection_fraction_is_shown_by_ventricle(tried_with_ef: Workspace) -> None:
+    assert row_of(tried_with_ef, "ef", "lv") == ["6.2", "4.1", "-2.1"]
+    assert row_of(tried_with_ef, "ef", "rv") == ["not known", "not known", "–"]
+    assert "labelled at both ED and ES, in 3 studies" in text_of(tried_with_ef.train)
+
+
+def test_labels_that_allow_no_ejection_fraction_say_so_and_what_is_missing(tried: Workspace) -> None:
+    assert "ejection fraction: not known; it takes three slices labelled at both ED and ES" in text_of(tried.train)
+    assert "LV ejection fraction" not in text_of(tried.train)
+
+
+def test_a_smaller_error_is_shown_as_better_and_a_smaller_dice_as_worse(tried_with_ef: Workspace) -> None:
+    from cinema_app.widgets.trial import BETTER
+
+    cells = tried_with_ef.train.trial._cells
+    assert BETTER in cells["ef", "lv", "change"].styleSheet()
+    assert BETTER in cells["dice", "lv", "change"].styleSheet()
+
+
+def test_what_is_offered_and_why_is_said_above_the_buttons(tried: Workspace) -> None:
+    assert "It may be kept for this study only. One patient is labelled." in text_of(tried.train)
+
+
+def test_the_lineage_tells_the_figures_of_the_version_that_is_chosen(tried_with_ef: Workspace) -> None:
+    click(tried_with_ef.train.trial.keep)
+    details = tried_with_ef.versions.details.text()
+    assert "Dice LV 0.800 → 0.900, muscle 0.700 → 0.800, RV 0.600 → 0.700" in details
+    assert "EF error in points LV 6.2 → 4.1, RV not known" in details
+
+
+def test_the_slices_that_changed_most_are_pictured_before_and_after(tried: Workspace, qtbot: Any) -> None:
+    tiles = tried.train.trial.tiles.tiles
+    assert [tile._title for tile in tiles] == ["before", "after"] * 2
+    qtbot.wait(50)  # until they are painted
+    widths = []
+    for tile in tiles[:2]:
+        picture = tile.grab().toImage()
+        places = [(x, y, picture.pixelColor(x, y)) for x in range(picture.width()) for y in range(picture.height())]
+        orange = [x for x, _, c in places if c.red() > 150 and c.green() < 120 and c.blue() < 60]
+        dots = [y for _, y, c in places if min(c.red(), c.green(), c.blue()) > 240]
+        assert len(orange) > 30  # the model's line
+        assert np.ptp(dots) > 0.6 * picture.height()  # the reader's contour, around the muscle
+        widths.append(np.ptp(orange))
+    assert widths[0] < 0.7 * widths[1]  # the old model's LV was too small
+
+
+def test_a_click_on_a_picture_goes_to_the_slice(tried: Workspace) -> None:
+    tried.layers.go_to(4, 0)
+    click(tried.train.trial.tiles.tiles[1])
+    assert tried.layers.here == (0, 2)
+
+
+def test_a_picture_of_another_study_is_named_so_and_leads_nowhere(tried: Workspace) -> None:
+    here = tried.layers.here
+    assert "Another study\nDice 0.70 → 0.80" in text_of(tried.train)
+    click(tried.train.trial.tiles.tiles[2])
+    assert tried.layers.here == here
+    assert "of another study" in text_of(tried.status)
+
+
+def test_what_would_change_is_asked_before_the_decision(tried: Workspace, engine: Any) -> None:
+    click(tried.train.trial.would_change)
+    assert engine.jobs[-1].request["request"].model == "v001"
+    assert not tried.train.trial.keep_here.isEnabled()  # its files are being read
+    assert not tried.train.trial.discard.isEnabled()
+    engine.jobs[-1].cancel()
+    assert tried.train.trial.keep_here.isEnabled()
+
+
 def test_one_labelled_study_offers_only_this_study_and_says_why(tried: Workspace) -> None:
-    assert not tried.train.keep.isEnabled()
-    assert tried.train.keep.toolTip() == "One patient is labelled."
+    assert not tried.train.trial.keep.isEnabled()
+    assert tried.train.trial.keep.toolTip() == "One patient is labelled."
     assert "One patient is labelled." in text_of(tried.train)
-    assert tried.train.keep_here.isEnabled()
+    assert tried.train.trial.keep_here.isEnabled()
 
 
 def test_a_model_that_did_well_on_held_out_studies_can_be_kept_for_all(
@@ -320,7 +435,7 @@ def test_a_model_that_did_well_on_held_out_studies_can_be_kept_for_all(
     request = engine.jobs[-1].request
     scopes = ("project", "this study only")
     engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id, scopes))
-    click(workspace.train.keep)
+    click(workspace.train.trial.keep)
     assert project.current_model() == "v001"
 
 
@@ -335,7 +450,10 @@ def test_a_model_that_got_worse_can_only_be_discarded(
     request = engine.jobs[-1].request
     engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id, ()))
     assert "is worse than bundled" in text_of(workspace.train)
-    assert [b.isEnabled() for b in (workspace.train.keep, workspace.train.keep_here, workspace.train.discard)] == [
+    assert [
+        b.isEnabled()
+        for b in (workspace.train.trial.keep, workspace.train.trial.keep_here, workspace.train.trial.discard)
+    ] == [
         False,
         False,
         True,
@@ -343,16 +461,89 @@ def test_a_model_that_got_worse_can_only_be_discarded(
 
 
 def test_keeping_for_this_study_puts_the_model_to_use(tried: Workspace, project: Project) -> None:
-    click(tried.train.keep_here)
+    click(tried.train.trial.keep_here)
     assert tried.reading.model == "v001"
     assert project.current_model() == "bundled"
-    assert not tried.train._result.isVisible()
+    assert not tried.train.trial.isVisible()
+
+
+@pytest.fixture
+def learning(workspace: Workspace, segmented: Reading, engine: Any, qtbot: Any) -> Any:
+    """The job of a fine-tuning under way."""
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    jobs = len(engine.jobs)
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
+    return engine.jobs[-1]
+
+
+def test_learning_can_be_paused_and_goes_on(workspace: Workspace, learning: Any) -> None:
+    learning.events.progressed.emit(0.3, "Learning from your labels: step 3 of 10, loss 0.300, 12 s left")
+    click(workspace.status.pause)
+    assert learning.paused
+    learning.events.progressed.emit(0.4, "Learning from your labels: step 4 of 10, loss 0.300, 11 s left")
+    assert "Paused" in text_of(workspace.status)
+    assert "s left" not in text_of(workspace.status)
+    assert workspace.status.pause.text() == "Resume"
+    click(workspace.status.pause)
+    assert not learning.paused
+    learning.events.progressed.emit(0.5, "Learning from your labels: step 5 of 10, loss 0.300, 10 s left")
+    assert "10 s left" in text_of(workspace.status)
+    assert workspace.status.pause.text() == "Pause"
+
+
+def test_paused_learning_can_be_cancelled(workspace: Workspace, learning: Any) -> None:
+    click(workspace.status.pause)
+    click(workspace.status.cancel)
+    assert learning.state == "cancelled"
+    assert not workspace.reading.busy
+    assert not workspace.train.again.isVisible()  # the reader wanted it so
+
+
+def test_only_learning_can_be_paused(workspace: Workspace, reading: Reading) -> None:
+    click(workspace.segment.segment)
+    assert workspace.status.cancel.isVisible()
+    assert not workspace.status.pause.isVisible()
+
+
+def test_an_engine_that_died_while_paused_leaves_the_old_model_and_offers_the_same_run_again(
+    workspace: Workspace, learning: Any, engine: Any, fine_tuned: Any, segmented: Reading
+) -> None:
+    learning.steps = 40
+    click(workspace.status.pause)
+    learning.die()
+    assert segmented.model == "bundled"
+    assert "the same 1 slice and the same seed and number of steps (40)" in text_of(workspace.train)
+    segmented.accept([(1, 2)])  # no part of the run that is offered again
+    click(workspace.train.again)
+    again = engine.jobs[-1]
+    assert again is not learning
+    assert again.request["settings"] == learning.request["settings"].model_copy(update={"steps": 40})
+    assert again.request["cases"] is learning.request["cases"]
+    assert again.request["base"] == learning.request["base"]
+    assert not workspace.train.again.isVisible()
+    again.finish(fine_tuned(again.request["out"] / again.request["name"], segmented.study_id))
+    assert workspace.train.trial.isVisible()
+
+
+def test_the_offer_can_be_put_away(workspace: Workspace, learning: Any) -> None:
+    learning.die()
+    assert workspace.train.again.isVisible()
+    click(workspace.train.forget)
+    assert not workspace.train.again.isVisible()
+    assert workspace.train.finetune.isEnabled()
+
+
+def test_a_run_that_the_engine_refused_is_not_offered_again(workspace: Workspace, learning: Any) -> None:
+    learning.fail("No space left on the disk. Free some space and try again.")
+    assert not workspace.train.again.isVisible()
 
 
 def test_discarding_goes_on_with_the_current_model(tried: Workspace) -> None:
-    click(tried.train.discard)
+    click(tried.train.trial.discard)
     assert tried.reading.model == "bundled"
-    assert not tried.train._result.isVisible()
+    assert not tried.train.trial.isVisible()
 
 
 def test_export_writes_where_the_reader_says(

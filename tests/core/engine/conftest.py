@@ -73,9 +73,13 @@ class Listener:
     def until(self, kind: str) -> tuple[Any, ...]:
         """Wait for the next news of a kind."""
         while True:
-            self.news.append(self._queue.get(timeout=WAIT_S))
-            if self.news[-1][0] == kind:
+            if self.next()[0] == kind:
                 return self.news[-1]
+
+    def next(self, timeout_s: float = WAIT_S) -> tuple[Any, ...]:
+        """Wait for the next news; raises queue.Empty if none comes in time."""
+        self.news.append(self._queue.get(timeout=timeout_s))
+        return self.news[-1]
 
     def _on_progress(self, fraction: float, message: str) -> None:
         self._queue.put(("progressed", fraction, message))

@@ -53,6 +53,19 @@ class Obey(Practice):
             threading.Event().wait(0.01)
 
 
+@dataclass(frozen=True)
+class Count(Practice):
+    """Tell of every step, looking whether to stop or to wait."""
+
+    def answer(self, progress: Progress, cancel: CancelToken) -> object:
+        step = 0
+        while True:
+            step += 1
+            progress(0.0, f"{os.getpid()} {step}")
+            threading.Event().wait(0.01)
+            cancel.raise_if_cancelled()
+
+
 @dataclass(frozen=True, eq=False)
 class Ignore(Practice):
     """Work for ever without looking, as in one long step of a large model."""

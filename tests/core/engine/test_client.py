@@ -13,12 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from engine_practice import Echo, Exit, Ignore, Obey, Raise, Report, Signal
+from engine_practice import Count, Echo, Exit, Ignore, Obey, Raise, Report, Signal
 
 from cinema_core.engine.client import EngineClient, Job, JobState
 from cinema_core.errors import Cancelled, EngineError
@@ -165,6 +166,69 @@ def test_cancel_after_the_end_changes_nothing(client: EngineClient) -> None:
     job.cancel()
     assert client.submit(Echo(2)).result(WAIT_S) == 2
     assert job.state is JobState.DONE
+
+
+# ---------------------------------------------------------------- pause
+
+
+def rests(heard: Any) -> bool:
+    """Whether no progress comes any more, once the last steps have arrived."""
+    for _ in range(100):
+        try:
+            heard.next(timeout_s=0.3)
+        except Empty:
+            return True
+    return False
+
+
+def test_paused_work_waits_and_goes_on_where_it_was(client: EngineClient, listen: Listen) -> None:
+    job = client.submit(Count())
+    heard = listen(job)
+    heard.until("progressed")
+    job.pause()
+    assert rests(heard)
+    before = int(heard.news[-1][2].split()[1])
+    assert job.state is JobState.RUNNING
+    job.resume()
+    assert int(heard.until("progressed")[2].split()[1]) > before
+    job.cancel()
+    heard.until("cancelled")
+
+
+def test_cancel_works_while_paused_and_keeps_the_process(client: EngineClient, listen: Listen) -> None:
+    job = client.submit(Count())
+    heard = listen(job)
+    pid = int(heard.until("progressed")[2].split()[0])
+    job.pause()
+    assert rests(heard)
+    job.cancel()
+    heard.until("cancelled")
+    client.submit(Echo(None)).result(WAIT_S)
+    assert engine_pids() == [pid]
+
+
+def test_a_process_that_is_killed_while_paused_fails_the_job_and_says_so(client: EngineClient, listen: Listen) -> None:
+    job = client.submit(Count())
+    heard = listen(job)
+    pid = int(heard.until("progressed")[2].split()[0])
+    job.pause()
+    assert rests(heard)
+    assert not job.engine_died
+    psutil.Process(pid).kill()
+    assert "model are unchanged" in heard.until("failed")[1]
+    assert job.engine_died
+
+
+def test_a_job_that_is_paused_in_the_queue_waits_when_its_turn_comes(client: EngineClient, listen: Listen) -> None:
+    first, second = client.submit(Obey()), client.submit(Count())
+    heard = listen(second)
+    second.pause()
+    first.cancel()
+    assert rests(heard)
+    second.resume()
+    heard.until("progressed")
+    second.cancel()
+    heard.until("cancelled")
 
 
 # ---------------------------------------------------------------- failures
@@ -375,7 +439,7 @@ PROGRAM = """
     from pathlib import Path
 
     sys.path.insert(0, {here!r})
-    from engine_practice import Echo, Exit, Ignore, Raise
+    from engine_practice import Count, Echo, Exit, Ignore, Raise
 
     from cinema_core.engine.client import EngineClient
     from cinema_core.errors import Cancelled, EngineError

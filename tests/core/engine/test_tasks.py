@@ -38,7 +38,7 @@ from cinema_core.learn.finetune import finetune
 from cinema_core.models import build_model, zoo
 from cinema_core.phantom import PhantomStudy
 from cinema_core.predict import segment_cine
-from cinema_core.progress import CancelToken, no_progress
+from cinema_core.progress import CancelToken
 
 WAIT_S = 120.0
 
@@ -62,6 +62,17 @@ TINY = {
         },
     },
 }
+
+
+class Silent:
+    """A report that nobody reads."""
+
+    def __call__(self, fraction: float, message: str, /) -> None: ...
+
+    def planned(self, steps: int, /) -> None: ...
+
+
+SILENT = Silent()
 
 
 def write_tiny_model(folder: Path, seed: int) -> ModelCard:
@@ -125,11 +136,15 @@ def test_engine_learns_what_the_same_function_learns_here(
     expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
     found: FineTuneOutcome = job.result(WAIT_S)
     assert found.folder == out / "v001"
+    assert job.steps == 2
     assert (found.folder / "weights.safetensors").is_file()
     assert found.card.sha256 == expected.card.sha256
     assert found.before == expected.before.to_json()
     assert (found.worse, found.validation) == (expected.worse, str(expected.validation))
-    assert {where for where, _, _ in found.changed} == {("a", 0, 1), ("a", 0, 2)}
+    assert {(c.study_id, c.t, c.z) for c in found.changed} == {("a", 0, 1), ("a", 0, 2)}
+    for change in found.changed:
+        assert change.image.shape == change.truth.shape == change.before.shape == change.after.shape
+        assert {1, 2, 3} <= set(np.unique(change.truth))
 
 
 def test_model_that_is_not_there_is_named(engine: EngineClient, models: Path, phantom_study: PhantomStudy) -> None:
@@ -171,7 +186,7 @@ def request_of(phantom: PhantomStudy, models: Path) -> SegmentRequest:
 def test_model_is_loaded_once_for_many_requests(loads: list[Any], models: Path, phantom_study: PhantomStudy) -> None:
     tasks = TorchTasks()
     for _ in range(3):
-        tasks.run(request_of(phantom_study, models), no_progress, CancelToken())
+        tasks.run(request_of(phantom_study, models), SILENT, CancelToken())
     assert loads == ["tiny"]
 
 
@@ -179,9 +194,9 @@ def test_model_that_changed_under_its_name_is_loaded_again(
     loads: list[Any], models: Path, phantom_study: PhantomStudy
 ) -> None:
     tasks = TorchTasks()
-    tasks.run(request_of(phantom_study, models), no_progress, CancelToken())
+    tasks.run(request_of(phantom_study, models), SILENT, CancelToken())
     card = write_tiny_model(models / "tiny", seed=1)
-    outcome = tasks.run(request_of(phantom_study, models), no_progress, CancelToken())
+    outcome = tasks.run(request_of(phantom_study, models), SILENT, CancelToken())
     assert loads == ["tiny", "tiny"]
     assert outcome.card.sha256 == card.sha256
 
@@ -223,11 +238,11 @@ def four_chamber() -> Cine:
 def test_published_tasks_are_answered(phantom_study: PhantomStudy, shared_golden: Path, tmp_path: Path) -> None:
     tasks, token = TorchTasks(), CancelToken()
     disease = predict_request("disease", "clf_sax", phantom_study.cine, shared_golden, tmp_path)
-    answer = tasks.run(disease, no_progress, token)
+    answer = tasks.run(disease, SILENT, token)
     assert isinstance(answer, ClassAnswer)
     assert answer.classes == ("DCM", "HCM", "MINF", "NOR", "RV")
     points = predict_request("landmarks-heatmap", "landmark_heatmap_lax_4c", four_chamber(), shared_golden, tmp_path)
-    found = tasks.run(points, no_progress, token)
+    found = tasks.run(points, SILENT, token)
     assert isinstance(found, Landmarks)
     assert found.points_yx.shape == (3, 3, 2)
     for outcome in (answer, found):
@@ -239,7 +254,7 @@ def test_a_model_of_another_question_is_refused(
 ) -> None:
     request = predict_request("disease", "clf_sax", phantom_study.cine, shared_golden, tmp_path)
     with pytest.raises(CheckpointError, match="answers 'pathology'; sex needs"):
-        TorchTasks().run(replace(request, task="sex"), no_progress, CancelToken())
+        TorchTasks().run(replace(request, task="sex"), SILENT, CancelToken())
 
 
 @pytest.mark.parametrize("kind", ["segmented", "fine-tuned"])
@@ -251,10 +266,10 @@ def test_outcome_does_not_bring_torch_into_the_window(
         "segmented": request_of(phantom_study, models),
         "fine-tuned": FineTuneRequest((case,), "tiny", settings, tmp_path / "out", "v001", models),
     }[kind]
-    outcome = TorchTasks().run(request, no_progress, CancelToken())
+    outcome = TorchTasks().run(request, SILENT, CancelToken())
     assert packages_named_in(outcome) <= {"cinema_core", "numpy", "pathlib"}
 
 
 def test_unknown_request_is_an_error() -> None:
     with pytest.raises(TypeError, match="does not know Request"):
-        TorchTasks().run(Request(), no_progress, CancelToken())
+        TorchTasks().run(Request(), SILENT, CancelToken())

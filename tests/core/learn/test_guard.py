@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,36 @@ def test_background_labels_alone_are_judged_by_the_loss(loss: float, worse: bool
     assert judge(of(None, 0.5), of(None, loss), Validation.HELD_OUT, n_patients=2).worse is worse
 
 
-def test_figures_survive_json() -> None:
-    figures = of(None, 0.25, lv=0.9)
+def with_ef_error(lv: float | None, rv: float | None = None) -> Figures:
+    return replace(of(0.85), ef_error_points={"lv": lv, "rv": rv}, ef_studies={"lv": 2, "rv": 2})
+
+
+@pytest.mark.parametrize("n_patients", [1, 3])
+def test_an_ejection_fraction_that_is_further_off_is_worse_though_dice_is_as_good(n_patients: int) -> None:
+    verdict = judge(with_ef_error(3.0), with_ef_error(5.1), Validation.HELD_OUT, n_patients)
+    assert verdict.worse
+    assert Scope.PROJECT not in verdict.offered_scopes
+    assert verdict.reasons[0] == "LV ejection fraction: the error rose from 3.0 to 5.1 points."
+
+
+def test_the_right_ventricle_may_not_get_worse_unseen_either() -> None:
+    verdict = judge(with_ef_error(5.0, 4.0), with_ef_error(1.0, 7.0), Validation.HELD_OUT, n_patients=3)
+    assert verdict.worse
+    assert "RV ejection fraction: the error rose from 4.0 to 7.0 points." in verdict.reasons
+
+
+def test_two_points_of_ejection_fraction_are_not_worse() -> None:
+    assert not judge(with_ef_error(3.0, 4.0), with_ef_error(5.0, 6.0), Validation.HELD_OUT, n_patients=3).worse
+
+
+def test_an_ejection_fraction_that_is_not_known_decides_nothing() -> None:
+    assert not judge(with_ef_error(None), with_ef_error(9.0), Validation.HELD_OUT, n_patients=3).worse
+
+
+@pytest.mark.parametrize("figures", [of(None, 0.25, lv=0.9), with_ef_error(2.5)])
+def test_figures_survive_json(figures: Figures) -> None:
     assert Figures.from_json(json.loads(json.dumps(figures.to_json()))) == figures
+
+
+def test_figures_of_a_card_without_ejection_fractions_can_be_read() -> None:
+    assert Figures.from_json({"loss": 0.5, "dice": {"mean": 0.8}, "n_slices": 4}).ef_error_points == {}

@@ -49,6 +49,23 @@ def test_every_step_tells_number_loss_and_seconds_left() -> None:
     assert heard[0][0] < heard[1][0] < 1
 
 
+def test_a_pause_is_no_part_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("cinema_core.learn.plan.time.monotonic", lambda: clock[0])
+
+    class LongPause(CancelToken):
+        def raise_if_cancelled(self) -> None:
+            clock[0] += 1000.0
+
+    heard: list[str] = []
+    pace = Pace(4, lambda _, message: heard.append(message), LongPause())
+    for _ in range(2):
+        clock[0] += 3.0
+        pace.step("Learning", 0.5)
+    assert heard[0].endswith(" 9 s left")
+    assert heard[1].endswith(" 6 s left")
+
+
 def test_a_step_stops_the_run_when_the_reader_asked_to() -> None:
     cancel = CancelToken()
     pace = Pace(4, lambda *_: None, cancel)
