@@ -65,7 +65,9 @@ class TorchTasks:
         progress(0.0, "Loading the model")
         base = self._loaded(request.base, request.project_models, request.settings.device)
         cancel.raise_if_cancelled()
-        tuned = finetune(request.cases, base, request.settings, request.out, request.name, progress, cancel)
+        tuned = finetune(
+            request.cases, base, request.settings, request.out, request.name, progress, cancel, request.ledger
+        )
         return FineTuneOutcome(
             folder=tuned.folder,
             card=tuned.card,
