@@ -30,7 +30,7 @@ def test_a_fault_breaks_nothing(ground: Ground, tmp_path: Path, fault: Fault) ->
 def whole(ground: Ground, tmp_path: Path) -> Run:
     """What a window that was killed at once leaves, with nothing wrong."""
     project = Path(shutil.copytree(ground.project, tmp_path / "struck.cinema"))
-    run = Run(Fault.WINDOW, project)
+    run = Run(Fault.WINDOW, project, killed=True)
     assert violations_of(run, ground) == []
     return run
 
