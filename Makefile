@@ -62,6 +62,7 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.finetune
 	$(BIN)/python -m benchmarks.bundled
 	$(BIN)/python -m benchmarks.review
+	$(BIN)/python -m benchmarks.faults
 
 model: $(READY)  ## Train the bundled model again
 	$(BIN)/python -m training.bundled

@@ -121,7 +121,8 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
     reading.export_csv(report)
     picture("export", middle, "Exported", "Export")
     found, true = reading.measures, ventricular_function(truth, reading.cine)
-    return DemoResult(report, trial.outcome.folder, tuple(pictures), found.lv_ef_pct if found else None, true.lv_ef_pct)
+    version = reading.project.models_folder / trial.name
+    return DemoResult(report, version, tuple(pictures), found.lv_ef_pct if found else None, true.lv_ef_pct)
 
 
 class _Trouble:

@@ -29,3 +29,14 @@ def open_study(path: Path | str, **options: Any) -> Study:
     except StorageError as error:
         log.warning("%s", error)
     return study
+
+
+def person_of(study: Study) -> str:
+    """Pseudonym of the person, the same for all of their studies that were opened here; empty if that is not known."""
+    from cinema_core.io.identities import Identities
+
+    try:
+        return Identities().person(study.id)
+    except StorageError as error:
+        log.warning("%s", error)
+        return ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cinema_app.labelling import Labelling, Slice
 from cinema_app.news import Notice, ReadingEvents, Severity
-from cinema_app.opening import open_study
+from cinema_app.opening import open_study, person_of
 from cinema_app.reporting import report_of
 from cinema_app.teaching import TeachingSet, collect_teaching_set
 from cinema_app.work import Work, WorkEnd
@@ -23,15 +23,9 @@ from cinema_core.cine import Cine, View
 from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
-from cinema_core.learn.select import (
-    SLICES_PER_STUDY,
-    SliceFacts,
-    Suggestion,
-    rank_for_review,
-    rank_for_teaching,
-    slice_facts,
-)
+from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.measure import VentricularFunction, ventricular_function
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Source, VersionRecord
@@ -163,7 +157,11 @@ class Reading:
         cine = cine or first_choice(study)
         study_id = _study_id(self.project, study, cine)
         if not self.project.read_only:
-            self.project.add_study(study_id, cine.content_sha256, study.path, cine.id, cine.shape, cine.view)
+            # All cines of a study, and all studies of a person, are one in the split ledger.
+            patient = person_of(study) or study.id
+            self.project.add_study(
+                study_id, cine.content_sha256, study.path, cine.id, cine.shape, cine.view, patient=patient
+            )
         labelling = Labelling(self.project, study_id, cine)
         labelling.load()
         self._chosen = self.project.phases(study_id)
@@ -517,15 +515,18 @@ class Reading:
         self._refuse_while_busy()
         if self.project.read_only:
             raise CinemaError("The project is open in another window; a new model cannot be kept. Close that window.")
+        if self.trial is not None:
+            raise CinemaError(f"Model {self.trial.name} waits for your decision. Keep or discard it, then fine-tune.")
         run = FineTuneRun(teaching, settings or FineTuneSettings(), base or self._base())
         name = self._next_version_name()
         job = self._engine.finetune(
             teaching.cases,
             base=run.base,
             settings=run.settings,
-            out=self.project.models_folder,
+            out=self.project.trials_folder,
             name=name,
             project_models=self.project.models_folder,
+            ledger=teaching.ledger,
         )
 
         def take(outcome: FineTuneOutcome) -> None:
@@ -562,6 +563,14 @@ class Reading:
             name = made_from[name]
         return name
 
+    def why_no_base(self) -> str:
+        """Tell why there is no model to start a fine-tuning from, for the reader; empty if there is one."""
+        try:
+            resolve_model(self._base(), project_models=self.project.models_folder)
+        except CheckpointError as error:
+            return str(error)
+        return ""
+
     def _next_version_name(self) -> str:
         taken = {version.name for version in self.project.versions()}
         number = len(taken) + 1
@@ -575,7 +584,7 @@ class Reading:
         if not trial.may_be_kept(this_study_only=this_study_only):
             raise CinemaError(f"Model {trial.name} cannot be kept there. {' '.join(trial.outcome.notes)}")
         card = trial.outcome.card
-        self.project.add_version(
+        self.project.keep_trial(
             VersionRecord(
                 name=trial.name,
                 model_sha256=card.sha256,
@@ -674,6 +683,8 @@ class Reading:
             steps = job.steps or self._run.settings.steps
             self.interrupted = replace(self._run, settings=self._run.settings.model_copy(update={"steps": steps}))
         self._work = self._run = None
+        if self.trial is None and end.outcome is None:
+            self.project.clear_trials()  # an engine that was killed cannot clear up itself
         self.events.job_changed.emit()
         if end.cancelled:
             self.notify("Stopped at your request; nothing was changed.")

@@ -30,6 +30,8 @@ class TeachingSet:
         One per labelled phase of a study.
     label_set_sha256, journal_position
         Pin the labels as they are now.
+    ledger
+        The project's split ledger: fold by patient.
     open_study_id, open_cine
         The study on show, whose image need not be read again.
     cases, left_out
@@ -39,6 +41,7 @@ class TeachingSet:
     frames: list[TeachingFrame]
     label_set_sha256: str
     journal_position: int
+    ledger: dict[str, int]
     open_study_id: str
     open_cine: Cine
     choices: Callable[[str], ImportChoices]
@@ -89,6 +92,7 @@ def collect_teaching_set(project: Project, open_study_id: str, open_cine: Cine) 
             training_frames(project),
             label_set_sha256(training_slices(project)),
             project.journal_position(),
+            project.ledger(),
             open_study_id,
             open_cine,
             project.import_choices,

@@ -117,6 +117,29 @@ def case_set_sha256(cases: Sequence[TrainingCase]) -> str:
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
+def refuse_contradictions(cases: Sequence[TrainingCase]) -> None:
+    """Make sure that no slice is labelled twice in different ways; which one counts only its reader can say.
+
+    Raises
+    ------
+    InputError
+        If one is.
+    """
+    by_image: dict[str, list[TrainingCase]] = {}
+    for case in cases:
+        pixels = np.ascontiguousarray(case.image, dtype=np.float32)
+        image = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+        for other in by_image.setdefault(image, []):
+            both = (case.labels != UNLABELLED) & (other.labels != UNLABELLED)
+            differ = np.flatnonzero((both & (case.labels != other.labels)).any(axis=(1, 2)))
+            if differ.size:
+                raise InputError(
+                    f"{other.case_id} and {case.case_id} are the same image, but slice {int(differ[0])} is labelled in "
+                    "two ways. Leave one of them out."
+                )
+        by_image[image].append(case)
+
+
 def load_cases(csv_path: Path | str) -> list[TrainingCase]:
     """Read a case list ``study,image,labels[,patient][,phase][,slices]``.
 

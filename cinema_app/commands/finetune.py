@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,10 @@ import typer
 from cinema_core.errors import InputError
 
 if TYPE_CHECKING:
+    from cinema_core.cases import TrainingCase
     from cinema_core.learn.finetune import FineTuneResult
     from cinema_core.learn.guard import Figures
+    from cinema_core.learn.settings import FineTuneSettings
 
 
 def finetune(
@@ -29,13 +32,21 @@ def finetune(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Source of all chance.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON file with who is held out with whom. Made if absent; new patients are added, others stay.",
+        ),
+    ] = None,
 ) -> None:
     """Teach a model from labelled slices, and measure it before and after.
 
     Example: cinema finetune --cases labels.csv --base bundled --out my-model --budget 120
 
     The list has the columns study,image,labels[,patient][,phase][,slices]; label value 255 means unlabelled.
-    With two patients or more, figures come from patients that were held out.
+    With two patients or more, figures come from patients that were held out. Give the same --ledger whenever the
+    list has grown: figures of one round then compare with those of the last.
     """
     if budget is not None and steps is not None:
         raise InputError("Give --budget or --steps, not both.")
@@ -55,9 +66,25 @@ def finetune(
     loaded = zoo.load(base, config, device)
     asked = {"budget_s": budget, "steps": steps, "seed": seed, "device": device}
     settings = FineTuneSettings.model_validate({name: value for name, value in asked.items() if value is not None})
+    folds = _kept_folds(ledger, labelled, settings)
     with progress_bar() as progress:
-        result = teach(labelled, loaded, settings, out.parent, out.name, progress)
+        result = teach(labelled, loaded, settings, out.parent, out.name, progress, ledger=folds)
     _tell(result)
+
+
+def _kept_folds(path: Path | None, labelled: Sequence[TrainingCase], settings: FineTuneSettings) -> dict[str, int]:
+    """Fold by patient of a ledger's file, which gets those that it lacks; empty without a file."""
+    if path is None:
+        return {}
+    from cinema_core.cases import group_of
+    from cinema_core.folds import extended, read_ledger, write_ledger
+
+    known = read_ledger(path)
+    patients = [group_of(case) for case in labelled if case.labelled_slices]
+    folds = extended(known, patients, settings.folds, settings.seed)
+    if folds != known:
+        write_ledger(path, folds)  # before the training: a fold is decided before a figure is seen
+    return folds
 
 
 def _tell(result: FineTuneResult) -> None:

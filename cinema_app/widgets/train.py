@@ -47,6 +47,7 @@ class TrainPanel(QWidget):
         for signal in (reading.events.cine_changed, reading.events.labels_changed, reading.events.job_changed):
             signal.connect(self._show_button)
         reading.events.trial_changed.connect(self._show_button)
+        reading.events.model_changed.connect(self._show_button)
 
     def _build(self) -> None:
         self.finetune = button("Fine-tune on my labels", TIP, answered(self._reading, self._start), main=True)
@@ -109,7 +110,7 @@ class TrainPanel(QWidget):
             return "Correct or accept at least one slice first; the model learns from those."
         if self._reading.project.read_only:
             return "The project is open in another window; close that one first."
-        return ""
+        return self._reading.why_no_base()
 
     # ---------------------------------------------------------------- starting
 

@@ -238,10 +238,11 @@ class EngineClient:
         out: Path,
         name: str,
         project_models: Path | None = None,
+        ledger: Mapping[str, int] | None = None,
     ) -> Job:
         """Ask for a new model; the outcome is a :class:`~cinema_core.engine.messages.FineTuneOutcome`."""
         checked = FineTuneSettings.model_validate(settings)
-        return self.submit(FineTuneRequest(tuple(cases), base, checked, out, name, project_models))
+        return self.submit(FineTuneRequest(tuple(cases), base, checked, out, name, project_models, ledger))
 
     def submit(self, request: Request) -> Job:
         """Put a request at the end of the queue.

@@ -85,6 +85,8 @@ class FineTuneRequest(Request):
         Name of the model to start from.
     out, name
         The version's folder is ``out / name``.
+    ledger
+        The split ledger: fold by patient.
     """
 
     doing: ClassVar[str] = "fine-tuning"
@@ -95,6 +97,7 @@ class FineTuneRequest(Request):
     out: Path
     name: str
     project_models: Path | None = None
+    ledger: Mapping[str, int] | None = None
 
 
 MOST_CHANGED: Final = 3

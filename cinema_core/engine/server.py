@@ -32,7 +32,7 @@ from cinema_core.engine.messages import (
     Started,
     Stopped,
 )
-from cinema_core.engine.parcel import pack, unpack
+from cinema_core.engine.parcel import leave, pack, unpack
 from cinema_core.errors import Cancelled, CinemaError
 from cinema_core.process import prepare_to_compute
 from cinema_core.progress import CancelToken, Report
@@ -123,7 +123,7 @@ class Inbox:
                 message = self._connection.recv()
             except (EOFError, OSError):
                 # The main thread may be deep in a kernel of torch; nothing but this ends it.
-                os._exit(0)
+                leave()
             if isinstance(message, Run):
                 job_id, token = message.job_id, CancelToken()
                 self._runs.put((message, token))
@@ -145,7 +145,7 @@ class Outbox:
             try:
                 self._connection.send(message)
             except OSError:
-                os._exit(0)  # the window is gone
+                leave()  # the window is gone
 
 
 class ProgressReport:

@@ -76,6 +76,7 @@ class TorchTasks:
             progress,
             cancel,
             progress.planned,
+            request.ledger,
         )
         return FineTuneOutcome(
             folder=tuned.folder,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from collections.abc import Iterator
@@ -90,6 +92,21 @@ class Identities:
             If the file cannot be read.
         """
         return self._read().studies.get(pseudonym) if self.is_kept else None
+
+    def person(self, pseudonym: str) -> str:
+        """Return the pseudonym of the person of a study, the same for all of the person's studies opened here.
+
+        It follows from the patient ID and the secret key; empty if the files did not tell, or nobody's name is kept.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be read or written.
+        """
+        found = self.find(pseudonym)
+        if found is None or not found.patient_id:
+            return ""
+        return f"person-{hmac.new(self.key, f'person {found.patient_id}'.encode(), hashlib.sha256).hexdigest()[:12]}"
 
     def remember(self, study: Study) -> None:
         """Note whose study was opened, if its files tell; nothing else keeps this.

@@ -1,14 +1,14 @@
 """Fine-tune on my labels: from the base and all labels to a version with its figures.
 
-``model = f(base, labels, recipe, seed)``: every run starts from the base, never from an earlier version, so that
-nothing drifts and any version can be made again. The time budget is turned into a number of steps at the start;
+``model = f(base, labels, recipe, seed, split ledger)``: every run starts from the base, never from an earlier version,
+so that nothing drifts and any version can be made again. The time budget is turned into a number of steps at the start;
 that number, not the clock, decides what comes out.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from cinema_core.cases import TrainingCase, case_set_sha256, n_labelled_slices
+from cinema_core.cases import TrainingCase, case_set_sha256, n_labelled_slices, refuse_contradictions
 from cinema_core.errors import EngineError, InputError
+from cinema_core.folds import digests_of, extended
 from cinema_core.learn.bench import Bench
 from cinema_core.learn.fit import blend
 from cinema_core.learn.guard import Figures, Scope, Validation, Verdict, judge
@@ -97,6 +98,7 @@ def finetune(
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
     planned: Callable[[int], None] | None = None,
+    ledger: Mapping[str, int] | None = None,
 ) -> FineTuneResult:
     """Train the base on labelled slices and publish the result as a model folder.
 
@@ -112,11 +114,14 @@ def finetune(
         Name of the version and of its folder, which must not exist yet, or be empty.
     planned
         Told of the number of steps once it is fixed: with it as ``settings.steps`` the run can be repeated.
+    ledger
+        The split ledger: fold by patient, or by study where no patient is named. Those who are not in it are dealt to
+        ``settings.folds`` folds by a hash of seed and name (:func:`cinema_core.folds.extended`).
 
     Raises
     ------
     InputError
-        If no slice is labelled, or the version's folder holds something.
+        If no slice is labelled, one is labelled in two ways, or the version's folder holds something.
     Cancelled
         If ``cancel`` was raised; nothing is left behind.
     StorageError
@@ -130,6 +135,7 @@ def finetune(
     labelled = [case for case in cases if case.labelled_slices]
     if not labelled:
         raise InputError("No slice is labelled, so there is nothing to learn from. Label at least one slice.")
+    refuse_contradictions(labelled)
     device = choose_device(settings.device)
     stacks = short_axis_grid(base).patch_size[2] > 1
     for rung in rungs(settings, base.network, device, stacks=stacks):
@@ -137,7 +143,9 @@ def finetune(
         if rung.words:
             progress(0.0, f"Memory was too small: trying again with {rung.words}")
         try:
-            return _finetune_once(labelled, base, rung.settings, out / name, notes, started, progress, cancel, planned)
+            return _finetune_once(
+                labelled, base, rung.settings, out / name, ledger or {}, notes, started, progress, cancel, planned
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -153,6 +161,7 @@ def _finetune_once(
     base: LoadedModel,
     settings: FineTuneSettings,
     folder: Path,
+    ledger: Mapping[str, int],
     first_notes: Sequence[str],
     started: float,
     progress: Progress,
@@ -162,11 +171,13 @@ def _finetune_once(
     """Do what :func:`finetune` says, or run out of memory."""
     progress(0.0, f"Preparing {n_labelled_slices(labelled)} labelled slices")
     bench = Bench.set_up(labelled, base, settings, cancel)
-    plan = _plan(bench, settings, started, progress)
+    dealt = extended(ledger, bench.patients, settings.folds, settings.seed)
+    folds = {patient: dealt[patient] for patient in bench.patients}
+    plan = _plan(bench, settings, len(set(folds.values())), started, progress)
     if planned is not None:
         planned(plan.steps)
     pace = Pace(plan.total_steps, progress, cancel)
-    held_out = hold_out(bench, plan, pace)
+    held_out = hold_out(bench, plan, pace, folds)
     pace.begin()
     report = partial(pace.step, "Learning from your labels")
     fitted = bench.train(bench.windows, plan.steps, settings.seed, report)
@@ -178,7 +189,8 @@ def _finetune_once(
     validation = Validation.HELD_OUT if held_out.after else Validation.SEEN
     before, after = held_out.before or learned_before, held_out.after or learned_after
     verdict = judge(before, after, validation, len(bench.patients))
-    notes = (*first_notes, *bench.notes, *_notes(held_out, fitted.skipped, plan), *verdict.reasons)
+    one_fold = len(bench.patients) > 1 and len(set(folds.values())) == 1
+    notes = (*first_notes, *bench.notes, *_notes(held_out, fitted.skipped, plan, one_fold), *verdict.reasons)
 
     cancel.raise_if_cancelled()
     progress(0.97, "Writing the new version")
@@ -203,6 +215,7 @@ def _finetune_once(
         "label_set_sha256": case_set_sha256(labelled),
         "n_slices": n_labelled_slices(labelled),
         "n_patients": len(bench.patients),
+        "split_ledger": digests_of(folds),
         "before": before.to_json(),
         "after": after.to_json(),
         "validation": str(validation),
@@ -232,24 +245,28 @@ def _finetune_once(
     )
 
 
-def _plan(bench: Bench, settings: FineTuneSettings, started: float, progress: Progress) -> Plan:
+def _plan(bench: Bench, settings: FineTuneSettings, n_folds: int, started: float, progress: Progress) -> Plan:
     """Fix the number of steps: as asked for, or by what a step costs and what is left of the budget."""
     if settings.steps is not None:
-        return make_plan(settings, len(bench.patients), step_s=0.0, seconds=0.0)
+        return make_plan(settings, n_folds, step_s=0.0, seconds=0.0)
     progress(0.03, "Measuring how long a step takes")
     step_s = bench.time_a_step()
     # After the steps every window is looked at once per blend, and once by the version.
     measuring_s = bench.look_s(step_s) * (len(ALPHAS) + 1)
     spent_s = time.monotonic() - started - bench.cancel.paused_s
     left_s = settings.budget_s * SAFETY - spent_s - measuring_s - WRITING_S
-    return make_plan(settings, len(bench.patients), step_s, left_s)
+    return make_plan(settings, n_folds, step_s, left_s)
 
 
-def _notes(held_out: HeldOut, skipped: int, plan: Plan) -> list[str]:
+def _notes(held_out: HeldOut, skipped: int, plan: Plan, one_fold: bool) -> list[str]:
     """Tell what happened on the way, one sentence each."""
     notes = []
     if skipped:
         notes.append(f"{skipped} of {plan.steps} training steps were skipped: their loss was not finite.")
+    if one_fold:
+        notes.append(
+            "All labelled patients are of one fold of the split ledger; label one of another to measure the gain."
+        )
     if held_out.after is None:
         notes.append("Nothing was held out, so the weights were taken as trained.")
     elif held_out.alpha == 0:

@@ -126,7 +126,7 @@ def judge(before: Figures, after: Figures, validation: Validation, n_patients: i
             "One patient is labelled: whether other hearts gain cannot be known. The model is for this study only."
         )
     elif validation is Validation.SEEN:
-        reasons.append("There was no time to hold studies out: the figures are of labels that the model has seen.")
+        reasons.append("No study was held out: the figures are of labels that the model has seen.")
     if declines:
         return Verdict(True, (Scope.STUDY,) if single else (), tuple(reasons))
     if single or validation is Validation.SEEN:

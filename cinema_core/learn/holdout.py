@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -37,27 +37,27 @@ class HeldOut:
     after: Figures | None = None
 
 
-def folds_of(patients: Sequence[str], n_folds: int, seed: int) -> list[list[str]]:
-    """Deal patients to folds: all of a patient's studies lie in one."""
-    order = np.random.default_rng(seed).permutation(len(patients))
-    return [[patients[k] for k in order[first::n_folds]] for first in range(n_folds)]
-
-
-def hold_out(bench: Bench, plan: Plan, pace: Pace) -> HeldOut:
-    """Train with each group of patients left out in turn and choose the blend that serves those best.
+def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) -> HeldOut:
+    """Train with each fold of patients left out in turn and choose the blend that serves those best.
 
     One blend is chosen for all folds together: five candidates over all labels leave little room for luck.
+
+    Parameters
+    ----------
+    ledger
+        Fold by patient; all of a patient's studies lie in it. A fold's run does not depend on which others there are.
     """
     if plan.folds == 0:
         return HeldOut(alpha=1.0)
     found: dict[float, dict[int, Opinion]] = {alpha: {} for alpha in ALPHAS}
-    for k, fold in enumerate(folds_of(bench.patients, plan.folds, bench.settings.seed), start=1):
-        outside = [i for i, window in enumerate(bench.windows) if group_of(window.case) in fold]
-        inside = [window for window in bench.windows if group_of(window.case) not in fold]
+    fold_of = [ledger[group_of(window.case)] for window in bench.windows]
+    for k, fold in enumerate(sorted(set(fold_of)), start=1):
+        outside = [i for i, own in enumerate(fold_of) if own == fold]
+        inside = [window for window, own in zip(bench.windows, fold_of, strict=True) if own != fold]
         what = f"Checking on held-out patients, part {k} of {plan.folds}"
         pace.begin()
         report = partial(pace.step, what)
-        fitted = bench.train(inside, plan.fold_steps, bench.settings.seed + k, report)
+        fitted = bench.train(inside, plan.fold_steps, bench.settings.seed + 1 + fold, report)
         for alpha in ALPHAS:
             weights = blend(bench.base_weights, fitted.weights, alpha)
             answers = bench.opinions_of(weights, [bench.windows[i] for i in outside])

@@ -37,13 +37,13 @@ class Plan:
         return self.steps + self.folds * self.fold_steps
 
 
-def make_plan(settings: FineTuneSettings, n_patients: int, step_s: float, seconds: float) -> Plan:
+def make_plan(settings: FineTuneSettings, n_folds: int, step_s: float, seconds: float) -> Plan:
     """Turn a time budget into steps, or take the steps that were asked for.
 
     Parameters
     ----------
-    n_patients
-        Number of patients with labels.
+    n_folds
+        Number of folds that the patients with labels are of; with one, nothing can be held out.
     step_s
         How long a step takes on this machine; not looked at if the settings name the steps.
     seconds
@@ -53,7 +53,7 @@ def make_plan(settings: FineTuneSettings, n_patients: int, step_s: float, second
     -------
     The plan that the same settings with ``steps`` set to its number of steps would give again.
     """
-    folds = min(settings.folds, n_patients) if n_patients > 1 else 0
+    folds = n_folds if n_folds > 1 else 0
     steps = settings.steps
     if steps is None:
         affordable = max(seconds, 0.0) / step_s

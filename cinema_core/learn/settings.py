@@ -7,6 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
+from cinema_core.folds import N_FOLDS
+
 LARGE_MODEL_PARAMETERS: Final = 30_000_000
 """Above this a step through the whole model takes tens of seconds on two cores (the published base model,
 127 M parameters, 3 TFLOP: 70 s): only its decoder can be tuned while a reader waits."""
@@ -52,7 +54,7 @@ class FineTuneSettings(BaseModel, frozen=True, extra="forbid"):
     """Share of each batch drawn from synthetic slices, where the base grew up on those: it must not forget them."""
     base_weight: float = Field(0.5, ge=0)
     """Weight of staying with the base where nothing is labelled and the base is sure."""
-    folds: int = Field(3, ge=2)
+    folds: int = Field(N_FOLDS, ge=2)
     """At most so many groups of patients are held out in turn to measure the gain."""
     fold_share: float = Field(0.5, gt=0, le=1)
     """Steps of a run with held-out patients relative to the final run, so that all fit the budget."""

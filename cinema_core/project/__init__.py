@@ -19,7 +19,6 @@ from cinema_core.project.records import (
     SliceEdit,
     SliceLabel,
     Source,
-    Split,
     StudyRecord,
     VersionRecord,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "SliceEdit",
     "SliceLabel",
     "Source",
-    "Split",
     "StudyRecord",
     "StudySnapshot",
     "TeachingFrame",

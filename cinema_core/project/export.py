@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_core.anatomy import UNLABELLED, LabelState, without_outside
-from cinema_core.project.records import PhaseChoice, SliceLabel, Source, Split, StudyRecord
+from cinema_core.project.records import PhaseChoice, SliceLabel, Source, StudyRecord
 from cinema_core.project.store import Project
 
 
@@ -90,8 +90,6 @@ class TeachingFrame:
         Indices of the slices that have labels.
     phase
         ``ed`` or ``es`` if this phase was chosen as such, else empty.
-    split
-        What the patient's labels may be used for.
     """
 
     study: StudyRecord
@@ -99,7 +97,6 @@ class TeachingFrame:
     labels: NDArray[np.uint8]
     slices: tuple[int, ...]
     phase: str
-    split: Split
 
 
 def study_snapshot(project: Project, study_id: str) -> StudySnapshot:
@@ -176,11 +173,7 @@ def _teaching_frame(project: Project, study: StudyRecord, t: int, rows: list[Sli
     labels = np.full(study.shape[1:], UNLABELLED, dtype=np.uint8)
     for row in rows:
         labels[row.z] = without_outside(row.mask)
-    split = project.split_of(study.study_id)
-    assert split is not None  # recording a teaching slice decides the split in the same transaction
-    return TeachingFrame(
-        study, t, labels, tuple(row.z for row in rows), _phase_name(project.phases(study.study_id), t), split
-    )
+    return TeachingFrame(study, t, labels, tuple(row.z for row in rows), _phase_name(project.phases(study.study_id), t))
 
 
 def _phase_name(choice: PhaseChoice | None, t: int) -> str:

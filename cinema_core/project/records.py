@@ -35,13 +35,6 @@ class LandmarkSet:
     model_sha256: str = ""
 
 
-class Split(StrEnum):
-    """What the labels of a patient may be used for; decided once, forever."""
-
-    TRAINING = "training"
-    VALIDATION = "validation"
-
-
 class Source(StrEnum):
     """Who chose the ED and ES phases."""
 

@@ -6,7 +6,6 @@ The only file that knows the tables of ``schema.sql``: rows become the values of
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -28,6 +27,7 @@ from cinema_core.io.study import ImportChoices
 from cinema_core.project.database import Database
 from cinema_core.project.effort import Effort, read_effort
 from cinema_core.project.landmarks import append_landmarks, newest_landmarks
+from cinema_core.project.ledger import assign_fold, read_ledger
 from cinema_core.project.masks import checked_mask, pack, unpack
 from cinema_core.project.records import (
     Event,
@@ -36,10 +36,10 @@ from cinema_core.project.records import (
     SliceEdit,
     SliceLabel,
     Source,
-    Split,
     StudyRecord,
     VersionRecord,
 )
+from cinema_core.project.trials import TRIALS, clear_trials, move_into_place, refuse_missing, settle_trials
 from cinema_core.project.uncertainty import append_uncertainty, newest_uncertainty
 from cinema_core.project.versions import (
     append_removal,
@@ -54,9 +54,6 @@ DEFAULT_MODEL: Final = "bundled"
 PROJECT_SCOPE: Final = "project"
 MODEL_TOOL: Final = "model"
 UNDO_TOOL: Final = "undo"
-
-VALIDATION_SHARE: Final = 0.2
-"""Of many patients, the share whose labels only ever measure a model."""
 
 _SLICE_COLUMNS: Final = (
     "row_id, parent_id, study_id, t, z, state, tool, reader, model_sha256, utc, n_rows, n_columns, mask"
@@ -120,6 +117,8 @@ class Project:
             except BaseException:
                 project.close()
                 raise
+        elif not project.read_only:
+            settle_trials(project.models_folder, project.versions())
         return project
 
     def close(self) -> None:
@@ -136,6 +135,11 @@ class Project:
     def models_folder(self) -> Path:
         """Where the project's model versions lie, one folder each."""
         return self.folder / "models"
+
+    @property
+    def trials_folder(self) -> Path:
+        """Where new models lie, one folder each, until the reader keeps or discards them; no list shows those."""
+        return self.models_folder / TRIALS
 
     @property
     def read_only(self) -> bool:
@@ -234,7 +238,7 @@ class Project:
     def record_many(self, entries: Iterable[SliceEdit]) -> list[int]:
         """Append slices in one transaction, all or none; on the disk when this returns.
 
-        The first corrected or accepted slice of a patient also decides its split.
+        The first corrected or accepted slice of a patient also decides its fold.
 
         Parameters
         ----------
@@ -340,7 +344,7 @@ class Project:
         mask = checked_mask(entry, (study["n_phases"], study["n_slices"], study["n_rows"], study["n_columns"]))
         state = LabelState(entry.state)
         if state.is_teaching:
-            _assign_split(rows, study["patient"])
+            assign_fold(rows, study["patient"], _utc_now())
         parent = rows.execute(
             "SELECT max(row_id) FROM journal WHERE study_id = ? AND t = ? AND z = ?",
             (entry.study_id, int(entry.t), int(entry.z)),
@@ -487,11 +491,10 @@ class Project:
 
     # The split ledger
 
-    def assign_split(self, study_or_patient: str) -> Split:
-        """Return what a patient's labels are for; decided at the first call, the same forever.
+    def assign_fold(self, study_or_patient: str) -> int:
+        """Return the fold that a patient is held out with; decided at the first call, the same forever.
 
-        The first patient of a project is for training, or its labels could teach nothing. From then on
-        a hash of the pseudonym decides, so that a patient falls on the same side in every project.
+        A newcomer joins the fold with the fewest patients.
 
         Parameters
         ----------
@@ -499,18 +502,17 @@ class Project:
             Pseudonym of a study in the project, or of a patient.
         """
         with self._database.writing() as rows:
-            return _assign_split(rows, _patient_of(rows, study_or_patient))
+            return assign_fold(rows, _patient_of(rows, study_or_patient), _utc_now())
 
-    def split_of(self, study_or_patient: str) -> Split | None:
-        """Return what a patient's labels are for; None while that is undecided."""
+    def fold_of(self, study_or_patient: str) -> int | None:
+        """Return the fold that a patient is held out with; None while that is undecided."""
         with self._database.reading() as rows:
-            return _split_of(rows, _patient_of(rows, study_or_patient))
+            return read_ledger(rows).get(_patient_of(rows, study_or_patient))
 
-    def ledger(self) -> dict[str, Split]:
-        """All decisions by patient, in the order in which they were taken."""
+    def ledger(self) -> dict[str, int]:
+        """Fold by patient, in the order in which they were decided."""
         with self._database.reading() as rows:
-            found = rows.execute("SELECT patient, split FROM split_ledger ORDER BY rowid").fetchall()
-        return {row["patient"]: Split(row["split"]) for row in found}
+            return read_ledger(rows)
 
     # Models
 
@@ -519,6 +521,26 @@ class Project:
         documents = {name: _json(getattr(version, name)) for name in ("recipe", "before", "after")}
         with self._database.writing() as rows:
             append_version(rows, version, documents, _utc_now())
+
+    def keep_trial(self, version: VersionRecord) -> None:
+        """Record a model of :attr:`trials_folder` and move its folder to the versions; may be called again.
+
+        Raises
+        ------
+        ProjectError
+            If its files are gone, or the project is read-only.
+        StorageError
+            If the disk is full or gone. A recorded model is moved at the next opening at the latest.
+        """
+        refuse_missing(self.models_folder, version.name)
+        if version.name not in {known.name for known in self.versions()}:
+            self.add_version(version)
+        move_into_place(self.models_folder, version.name)
+
+    def clear_trials(self) -> None:
+        """Remove every model that nobody decided on, finished or half written; nothing if the project is read-only."""
+        if not self.read_only:
+            clear_trials(self.models_folder)
 
     def versions(self, *, removed: bool = True) -> list[VersionRecord]:
         """All models made in this project, oldest first; without those whose weights were removed, if asked so."""
@@ -647,25 +669,6 @@ def _check_same_image(study: sqlite3.Row, content_sha256: str) -> None:
 def _patient_of(rows: sqlite3.Connection, study_or_patient: str) -> str:
     row = rows.execute("SELECT patient FROM study WHERE study_id = ?", (study_or_patient,)).fetchone()
     return study_or_patient if row is None else str(row["patient"])
-
-
-def _split_of(rows: sqlite3.Connection, patient: str) -> Split | None:
-    row = rows.execute("SELECT split FROM split_ledger WHERE patient = ?", (patient,)).fetchone()
-    return None if row is None else Split(row["split"])
-
-
-def _assign_split(rows: sqlite3.Connection, patient: str) -> Split:
-    split = _split_of(rows, patient)
-    if split is None:
-        is_first = rows.execute("SELECT 1 FROM split_ledger").fetchone() is None
-        split = Split.TRAINING if is_first else _split_by_hash(patient)
-        rows.execute("INSERT INTO split_ledger VALUES (?, ?, ?)", (patient, split.value, _utc_now()))
-    return split
-
-
-def _split_by_hash(patient: str) -> Split:
-    draw = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") / 2**64
-    return Split.VALIDATION if draw < VALIDATION_SHARE else Split.TRAINING
 
 
 def _journal_position(rows: sqlite3.Connection) -> int:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -113,6 +114,45 @@ def test_same_seed_and_steps_give_the_same_weights(case_list: Path, tiny_model: 
     assert cards[0]["recipe"]["seed"] == 5
 
 
+@pytest.fixture(scope="session")
+def lists_of_patients(case_list: Path, phantom_study: PhantomStudy) -> tuple[Path, Path]:
+    """Case lists of the same frames: of two patients, and of four, the new ones standing first."""
+    rows = [f"{name},ed.nii.gz,ed_gt.nii.gz,{name},ed,1;2" for name in ("zoe", "yan", "ada", "bob")]
+    paths = []
+    for name, chosen in (("two", rows[:2]), ("four", [*rows[2:], *rows[:2]])):
+        paths.append(case_list.with_name(f"{name}.csv"))
+        paths[-1].write_text("\n".join(["study,image,labels,patient,phase,slices", *chosen]) + "\n", encoding="utf-8")
+    return paths[0], paths[1]
+
+
+def test_a_ledger_keeps_who_is_held_out_with_whom_when_the_list_grows(
+    lists_of_patients: tuple[Path, Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    two, four = lists_of_patients
+    ledger = tmp_path / "ledger.json"
+    assert finetune(two, tiny_model, tmp_path / "one", "--steps", "1", "--ledger", str(ledger)) == 0
+    first = json.loads(ledger.read_text(encoding="utf-8"))["folds"]
+    assert sorted(first) == ["yan", "zoe"]
+    assert finetune(four, tiny_model, tmp_path / "two", "--steps", "1", "--ledger", str(ledger), "--seed", "8") == 0
+    second = json.loads(ledger.read_text(encoding="utf-8"))["folds"]
+    assert {name: second[name] for name in first} == first
+    assert sorted(second) == ["ada", "bob", "yan", "zoe"]
+    card = json.loads((tmp_path / "two" / "card.json").read_text(encoding="utf-8"))
+    assert sorted(card["lineage"]["split_ledger"].values()) == sorted(second.values())
+    assert "zoe" not in json.dumps(card)
+
+
+def test_a_file_that_is_no_ledger_is_refused(
+    case_list: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "notes.json"
+    wrong.write_text("my notes", encoding="utf-8")
+    assert finetune(case_list, tiny_model, tmp_path / "mine", "--steps", "1", "--ledger", str(wrong)) == 2
+    assert "split ledger" in capsys.readouterr().err
+    assert wrong.read_text(encoding="utf-8") == "my notes"
+    assert not (tmp_path / "mine").exists()
+
+
 def test_finetune_never_replaces_a_model(
     case_list: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +162,46 @@ def test_finetune_never_replaces_a_model(
     assert finetune(case_list, tiny_model, out, "--steps", "2") == 2
     assert "exists already" in capsys.readouterr().err
     assert (out / "weights.safetensors").read_bytes() == b"precious"
+
+
+def test_a_base_that_is_missing_is_named(case_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert finetune(case_list, "v009", tmp_path / "mine", "--steps", "1") == 2
+    error = capsys.readouterr().err
+    assert "There is no model 'v009'" in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (["heart,ed.nii.gz,unlabelled.nii.gz,p,ed,"], "Label at least one slice"),
+        (["heart,ed.nii.gz,ed_gt.nii.gz,p,ed,1;2", "heart,ed.nii.gz,es_gt.nii.gz,p,ed,2;3"], "labelled in two ways"),
+    ],
+    ids=["no labels", "contradictory labels"],
+)
+def test_labels_that_teach_nothing_are_refused(
+    case_list: Path,
+    phantom_study: PhantomStudy,
+    tiny_model: Path,
+    tmp_path: Path,
+    rows: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from dataclasses import replace
+
+    from cinema_core.io import write_labels
+
+    frame = replace(phantom_study.cine, pixels=phantom_study.cine.pixels[:1])
+    write_labels(case_list.parent / "unlabelled.nii.gz", np.full(frame.shape, 255, np.uint8), frame)
+    cases = case_list.with_name("useless.csv")
+    cases.write_text("\n".join(["study,image,labels,patient,phase,slices", *rows]) + "\n", encoding="utf-8")
+    assert finetune(cases, tiny_model, tmp_path / "mine", "--steps", "1") == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "mine").exists()
 
 
 def test_budget_and_steps_exclude_each_other(

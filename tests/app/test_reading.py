@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from cinema_app.news import Notice, Severity
@@ -15,7 +17,8 @@ from cinema_app.reading import Reading
 from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard
 from cinema_core.errors import CinemaError, PhaseError, StorageError, StudyError
-from cinema_core.phantom import PhantomStudy
+from cinema_core.io import ImportReport, Study
+from cinema_core.phantom import PhantomStudy, write_phantom
 from cinema_core.project import PhaseChoice, Project, Source
 
 Mask = Callable[[], np.ndarray]
@@ -339,3 +342,85 @@ def test_nothing_is_reported_before_it_is_measured(reading: Reading, tmp_path: P
     with pytest.raises(CinemaError, match="Segment the cine first"):
         reading.export_csv(tmp_path / "report.csv")
     assert not (tmp_path / "report.csv").exists()
+
+
+def test_a_second_fine_tuning_waits_for_the_decision_on_the_first(tried: Reading) -> None:
+    assert tried.trial is not None
+    teaching = tried.collect_teaching_set()
+    teaching.load()
+    with pytest.raises(CinemaError, match="v001 waits for your decision"):
+        tried.finetune(teaching)
+    assert tried.trial.outcome.folder.is_dir()
+
+
+def test_a_trial_cannot_be_chosen_before_it_is_kept(tried: Reading, project: Project) -> None:
+    assert not (project.models_folder / "v001").exists()
+    tried.keep_trial(this_study_only=True)
+    assert (project.models_folder / "v001" / "weights.safetensors").is_file()
+
+
+def test_what_a_killed_engine_left_is_cleared_at_once(
+    segmented: Reading, engine: Any, mask: Mask, project: Project
+) -> None:
+    segmented.correct(0, 2, mask())
+    teaching = segmented.collect_teaching_set()
+    teaching.load()
+    segmented.finetune(teaching)
+    partial = project.trials_folder / ".v001.0a1b2c3d.partial"
+    partial.mkdir(parents=True)
+    engine.jobs[-1].fail("The engine crashed.")
+    assert list(project.models_folder.iterdir()) == []
+
+
+def test_labels_of_a_study_that_was_removed_are_left_out_and_said(
+    segmented: Reading, mask: Mask, another_heart: PhantomStudy, study: Any
+) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.show(study(another_heart, "study-00000002"))  # the first one's image is nowhere on this disk
+    segmented.correct(0, 1, another_heart.labels[0, 1])
+    teaching = segmented.collect_teaching_set()
+    teaching.load()
+    assert [case.study_id for case in teaching.cases] == ["study-00000002"]
+    (line,) = teaching.left_out
+    assert line.startswith("study-00000001 was left out: ")
+
+
+def test_labels_of_removed_studies_alone_are_a_clear_refusal(
+    segmented: Reading, mask: Mask, another_heart: PhantomStudy, study: Any
+) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.show(study(another_heart, "study-00000002"))
+    with pytest.raises(CinemaError, match=r"None of the labelled studies can be read\. study-00000001 was left out"):
+        segmented.collect_teaching_set().load()
+
+
+def test_two_cines_of_a_study_are_held_out_together(
+    reading: Reading, project: Project, phantom_study: PhantomStudy, another_heart: PhantomStudy
+) -> None:
+    second = replace(another_heart.cine, id="sax-2")
+    both = Study("study-00000009", Path("both"), (phantom_study.cine, second), ImportReport((), ()))
+    for cine in both.cines:
+        reading.show(both, cine)
+        reading.correct(0, 1, np.full(cine.shape[2:], 3, np.uint8))
+    assert [record.patient for record in project.studies()[-2:]] == ["study-00000009"] * 2
+    assert list(project.ledger()) == ["study-00000009"]
+
+
+def test_studies_of_one_person_are_held_out_together(
+    reading: Reading, project: Project, phantom_study: PhantomStudy, another_heart: PhantomStudy, tmp_path: Path
+) -> None:
+    for k, phantom in enumerate((phantom_study, another_heart)):
+        folder = write_phantom(tmp_path / str(k), phantom, kind="dicom")
+        for path in folder.iterdir():
+            data = pydicom.dcmread(path)
+            data.PatientID, data.StudyInstanceUID = "Z-4711", f"1.2.3.{k}"
+            data.save_as(path)
+        reading.open(folder)
+    first, second = (record.patient for record in project.studies()[-2:])
+    assert first == second
+    assert first.startswith("person-")
+    assert "4711" not in first
+
+
+def test_the_engine_is_told_who_is_held_out_with_whom(tried: Reading, engine: Any, project: Project) -> None:
+    assert engine.jobs[-1].request["ledger"] == project.ledger() == {"study-00000001": 0}

@@ -286,6 +286,18 @@ def test_fine_tune_is_grey_until_something_is_labelled(workspace: Workspace, seg
     assert workspace.train.finetune.isEnabled()
 
 
+def test_fine_tune_is_grey_without_its_base_and_says_which(
+    workspace: Workspace, segmented: Reading, project: Project
+) -> None:
+    segmented.accept([(0, 2)])
+    project.set_current_model("acdc-sax-seg/0")
+    segmented.events.model_changed.emit()
+    assert not workspace.train.finetune.isEnabled()
+    assert "acdc-sax-seg/0 is published, but not on this computer" in workspace.train.finetune.toolTip()
+    segmented.choose_model("bundled")
+    assert workspace.train.finetune.isEnabled()
+
+
 def test_effort_is_told_where_the_mouse_rests_and_not_added_up_at_every_stroke(
     workspace: Workspace, segmented: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from collections.abc import Iterator
+from multiprocessing.shared_memory import SharedMemory
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,3 +93,22 @@ def test_system_that_refuses_shared_memory_is_told(block: str, monkeypatch: pyte
     with pytest.raises(EngineError, match="refused \\(Too many open files\\)"):
         pack(np.zeros(10), block)
     monkeypatch.undo()
+
+
+def test_a_process_does_not_end_between_making_a_block_and_noting_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    leaver = threading.Thread(target=parcels.leave)
+
+    class SlowMemory(SharedMemory):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            leaver.start()
+            leaver.join(0.2)  # time enough to end, were it not made to wait
+            super().__init__(*arguments, **named)
+            happened.append("made")
+
+    monkeypatch.setattr(parcels, "SharedMemory", SlowMemory)
+    monkeypatch.setattr(os, "_exit", lambda code: happened.append(f"left {code}"))
+    _, memory = pack(b"outcome", new_block_name())
+    leaver.join()
+    release(memory)
+    assert happened == ["made", "left 0"]

@@ -248,3 +248,20 @@ def test_unlabelled_voxels_inside_a_slice_are_kept_near_the_base(
     labels[labels != 3] = UNLABELLED  # the reader drew the LV cavity and said nothing of the rest
     result = finetune([make_case(labels=labels)], base, QUICK, tmp_path, "v001")
     assert np.isfinite(result.learned_after.loss)
+
+
+def test_a_slice_that_is_labelled_in_two_ways_is_refused(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:
+    one = make_case("a", slices=(1, 2))
+    labels = one.labels.copy()
+    labels[1] = 255
+    labels[2] = np.where(labels[2] == 3, 2, labels[2])
+    with pytest.raises(InputError, match=r"same image, but slice 2 is labelled in two ways\. Leave one"):
+        finetune([one, make_case("again", labels=labels)], base, QUICK, tmp_path, "v001")
+    assert left_in(tmp_path) == []
+
+
+def test_two_halves_of_a_frame_and_a_repeated_row_are_no_contradiction(
+    base: LoadedModel, make_case: Make, tmp_path: Path
+) -> None:
+    cases = [make_case("a", slices=(1,)), make_case("a", slices=(2,)), make_case("a", slices=(1,))]
+    assert finetune(cases, base, QUICK, tmp_path, "v001").learned_before.n_slices == 3

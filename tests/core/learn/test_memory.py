@@ -117,3 +117,37 @@ def test_nothing_fits_is_one_clear_error_and_leaves_nothing(
         finetune([make_case()], base, SETTINGS, tmp_path, "v001")
     assert set(tried) == {4, 2, 1}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["first look", "a fold", "its measuring", "last run", "last look"])
+def test_memory_that_runs_out_at_any_moment_ends_in_a_version(
+    base: LoadedModel,
+    make_case: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    # Two folds of one step and a last run of two: looks 0, 1..4, 5..8, 9 and trainings 0, 1, 2 of the first attempt.
+    call, number = {
+        "first look": ("opinions", 0),
+        "a fold": ("fit", 1),
+        "its measuring": ("opinions", 3),
+        "last run": ("fit", 2),
+        "last look": ("opinions", 9),
+    }[moment]
+    true_call, calls = getattr(bench, call), 0
+
+    def run_out(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number + 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return true_call(*arguments, **named)
+
+    monkeypatch.setattr(bench, call, run_out)
+    settings = FineTuneSettings(steps=2, fold_min_steps=1, batch_size=2)
+    result = finetune([make_case("a"), make_case("b", t=3)], base, settings, tmp_path, "v001")
+    assert calls > number + 1
+    assert result.card.recipe["settings"]["batch_size"] == 1
+    assert "Memory was too small; the model learned from one slice at a time." in result.notes
+    assert [path.name for path in tmp_path.iterdir()] == ["v001"]

@@ -9,33 +9,33 @@ USUAL = FineTuneSettings()
 
 
 def test_the_plan_fits_the_time_that_is_left() -> None:
-    plan = make_plan(USUAL, n_patients=5, step_s=0.5, seconds=80)
+    plan = make_plan(USUAL, n_folds=3, step_s=0.5, seconds=80)
     assert plan.folds == 3
     assert 0.9 * 80 <= plan.total_steps * 0.5 <= 80
 
 
 def test_asking_for_the_steps_of_a_budget_gives_the_same_plan() -> None:
     for seconds in (0.1, 3, 8, 20, 1000):
-        plan = make_plan(USUAL, n_patients=4, step_s=0.7, seconds=seconds)
-        again = make_plan(USUAL.model_copy(update={"steps": plan.steps}), n_patients=4, step_s=0, seconds=0)
+        plan = make_plan(USUAL, n_folds=3, step_s=0.7, seconds=seconds)
+        again = make_plan(USUAL.model_copy(update={"steps": plan.steps}), n_folds=3, step_s=0, seconds=0)
         assert again == plan
 
 
-def test_one_patient_is_never_held_out() -> None:
-    assert make_plan(USUAL, n_patients=1, step_s=0.5, seconds=80).folds == 0
+def test_a_single_fold_is_never_held_out() -> None:
+    assert make_plan(USUAL, n_folds=1, step_s=0.5, seconds=80).folds == 0
 
 
 def test_a_slow_model_spends_all_its_time_on_the_final_run() -> None:
-    plan = make_plan(USUAL, n_patients=4, step_s=20, seconds=85)
+    plan = make_plan(USUAL, n_folds=3, step_s=20, seconds=85)
     assert (plan.steps, plan.folds) == (4, 0)
 
 
 def test_a_budget_that_is_used_up_still_gives_one_step() -> None:
-    assert make_plan(USUAL, n_patients=1, step_s=60, seconds=-3).steps == 1
+    assert make_plan(USUAL, n_folds=1, step_s=60, seconds=-3).steps == 1
 
 
-def test_two_patients_are_held_out_one_after_the_other() -> None:
-    assert make_plan(USUAL, n_patients=2, step_s=0.5, seconds=80).folds == 2
+def test_two_folds_are_held_out_one_after_the_other() -> None:
+    assert make_plan(USUAL, n_folds=2, step_s=0.5, seconds=80).folds == 2
 
 
 def test_every_step_tells_number_loss_and_seconds_left() -> None:

@@ -134,7 +134,7 @@ def test_the_second_window_may_look_and_sees_new_edits(project: Project, edit: M
     "write",
     [
         lambda project, edit: project.record(edit),
-        lambda project, edit: project.assign_split("p"),
+        lambda project, edit: project.assign_fold("p"),
         lambda project, edit: project.log_event("note"),
         lambda project, edit: project.set_current_model("v1"),
     ],

@@ -15,7 +15,6 @@ from cinema_core.project import (
     Project,
     SliceEdit,
     Source,
-    Split,
     label_set_sha256,
     study_snapshot,
     study_snapshots,
@@ -93,14 +92,13 @@ def test_frames_leave_every_other_slice_unlabelled(read_project: Project) -> Non
     assert np.all(ed.labels[0] == 255)
     assert ed.labels[1:].max() == 2
     assert np.all(es.labels[1:] == 255)
-    assert ed.split is es.split is Split.TRAINING
 
 
-def test_frames_of_several_studies_keep_their_split(read_project: Project, edit: MakeEdit, tmp_path: Path) -> None:
+def test_frames_of_several_studies_are_all_there(read_project: Project, edit: MakeEdit, tmp_path: Path) -> None:
     read_project.add_study("study-2", "b", tmp_path / "b", "sax", (4, 3, 6, 5), "sax", patient="p0")
     read_project.record(edit(t=3, study_id="study-2"))
     last = training_frames(read_project)[-1]
-    assert (last.study.study_id, last.t, last.phase, last.split) == ("study-2", 3, "", Split.VALIDATION)
+    assert (last.study.study_id, last.t, last.phase) == ("study-2", 3, "")
 
 
 def test_the_hash_of_a_label_set_follows_masks_not_the_way_to_them(read_project: Project, edit: MakeEdit) -> None:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import LabelError
-from cinema_core.project import Project, SliceEdit, Split, study_snapshot, training_slices
+from cinema_core.project import Project, SliceEdit, study_snapshot, training_slices
 
 N_PHASES, N_SLICES, N_ROWS, N_COLUMNS = 2, 2, 3, 4
 
@@ -124,8 +124,8 @@ class JournalMachine(RuleBasedStateMachine):
             assert snapshot.labels[where].tobytes() == history[-1].mask
 
     @invariant()
-    def the_split_is_decided_by_the_first_teaching_slice(self) -> None:
-        assert self.project.ledger() == ({"study-1": Split.TRAINING} if self.taught else {})
+    def the_fold_is_decided_by_the_first_teaching_slice(self) -> None:
+        assert self.project.ledger() == ({"study-1": 0} if self.taught else {})
 
 
 JournalMachine.TestCase.settings = settings(

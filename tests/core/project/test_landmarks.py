@@ -63,11 +63,12 @@ def test_landmarks_are_append_only(change: str, folder: Path) -> None:
 
 
 def as_format_1(folder: Path) -> None:
-    """Take away what later formats added."""
+    """Take away what later formats added, and bring back what they dropped."""
     connection = sqlite3.connect(folder / "project.sqlite")
     connection.executescript(
         "DROP TABLE landmarks; DROP TABLE import_choices; DROP TABLE slice_uncertainty; DROP TABLE version_title; "
-        "DROP TABLE version_removed; PRAGMA user_version = 1;"
+        "DROP TABLE version_removed; DROP TABLE split_fold; PRAGMA user_version = 1;"
+        "CREATE TABLE split_ledger (patient TEXT PRIMARY KEY, split TEXT NOT NULL, utc TEXT NOT NULL) STRICT;"
     )
     connection.close()
 

@@ -13,7 +13,7 @@ import pytest
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 from cinema_core.errors import LabelError, PhaseError, ProjectError
-from cinema_core.project import PhaseChoice, Project, SliceEdit, Source, Split, VersionRecord
+from cinema_core.project import PhaseChoice, Project, SliceEdit, Source, VersionRecord
 
 MakeEdit = Callable[..., SliceEdit]
 
@@ -124,7 +124,7 @@ def test_a_prediction_carries_no_reader(project: Project, edit: MakeEdit) -> Non
     assert project.slices("study-1")[0, 0].reader == ""
 
 
-@pytest.mark.parametrize("table", ["journal", "phase_choice", "split_ledger", "model_version", "model_choice", "event"])
+@pytest.mark.parametrize("table", ["journal", "phase_choice", "split_fold", "model_version", "model_choice", "event"])
 @pytest.mark.parametrize(
     "statement", ["UPDATE {0} SET utc = ''", "DELETE FROM {0}", "REPLACE INTO {0} SELECT * FROM {0}"]
 )
@@ -197,50 +197,6 @@ def test_newest_choice_of_phases_counts_and_older_ones_stay(project: Project) ->
 def test_a_phase_outside_the_study_is_refused(project: Project) -> None:
     with pytest.raises(PhaseError, match="Phase 5 was chosen, but the study has 4"):
         project.set_phases("study-1", PhaseChoice(0, 4))
-
-
-def test_the_first_patient_is_for_training_whatever_the_hash_says(project: Project) -> None:
-    # "p0" falls to validation by its hash (checked against hashlib outside this code).
-    assert project.assign_split("p0") is Split.TRAINING
-
-
-def test_a_hash_sends_about_a_fifth_to_validation_alike_in_every_project(project: Project, tmp_path: Path) -> None:
-    patients = [f"p{n}" for n in range(200)]
-    project.assign_split("first")
-    splits = {patient: project.assign_split(patient) for patient in patients}
-    with Project.open(tmp_path / "second.cinema", create=True) as second:
-        second.assign_split("somebody else")
-        assert {patient: second.assign_split(patient) for patient in reversed(patients)} == splits
-    assert 20 <= sum(split is Split.VALIDATION for split in splits.values()) <= 60
-    assert splits["p0"] is Split.VALIDATION
-
-
-def test_a_split_is_the_same_forever(project: Project, edit: MakeEdit) -> None:
-    assert project.split_of("study-1") is None
-    project.record(edit())
-    first = project.ledger()
-    for number in range(20):
-        project.assign_split(f"p{number}")
-        project.record(edit(z=number % 3))
-    project.close()
-    with Project.open(project.folder) as again:
-        assert again.split_of("study-1") is Split.TRAINING
-        assert list(again.ledger().items())[:1] == list(first.items())
-        assert {name: again.assign_split(name) for name in again.ledger()} == again.ledger()
-
-
-def test_a_prediction_decides_no_split(project: Project, edit: MakeEdit) -> None:
-    project.record(edit(state=LabelState.PREDICTED, tool="model"))
-    assert project.ledger() == {}
-
-
-def test_studies_of_one_patient_share_their_split(project: Project, tmp_path: Path) -> None:
-    project.assign_split("first")
-    for study_id in ("study-2", "study-3"):
-        project.add_study(study_id, study_id, tmp_path / study_id, "sax", (4, 3, 6, 5), View.SAX, patient="p0")
-        assert project.assign_split(study_id) is Split.VALIDATION
-    assert project.split_of("study-3") is project.split_of("p0") is Split.VALIDATION
-    assert list(project.ledger()) == ["first", "p0"]
 
 
 def test_versions_come_back_as_they_were_added(project: Project) -> None:

@@ -1,0 +1,157 @@
+"""No study is learned from and measured in the same run, and no patient changes sides, however the labels grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cinema_core.anatomy import LabelState
+from cinema_core.cases import TrainingCase, group_of
+from cinema_core.folds import digests_of
+from cinema_core.learn import finetune as finetuning
+from cinema_core.learn.bench import Bench
+from cinema_core.learn.finetune import finetune
+from cinema_core.learn.guard import Validation
+from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.models.zoo import LoadedModel
+from cinema_core.project import Project, SliceEdit, training_frames
+
+Make = Callable[..., TrainingCase]
+
+SETTINGS = FineTuneSettings(steps=2, fold_min_steps=1, batch_size=2)
+ROUNDS = 10
+
+
+class Watch:
+    """Writes down, for each run with a fold held out, whom it learned from and whom it was measured on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.runs: list[tuple[set[tuple[str, str]], set[tuple[str, str]]]] = []
+        self._holding_out = False
+        true_train, true_opinions, true_hold_out = Bench.train, Bench.opinions_of, finetuning.hold_out
+
+        def train(bench: Bench, windows: Sequence[Any], *rest: Any) -> Any:
+            if self._holding_out:
+                self.runs.append((_studies(windows), set()))
+            return true_train(bench, windows, *rest)
+
+        def opinions_of(bench: Bench, weights: Any, windows: Sequence[Any]) -> Any:
+            if self._holding_out:
+                self.runs[-1][1].update(_studies(windows))
+            return true_opinions(bench, weights, windows)
+
+        def hold_out(*everything: Any) -> Any:
+            self._holding_out = True
+            try:
+                return true_hold_out(*everything)
+            finally:
+                self._holding_out = False
+
+        monkeypatch.setattr(Bench, "train", train)
+        monkeypatch.setattr(Bench, "opinions_of", opinions_of)
+        monkeypatch.setattr(finetuning, "hold_out", hold_out)
+
+    def take(self) -> list[tuple[set[tuple[str, str]], set[tuple[str, str]]]]:
+        taken, self.runs = self.runs, []
+        return taken
+
+
+def _studies(windows: Sequence[Any]) -> set[tuple[str, str]]:
+    return {(group_of(window.case), window.case.study_id) for window in windows}
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(monkeypatch)
+
+
+def label(project: Project, study: str, patient: str, case: TrainingCase) -> None:
+    """Let a reader correct one slice of a study, which may be new."""
+    shape = (1, *case.image.shape)
+    project.add_study(study, study, project.folder.parent / study, "sax", shape, "sax", patient=patient)
+    z = case.labelled_slices[0]
+    project.record(SliceEdit(study, 0, z, case.labels[z], LabelState.CORRECTED, "brush"))
+
+
+def test_ten_rounds_of_growing_labels_leak_nothing(
+    base: LoadedModel, make_case: Make, tmp_path: Path, watch: Watch
+) -> None:
+    held_out_with: dict[str, set[frozenset[str]]] = {}
+    sides: dict[str, set[int]] = {}
+    with Project.open(tmp_path / "test.cinema", create=True) as project:
+        label(project, "study-0", "patient-0", make_case())
+        for number in range(ROUNDS):
+            # A new patient in each round, in no order of the alphabet; in each third a second study of an older one.
+            label(project, f"study-{number + 1}", f"patient-{(7 * (number + 1)) % 11}", make_case())
+            if number % 3 == 2:
+                label(project, f"second-{number}", f"patient-{(7 * (number - 1)) % 11}", make_case())
+            cases = [
+                make_case(frame.study.study_id, patient=frame.study.patient, labels=frame.labels)
+                for frame in training_frames(project)
+            ]
+            ledger = project.ledger()
+            result = finetune(cases, base, SETTINGS, tmp_path / "out", f"v{number}", ledger=ledger)
+            runs = watch.take()
+
+            everybody = {(group_of(case), case.study_id) for case in cases}
+            assert result.validation is Validation.HELD_OUT
+            assert len(runs) == min(3, number + 2)
+            for learned, measured in runs:
+                assert not learned & measured
+                assert not {patient for patient, _ in learned} & {patient for patient, _ in measured}
+                assert learned | measured == everybody
+            assert sorted(study for _, measured in runs for study in measured) == sorted(everybody)
+            assert result.card.lineage["split_ledger"] == digests_of(ledger)
+            for _, measured in runs:
+                together = {patient for patient, _ in measured}
+                for patient in together:
+                    sides.setdefault(patient, set()).add(ledger[patient])
+                    held_out_with.setdefault(patient, set()).add(frozenset(together))
+    assert len(sides) == ROUNDS + 1
+    assert all(len(folds) == 1 for folds in sides.values()), "a patient changed its fold"
+    for groups in held_out_with.values():  # company only grows: nobody leaves it
+        ordered = sorted(groups, key=len)
+        assert all(smaller < larger for smaller, larger in pairwise(ordered))
+
+
+def test_the_ledger_counts_and_not_the_order_of_names(
+    base: LoadedModel, make_case: Make, tmp_path: Path, watch: Watch
+) -> None:
+    ledger = {"a": 2, "b": 0, "c": 2, "somebody else": 1}
+    finetune([make_case(name) for name in "abc"], base, SETTINGS, tmp_path, "v001", ledger=ledger)
+    assert [{patient for patient, _ in measured} for _, measured in watch.take()] == [{"b"}, {"a", "c"}]
+
+
+def test_the_same_ledger_gives_the_same_weights_and_figures(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:
+    cases = [make_case("a"), make_case("b", t=3), make_case("c", t=2)]
+
+    def tuned(name: str, ledger: Mapping[str, int] | None) -> Any:
+        return finetune(cases, base, SETTINGS, tmp_path, name, ledger=ledger)
+
+    one, two = tuned("one", {"a": 0, "b": 0, "c": 1}), tuned("two", {"c": 1, "b": 0, "a": 0, "gone": 2})
+    assert one.card.sha256 == two.card.sha256
+    assert one.after == two.after
+    assert tuned("three", {"a": 0, "b": 1, "c": 1}).card.lineage["split_ledger"] != one.card.lineage["split_ledger"]
+
+
+def test_without_a_ledger_names_and_seed_decide(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:
+    cases = [make_case("a"), make_case("b", t=3), make_case("c", t=2)]
+    one = finetune(cases, base, SETTINGS, tmp_path, "one")
+    two = finetune(cases[::-1], base, SETTINGS, tmp_path, "two")
+    assert one.card.lineage["split_ledger"] == two.card.lineage["split_ledger"]
+    assert len(set(one.card.lineage["split_ledger"].values())) == 3
+
+
+def test_patients_of_one_fold_cannot_be_held_out_and_that_is_said(
+    base: LoadedModel, make_case: Make, tmp_path: Path
+) -> None:
+    cases = [make_case("a"), make_case("b", t=3)]
+    result = finetune(cases, base, SETTINGS, tmp_path, "v001", ledger={"a": 1, "b": 1})
+    assert result.validation is Validation.SEEN
+    assert any("All labelled patients are of one fold" in note for note in result.notes)
+    assert np.isfinite(result.after.loss)
