@@ -15,7 +15,7 @@ from torch import nn
 from cinema_core.anatomy import FOREGROUND, Structure
 from cinema_core.models import MaskedAutoencoder
 from cinema_core.phantom import make_phantom, random_parameters
-from cinema_core.phantom.slices import PIXEL_MM, SLICE_SIZE
+from cinema_core.phantom.drawing import PIXEL_MM, SLICE_SIZE
 from training.datasets.slices import is_held_out, normalised, read_sunnybrook, to_tensor, window
 
 VALIDATION_SEED: Final = 9_000_000

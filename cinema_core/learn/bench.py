@@ -24,7 +24,7 @@ from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.learn.tiers import choose_precision, choose_tier, freeze_all_but
 from cinema_core.learn.windows import Window, windows_of
 from cinema_core.models.zoo import ViewSettings, choose_device, short_axis_grid
-from cinema_core.phantom.slices import PIXEL_MM, SLICE_SIZE
+from cinema_core.phantom.drawing import PIXEL_MM, SLICE_SIZE
 from cinema_core.progress import CancelToken
 
 if TYPE_CHECKING:

@@ -17,32 +17,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.interpolate import BSpline
 
 from cinema_core.anatomy import Structure
+from cinema_core.phantom.acquisition import acquire
 from cinema_core.phantom.beat import Beat, beat_of
+from cinema_core.phantom.drawing import ANGLES, PIXEL_MM, Contrast, Grid, Image, lay, smooth_field
 from cinema_core.phantom.neighbours import neighbours_of
 from cinema_core.phantom.parameters import HeartParameters, cavity_axes_mm, random_parameters
-
-Image = NDArray[np.float32]
-
-SLICE_SIZE: Final = 128
-"""Rows and columns of a training slice, as the bundled model takes it."""
-
-PIXEL_MM: Final = 1.5
-"""Side of its pixels. Cine pixels measure 1.2 to 1.8 mm, so finer ones would cost more and show no more."""
-
-FIELD_MM: Final = SLICE_SIZE * PIXEL_MM
-"""Side of a training slice."""
-
-ANGLES: Final = 512
-"""Outlines are drawn at this many angles and read off by table."""
+from cinema_core.phantom.surroundings import surroundings
 
 LEVELS: Final = ("base", "middle", "apex", "above", "beyond")
 """Where along the heart a slice lies; above: atria only, beyond: past the apex."""
@@ -96,9 +82,9 @@ def training_slice(
         anatomical = bool(rng.random() < ANATOMICAL_SHARE)
     if hard is HardCase.VALVE and level != "above":
         anatomical = False  # the phantom's valves lie in one plane; here the RV's has passed the slice, the LV's not
-    grid = _Grid.draw(rng)
-    tissue = _Contrast.draw(rng)
-    image = _surroundings(grid, tissue, rng)
+    grid = Grid.draw(rng)
+    tissue = Contrast.draw(rng)
+    image = surroundings(grid, tissue, rng)
     labels = np.zeros(image.shape, dtype=np.uint8)
     if anatomical:
         _draw_cut(image, labels, grid, tissue, level, rng, emptied=hard is HardCase.EMPTIED)
@@ -107,101 +93,7 @@ def training_slice(
             _draw_atria(image, grid, tissue, rng, fully=level == "above")
         if level != "above":
             _draw_ventricles(image, labels, grid, tissue, level, rng, hard)
-    return _acquire(image, rng), labels
-
-
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """Pixel positions about the LV axis, in mm and in the heart's own (turned, perhaps mirrored) orientation."""
-
-    x: Image
-    y: Image
-    r: Image
-    theta: Image
-    angle_index: NDArray[np.intp]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> _Grid:
-        # The finder of the heart may be off by some 3 cm, and a reader's window too.
-        reach = 35 * np.sqrt(rng.random())
-        toward = rng.uniform(0, 2 * np.pi)
-        centre = reach * np.array([np.sin(toward), np.cos(toward)])
-        # Files store images in any orientation, so every turn and mirror image is met; the usual one more often.
-        turn = rng.normal(0, 0.5) if rng.random() < 0.4 else rng.uniform(0, 2 * np.pi)
-        axis = _axis_mm()
-        dy, dx = (axis - np.float32(centre[0]))[:, None], (axis - np.float32(centre[1]))[None, :]
-        if rng.random() < 0.4:
-            dy = -dy
-        x = (np.cos(turn) * dx + np.sin(turn) * dy).astype(np.float32)
-        y = (-np.sin(turn) * dx + np.cos(turn) * dy).astype(np.float32)
-        theta = np.arctan2(y, x)
-        index = np.floor(theta * (ANGLES / (2 * np.pi))).astype(np.intp) % ANGLES
-        return cls(x, y, np.hypot(x, y), theta, index)
-
-    def ellipse(self, x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Image:
-        """Signed distance to an ellipse in mm, positive inside; exact enough near the border."""
-        dx, dy = self.x - np.float32(x), self.y - np.float32(y)
-        c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
-        scaled = np.hypot((c * dx + s * dy) / np.float32(rx), (c * dy - s * dx) / np.float32(ry))
-        return (1 - scaled) * np.float32(min(rx, ry))
-
-
-@dataclass(frozen=True)
-class _Contrast:
-    """Signal of each tissue in this slice."""
-
-    blood: float
-    rv_blood: float
-    muscle: float
-    fat: float
-    lung: float
-    organ: float
-    rv_wall: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> _Contrast:
-        blood = rng.uniform(0.55, 1.0)
-        # Blood is brighter than muscle in every cine; how much differs, and rarely it is the other way round.
-        muscle = blood * (rng.uniform(1.2, 2.0) if rng.random() < 0.02 else rng.uniform(0.12, 0.72))
-        return cls(
-            blood=blood,
-            rv_blood=blood * rng.uniform(0.75, 1.15),
-            muscle=muscle,
-            fat=blood * rng.uniform(0.4, 1.8),
-            lung=muscle * rng.uniform(0.0, 0.6),
-            organ=muscle * rng.uniform(0.4, 1.9),
-            rv_wall=muscle * rng.uniform(0.7, 1.3),
-        )
-
-
-def _lay(image: Image, distance: Image, signal: float | Image) -> None:
-    """Lay a tissue over the image where ``distance`` (mm) is positive, with an edge one pixel wide."""
-    cover = np.clip(distance * np.float32(1 / PIXEL_MM) + np.float32(0.5), 0, 1)
-    image += cover * (np.asarray(signal, dtype=np.float32) - image)
-
-
-def _axis_mm() -> Image:
-    """Positions of the pixels of a row or column, 0 in the middle; shape (SLICE_SIZE,)."""
-    return np.asarray((np.arange(SLICE_SIZE) - (SLICE_SIZE - 1) / 2) * PIXEL_MM, dtype=np.float32)
-
-
-# --- smooth random fields ----------------------------------------------------------------------------------
-
-
-@cache
-def _spline_basis(n: int) -> Image:
-    """Cubic B-splines that spread ``n`` coefficients over the image; shape (SLICE_SIZE, n)."""
-    knots = np.arange(-3, n + 1, dtype=np.float64)
-    at = np.linspace(0, n - 3 - 1e-6, SLICE_SIZE)
-    return np.asarray(BSpline.design_matrix(at, knots, 3).toarray(), dtype=np.float32)
-
-
-def _smooth_field(rng: np.random.Generator, scale_mm: float) -> Image:
-    """Random field of about unit deviation whose features measure ``scale_mm``; shape of a slice."""
-    n = max(4, int(FIELD_MM / scale_mm) + 3)
-    basis = _spline_basis(n)
-    field = basis @ rng.standard_normal((n, n), dtype=np.float32) @ basis.T
-    return np.asarray(field / np.float32(0.48))  # 0.48: a cubic B-spline field of white coefficients
+    return acquire(image, rng), labels
 
 
 def _outline(rng: np.random.Generator, amplitude: float, lowest: int = 2, highest: int = 6) -> Image:
@@ -232,7 +124,7 @@ class _Heart:
     rv: Image
 
     @classmethod
-    def of_tables(cls, cavity: Image, epicardium: Image, rv: Image, grid: _Grid) -> _Heart:
+    def of_tables(cls, cavity: Image, epicardium: Image, rv: Image, grid: Grid) -> _Heart:
         """Heart of outlines given at each angle, shape (ANGLES,)."""
         k = grid.angle_index
         return cls(cavity[k], epicardium[k], rv[k])
@@ -255,7 +147,7 @@ class _Heart:
         return _Heart(self.cavity, self.epicardium, self.epicardium + np.where(depth > 1.5, depth, 0))
 
 
-def _draw_shape(level: str, grid: _Grid, rng: np.random.Generator, *, emptied: bool) -> _Heart:
+def _draw_shape(level: str, grid: Grid, rng: np.random.Generator, *, emptied: bool) -> _Heart:
     """Random outlines of cavity, epicardium and RV free wall."""
     kind = "filled" if emptied else rng.choice(["healthy", "dilated", "thick", "emptied"], p=[0.4, 0.2, 0.18, 0.22])
     radius, wall = {
@@ -311,8 +203,8 @@ def _rv_depth(level: str, septum: Image, rng: np.random.Generator) -> Image:
 def _draw_ventricles(
     image: Image,
     labels: NDArray[np.uint8],
-    grid: _Grid,
-    tissue: _Contrast,
+    grid: Grid,
+    tissue: Contrast,
     level: str,
     rng: np.random.Generator,
     hard: HardCase | None,
@@ -352,8 +244,8 @@ def _draw_ventricles(
 def _draw_cut(
     image: Image,
     labels: NDArray[np.uint8],
-    grid: _Grid,
-    tissue: _Contrast,
+    grid: Grid,
+    tissue: Contrast,
     level: str,
     rng: np.random.Generator,
     *,
@@ -391,8 +283,8 @@ def _draw_cut(
             height = (np.float32(z + offset) + (0 if lean is None else lean)) * np.ones_like(grid.x)
             for neighbour in aside:
                 depth = np.asarray(neighbour.depth_mm(grid.x, grid.y, height), dtype=np.float32)
-                _lay(plane, depth + np.float32(neighbour.wall_mm), tissue.rv_wall)
-                _lay(plane, depth, tissue.rv_blood * neighbour.blood)
+                lay(plane, depth + np.float32(neighbour.wall_mm), tissue.rv_wall)
+                lay(plane, depth, tissue.rv_blood * neighbour.blood)
         opening = None
         if opens and z + offset < base + 9:
             opening = _valve_opening(heart, grid, open_towards - np.pi, rng)
@@ -424,7 +316,7 @@ def _emptying(parameters: HeartParameters, rng: np.random.Generator) -> HeartPar
     )
 
 
-def _cut_heart(beat: Beat, grid: _Grid, z: float, lean: Image | None, uneven: Image) -> _Heart:
+def _cut_heart(beat: Beat, grid: Grid, z: float, lean: Image | None, uneven: Image) -> _Heart:
     """Outlines of a plane at height z, tilted by ``lean`` (mm at each pixel)."""
     if lean is None:
         angles: NDArray[np.float64] = (np.arange(ANGLES, dtype=np.float64) + 0.5) * (2 * np.pi / ANGLES)
@@ -455,9 +347,9 @@ class _Look:
     fat_rim_mm: float
 
     @classmethod
-    def draw(cls, tissue: _Contrast, rng: np.random.Generator) -> _Look:
+    def draw(cls, tissue: Contrast, rng: np.random.Generator) -> _Look:
         return cls(
-            muscle=tissue.muscle * (1 + rng.uniform(0.0, 0.12) * _smooth_field(rng, rng.uniform(4, 20))),
+            muscle=tissue.muscle * (1 + rng.uniform(0.0, 0.12) * smooth_field(rng, rng.uniform(4, 20))),
             lv_blood=tissue.blood * _flowing(rng),
             rv_blood=_trabeculated(tissue, rng) * _flowing(rng),
             rv_wall_mm=rng.uniform(1.0, 5.0),
@@ -467,29 +359,29 @@ class _Look:
 
 def _flowing(rng: np.random.Generator) -> Image:
     """Signal of blood around its mean: uneven everywhere, and now and then lost where it is fast or swirls."""
-    signal = 1 + rng.uniform(0.0, 0.08) * _smooth_field(rng, rng.uniform(6, 30))
+    signal = 1 + rng.uniform(0.0, 0.08) * smooth_field(rng, rng.uniform(6, 30))
     if rng.random() < 0.15:
-        void = np.clip(_smooth_field(rng, rng.uniform(8, 16)) - rng.uniform(0.6, 1.4), 0, 1)
+        void = np.clip(smooth_field(rng, rng.uniform(8, 16)) - rng.uniform(0.6, 1.4), 0, 1)
         signal *= 1 - rng.uniform(0.3, 0.9) * void
     return np.asarray(signal, dtype=np.float32)
 
 
-def _paint(plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, look: _Look, opening: Image | None) -> None:
+def _paint(plane: Image, grid: Grid, heart: _Heart, tissue: Contrast, look: _Look, opening: Image | None) -> None:
     """Lay fat, RV wall, RV, muscle and cavity over each other."""
     r = grid.r
     has_rv = heart.rv > heart.epicardium
     outer = heart.rv + np.where(has_rv, np.float32(look.rv_wall_mm), 0)
     nothing = heart.rv <= 0
     if look.fat_rim_mm:
-        _lay(plane, np.where(nothing, -1, outer + np.float32(look.fat_rim_mm) - r), tissue.fat)
-    _lay(plane, np.where(nothing, -1, outer - r), tissue.rv_wall)
-    _lay(plane, np.where(has_rv, heart.rv - r, -1), look.rv_blood)
-    _lay(plane, np.where(heart.epicardium > 0, heart.epicardium - r, -1), look.muscle)
+        lay(plane, np.where(nothing, -1, outer + np.float32(look.fat_rim_mm) - r), tissue.fat)
+    lay(plane, np.where(nothing, -1, outer - r), tissue.rv_wall)
+    lay(plane, np.where(has_rv, heart.rv - r, -1), look.rv_blood)
+    lay(plane, np.where(heart.epicardium > 0, heart.epicardium - r, -1), look.muscle)
     cavity = heart.cavity if opening is None else heart.cavity + opening
-    _lay(plane, np.where(heart.cavity > 0, cavity - r, -1), look.lv_blood)
+    lay(plane, np.where(heart.cavity > 0, cavity - r, -1), look.lv_blood)
 
 
-def _valve_opening(heart: _Heart, grid: _Grid, towards: float, rng: np.random.Generator) -> Image:
+def _valve_opening(heart: _Heart, grid: Grid, towards: float, rng: np.random.Generator) -> Image:
     """At the base part of the ring is outflow tract or mitral valve: the blood reaches the epicardium there."""
     where = np.angle(np.exp(1j * (_from_septum() - towards)))
     width = rng.uniform(0.3, 0.8)
@@ -498,14 +390,14 @@ def _valve_opening(heart: _Heart, grid: _Grid, towards: float, rng: np.random.Ge
     return np.asarray(np.maximum(reach, 0) * share, dtype=np.float32)
 
 
-def _trabeculated(tissue: _Contrast, rng: np.random.Generator) -> Image:
+def _trabeculated(tissue: Contrast, rng: np.random.Generator) -> Image:
     """RV blood with bars of muscle in it."""
-    bars = np.clip(_smooth_field(rng, rng.uniform(3, 7)) - rng.uniform(0.6, 1.8), 0, 1) * rng.uniform(0, 0.9)
+    bars = np.clip(smooth_field(rng, rng.uniform(3, 7)) - rng.uniform(0.6, 1.8), 0, 1) * rng.uniform(0, 0.9)
     return np.asarray(tissue.rv_blood + bars * (tissue.muscle - tissue.rv_blood), dtype=np.float32)
 
 
 def _draw_papillaries(
-    plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, level: str, rng: np.random.Generator
+    plane: Image, grid: Grid, heart: _Heart, tissue: Contrast, level: str, rng: np.random.Generator
 ) -> None:
     """Muscle inside the cavity, which is still labelled cavity."""
     chance = {"base": 0.25, "middle": 0.85, "apex": 0.4}.get(level, 0.0)
@@ -513,7 +405,7 @@ def _draw_papillaries(
     if radius <= 0 or rng.random() > chance:
         return
     if rng.random() < 0.4:  # a rough inner surface
-        rough = np.clip(_smooth_field(rng, rng.uniform(3, 6)) - 0.3, 0, 1) * rng.uniform(0.3, 1.0)
+        rough = np.clip(smooth_field(rng, rng.uniform(3, 6)) - 0.3, 0, 1) * rng.uniform(0.3, 1.0)
         rim = heart.cavity - grid.r
         cover = rough * np.clip(rim + 0.5, 0, 1) * np.clip(1.5 - rim / (0.22 * radius), 0, 1)
         plane += (cover * (tissue.muscle - plane)).astype(np.float32)
@@ -523,10 +415,10 @@ def _draw_papillaries(
         distance = radius * rng.uniform(0.45, 0.85)
         signal = tissue.muscle * rng.uniform(0.85, 1.25) + rng.uniform(0, 0.3) * (tissue.blood - tissue.muscle)
         blob = grid.ellipse(distance * np.cos(angle), distance * np.sin(angle), size * rng.uniform(1, 1.8), size, angle)
-        _lay(plane, np.minimum(blob, heart.cavity - grid.r + 1), signal)
+        lay(plane, np.minimum(blob, heart.cavity - grid.r + 1), signal)
 
 
-def _fill_cavity(plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rng: np.random.Generator) -> None:
+def _fill_cavity(plane: Image, grid: Grid, heart: _Heart, tissue: Contrast, rng: np.random.Generator) -> None:
     """Papillary muscles keep their size while the cavity empties around them: slits of blood are left, or nothing."""
     radius = heart.radius
     if radius <= 0:
@@ -538,9 +430,9 @@ def _fill_cavity(plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rn
         distance = max(radius - size * rng.uniform(0.2, 1.2), 0.0)
         signal = tissue.muscle * rng.uniform(0.85, 1.25) + rng.uniform(0, 0.3) * (tissue.blood - tissue.muscle)
         blob = grid.ellipse(distance * np.cos(angle), distance * np.sin(angle), size * rng.uniform(1, 1.6), size, angle)
-        _lay(plane, np.minimum(blob, inside + 1), signal)
+        lay(plane, np.minimum(blob, inside + 1), signal)
     # The trabeculae between them are finer than a pixel: blood and muscle mix.
-    mixed = np.clip(_smooth_field(rng, rng.uniform(3, 7)) + rng.uniform(-1, 1.5), 0, 1) * rng.uniform(0.2, 1.0)
+    mixed = np.clip(smooth_field(rng, rng.uniform(3, 7)) + rng.uniform(-1, 1.5), 0, 1) * rng.uniform(0.2, 1.0)
     cover = mixed * np.clip(inside / PIXEL_MM + 0.5, 0, 1)
     plane += (cover * (tissue.muscle * rng.uniform(0.9, 1.1) - plane)).astype(np.float32)
 
@@ -548,9 +440,9 @@ def _fill_cavity(plane: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rn
 def _draw_outflow(
     image: Image,
     labels: NDArray[np.uint8],
-    grid: _Grid,
+    grid: Grid,
     heart: _Heart,
-    tissue: _Contrast,
+    tissue: Contrast,
     rv_blood: Image,
     rng: np.random.Generator,
 ) -> None:
@@ -560,13 +452,13 @@ def _draw_outflow(
     rx, ry = rng.uniform(9, 20), rng.uniform(8, 16)
     blob = grid.ellipse(edge * np.cos(angle), edge * np.sin(angle), rx, ry, rng.uniform(0, np.pi))
     outside = grid.r - heart.epicardium
-    _lay(image, np.minimum(blob + 2.5, np.where(labels == Structure.RV_CAVITY, -1, outside)), tissue.rv_wall)
+    lay(image, np.minimum(blob + 2.5, np.where(labels == Structure.RV_CAVITY, -1, outside)), tissue.rv_wall)
     blob = np.minimum(blob, outside)
-    _lay(image, blob, rv_blood)
+    lay(image, blob, rv_blood)
     labels[blob > 0] = Structure.RV_CAVITY
 
 
-def _draw_beside(image: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rng: np.random.Generator) -> None:
+def _draw_beside(image: Image, grid: Grid, heart: _Heart, tissue: Contrast, rng: np.random.Generator) -> None:
     """Lay the right atrium below the septum, and great vessels in front of it: round pools that touch the LV.
 
     They are no RV, which hugs the septum and has walls and trabeculae.
@@ -578,8 +470,8 @@ def _draw_beside(image: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rn
         away = edge + size * gap
         rx, ry = size * rng.uniform(0.85, 1.2, 2)
         blob = grid.ellipse(away * np.cos(angle), away * np.sin(angle), rx, ry, rng.uniform(0, np.pi))
-        _lay(image, blob + np.float32(rng.uniform(0.5, 3.0)), tissue.rv_wall)
-        _lay(image, blob, tissue.rv_blood * rng.uniform(0.8, 1.2) * _flowing(rng))
+        lay(image, blob + np.float32(rng.uniform(0.5, 3.0)), tissue.rv_wall)
+        lay(image, blob, tissue.rv_blood * rng.uniform(0.8, 1.2) * _flowing(rng))
 
     if rng.random() < 0.85:
         pool(np.pi - rng.uniform(-0.2, 1.1), rng.uniform(13, 32), rng.uniform(0.75, 1.05))
@@ -587,7 +479,7 @@ def _draw_beside(image: Image, grid: _Grid, heart: _Heart, tissue: _Contrast, rn
         pool(np.pi + rng.uniform(0.3, 1.7), rng.uniform(7, 15), rng.uniform(0.8, 1.3))
 
 
-def _draw_atria(image: Image, grid: _Grid, tissue: _Contrast, rng: np.random.Generator, *, fully: bool) -> None:
+def _draw_atria(image: Image, grid: Grid, tissue: Contrast, rng: np.random.Generator, *, fully: bool) -> None:
     """Atria and great vessels: blood behind walls that are thinner than any ventricle's; never labelled."""
     spots = [(4, 8, 20), (-9, -16, 12), (-38, 14, 22), (-24, -32, 13), (28, 22, 9)]
     for x, y, size in spots:
@@ -599,125 +491,5 @@ def _draw_atria(image: Image, grid: _Grid, tissue: _Contrast, rng: np.random.Gen
         turn = rng.uniform(0, np.pi)
         wall = rng.uniform(0.8, 3.0)
         blob = grid.ellipse(push * x + dx, push * y + dy, rx, ry, turn)
-        _lay(image, blob + np.float32(wall), tissue.rv_wall)
-        _lay(image, blob, tissue.rv_blood * rng.uniform(0.7, 1.2))
-
-
-# --- around the heart ---------------------------------------------------------------------------------------
-
-
-def _surroundings(grid: _Grid, tissue: _Contrast, rng: np.random.Generator) -> Image:
-    """Chest and abdomen, or nothing but random patches."""
-    image = _patches(tissue, rng)
-    if rng.random() < 0.8:
-        _draw_chest(image, grid, tissue, rng)
-    for _ in range(rng.integers(0, 5)):  # vessels and bowel: bright spots that are no ventricle
-        angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(45, 110)
-        size = rng.uniform(2, 13)
-        blob = grid.ellipse(
-            away * np.cos(angle), away * np.sin(angle), size * rng.uniform(1, 2.2), size, rng.uniform(0, np.pi)
-        )
-        if rng.random() < 0.5:
-            _lay(image, blob + rng.uniform(0.8, 2.5), tissue.muscle * rng.uniform(0.5, 1.3))
-        _lay(image, blob, tissue.blood * rng.uniform(0.5, 1.2))
-    texture = rng.uniform(0.0, 0.2) * _smooth_field(rng, rng.uniform(2.5, 9))
-    image *= 1 + texture
-    return image
-
-
-def _patches(tissue: _Contrast, rng: np.random.Generator) -> Image:
-    """Smooth random regions, each of one random tissue."""
-    n = int(rng.integers(2, 7))
-    scale = rng.uniform(20, 70)
-    fields = np.stack([_smooth_field(rng, scale) for _ in range(n)])
-    choices = np.array([tissue.lung, tissue.muscle, tissue.fat, tissue.organ, 0.0], dtype=np.float32)
-    signals = rng.choice(choices, n, p=[0.3, 0.2, 0.2, 0.25, 0.05]) * rng.uniform(0.7, 1.3, n)
-    return np.asarray(signals[fields.argmax(axis=0)], dtype=np.float32)
-
-
-def _draw_chest(image: Image, grid: _Grid, tissue: _Contrast, rng: np.random.Generator) -> None:
-    """Lung around the heart, chest wall in front of it, organs below the diaphragm; each may be missing."""
-    x, y = grid.x, grid.y
-    wobble = [_smooth_field(rng, 35) for _ in range(2)]
-    if rng.random() < 0.75:  # lung beside the LV
-        side = rng.uniform(-1.2, 0.6)
-        edge = x * np.float32(np.cos(side)) + y * np.float32(np.sin(side)) - np.float32(rng.uniform(5, 45))
-        _lay(image, edge + 5 * wobble[0], tissue.lung)
-        vessels = np.clip(_smooth_field(rng, 4) - 1.6, 0, 1) * tissue.blood * rng.uniform(0, 0.8)
-        image += np.clip(edge, 0, 1) * vessels
-    if rng.random() < 0.75:  # liver or stomach below
-        tilt = rng.normal(0.1, 0.25)
-        edge = y - np.float32(tilt) * x - np.float32(rng.uniform(22, 60)) - 4 * wobble[1]
-        if rng.random() < 0.6:
-            _lay(image, edge + rng.uniform(1, 6), tissue.fat)
-        _lay(image, edge, tissue.organ)
-        if rng.random() < 0.5:
-            vessels = np.clip(_smooth_field(rng, 6) - 1.2, 0, 1) * rng.uniform(0, 0.6)
-            image += np.clip(edge, 0, 1) * vessels * tissue.blood
-        if rng.random() < 0.5:
-            rx, ry = rng.uniform(15, 45), rng.uniform(10, 28)
-            blob = grid.ellipse(rng.uniform(-20, 70), rng.uniform(60, 100), rx, ry, rng.normal(0, 0.4))
-            _lay(image, blob + rng.uniform(1, 6), tissue.fat if rng.random() < 0.5 else tissue.muscle)
-            _lay(image, blob, rng.choice([tissue.lung, tissue.organ, tissue.blood * 0.8]))
-    if rng.random() < 0.75:  # fat between heart and chest wall, then the wall
-        slant = rng.normal(-0.35, 0.35)
-        edge = -y + np.float32(np.tan(slant)) * x - np.float32(rng.uniform(30, 75)) + 4 * wobble[0]
-        thick = rng.uniform(6, 25)
-        if rng.random() < 0.5:
-            _lay(image, edge + rng.uniform(2, 15), tissue.fat * rng.uniform(0.6, 1.1))
-        _lay(image, edge, tissue.muscle * rng.uniform(0.5, 1.2))
-        _lay(image, edge - np.float32(thick), tissue.fat * rng.uniform(0.8, 1.8))
-        _lay(image, edge - np.float32(thick + rng.uniform(8, 35)), 0.0)
-
-
-# --- the scanner -----------------------------------------------------------------------------------------------
-
-
-def _acquire(image: Image, rng: np.random.Generator) -> Image:
-    """Turn signal into an image: coil, bands, blur, noise, ghosts, field of view, then the published normalisation."""
-    axis = _axis_mm()
-    field = rng.uniform(0, 0.55) * _smooth_field(rng, rng.uniform(60, 150))
-    slope, toward = rng.uniform(0, 0.008), rng.uniform(0, 2 * np.pi)
-    ramp = slope * (np.sin(toward) * axis[:, None] + np.cos(toward) * axis[None, :])
-    image = image * np.exp(np.clip(field + ramp, -1.5, 1.5)).astype(np.float32)
-    if rng.random() < 0.12:
-        image *= _bands(rng)
-    image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.3, 2) / PIXEL_MM, truncate=3)
-    noise = rng.uniform(0.0, 0.07)
-    parts = rng.standard_normal((2, *image.shape), dtype=np.float32)
-    if rng.random() < 0.6:  # the scanner's pixels were coarser, or interpolated, so the noise has a grain
-        sigma = rng.uniform(0.3, 0.75)
-        kernel = np.exp(-(np.arange(-3, 4) ** 2) / (2 * sigma**2))
-        kept = (kernel**2).sum() / kernel.sum() ** 2  # variance that the blur leaves, by both axes its square root
-        parts = ndimage.gaussian_filter(parts, (0, sigma, sigma), truncate=3) / np.float32(kept)
-    image = np.hypot(image + noise * parts[0], noise * parts[1])
-    if rng.random() < 0.15:  # a ghost of the moving heart along the phase-encoding direction
-        shift = int(rng.uniform(20, 90) / PIXEL_MM)
-        image = image + np.float32(rng.uniform(0.02, 0.12)) * np.roll(image, shift, axis=int(rng.integers(2)))
-    if rng.random() < 0.3:
-        _cut_field_of_view(image, rng)
-    low, high = np.percentile(image[::2, ::2], (0.95, 99.5))
-    image = np.clip((image - low) / max(high - low, 1e-6), 0, 1) ** np.float32(np.exp(rng.normal(0, 0.3)))
-    # A frame is scaled as a whole, so one of its slices may use only part of the range, or saturate.
-    image = np.clip(image * rng.uniform(0.5, 1.0) if rng.random() < 0.5 else image * rng.uniform(1.0, 1.25), 0, 1)
-    return np.asarray(image, dtype=np.float32)
-
-
-def _bands(rng: np.random.Generator) -> Image:
-    """Dark bands of balanced steady-state free precession, where the field is off by half a turn per repetition."""
-    phase = rng.uniform(0, 2 * np.pi) + rng.uniform(1.0, 4.0) * _smooth_field(rng, rng.uniform(60, 120))
-    depth = rng.uniform(0.3, 0.9)
-    sharpness = rng.uniform(6, 25)
-    return np.asarray(1 - depth * np.exp(sharpness * (np.cos(phase) - 1)), dtype=np.float32)
-
-
-def _cut_field_of_view(image: Image, rng: np.random.Generator) -> None:
-    """Black out what lies outside the scanned field, in place."""
-    axis = _axis_mm()
-    if rng.random() < 0.4:
-        image[np.hypot(axis[:, None], axis[None, :]) > rng.uniform(88, 130)] = 0
-        return
-    for _ in range(rng.integers(1, 3)):
-        angle = rng.choice([0, 0.5, 1, 1.5]) * np.pi + (rng.uniform(-0.6, 0.6) if rng.random() < 0.4 else 0)
-        side = np.float32(np.cos(angle)) * axis[:, None] + np.float32(np.sin(angle)) * axis[None, :]
-        image[side > rng.uniform(65, 100)] = 0
+        lay(image, blob + np.float32(wall), tissue.rv_wall)
+        lay(image, blob, tissue.rv_blood * rng.uniform(0.7, 1.2))

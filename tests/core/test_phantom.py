@@ -30,9 +30,10 @@ from cinema_core.phantom import (
 )
 from cinema_core.phantom.beat import Beat, FloatArray, beat_of
 from cinema_core.phantom.camera import Camera, HeartFrame, long_axis_plane, short_axis_planes
+from cinema_core.phantom.drawing import SLICE_SIZE
 from cinema_core.phantom.parameters import shortening_of, truncated_ellipsoid_ml
 from cinema_core.phantom.scene import contours_of
-from cinema_core.phantom.slices import LEVELS, SLICE_SIZE, HardCase
+from cinema_core.phantom.slices import LEVELS, HardCase
 from cinema_core.phantom.study import _tilted_areas_mm2
 
 SMALL = HeartParameters(n_slices=4, slice_step_mm=20.0, n_phases=3, rows=160, columns=160, pixel_spacing_mm=1.6)

@@ -18,7 +18,8 @@ from torch.utils.data import Dataset
 
 from cinema_core.anatomy import Structure
 from cinema_core.errors import InputError
-from cinema_core.phantom.slices import PIXEL_MM, SLICE_SIZE, HardCase, training_slice
+from cinema_core.phantom.drawing import PIXEL_MM, SLICE_SIZE
+from cinema_core.phantom.slices import HardCase, training_slice
 
 ASSUMED_SPACING_MM: Final = 1.3
 """Sunnybrook's PNGs do not state theirs; the DICOM files of the same collection have 1.25 to 1.37 mm."""
