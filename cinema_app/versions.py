@@ -151,7 +151,10 @@ class Versions:
             )
             reading.notify(_difference(name, now.lv_ef_pct, other.lv_ef_pct))
 
-        reading.ask(SegmentRequest(cine, name, self._project.models_folder), say)
+        trial = reading.trial
+        # A model that waits for a decision lies apart from the others and has no name among them yet.
+        model = str(trial.outcome.folder) if trial is not None and trial.name == name else name
+        reading.ask(SegmentRequest(cine, model, self._project.models_folder), say)
 
     def export(self, name: str, folder: Path) -> Path:
         """Copy a model as ``FOLDER/NAME``; see :func:`cinema_core.cards.export_model`."""

@@ -23,13 +23,19 @@ from training.partial_loss import segmentation_loss
 
 
 @pytest.fixture
-def tiny_config() -> dict[str, Any]:
+def refined_config() -> dict[str, Any]:
     config = read_config(DEFAULT_CONFIG)
     config["model"]["convunetr"].update(size="tiny", enc_conv_chans=[4, 8], dec_chans=[4, 8, 8, 8, 8])
     config["train"].update(batch_size=4, n_workers=0, warmup_steps=2, lr=5e-3, ema_decay=0.5)
     config["pretrain"].update(steps=2, batch_size=4, n_workers=0, warmup_steps=1, ema_decay=0.5)
     config["refine"].update(steps=2, batch_size=4, n_workers=0, warmup_steps=1, ema_decay=0.5)
     return config
+
+
+@pytest.fixture
+def tiny_config(refined_config: dict[str, Any]) -> dict[str, Any]:
+    """Without the last part: what it learns is what the segmenter learns."""
+    return {part: values for part, values in refined_config.items() if part != "refine"}
 
 
 def sunnybrook_folder(folder: Path) -> Path:
@@ -225,11 +231,11 @@ def test_hidden_patches_depend_on_the_number_of_the_slice_alone() -> None:
 # --- refining -----------------------------------------------------------------------------------------------------
 
 
-def test_refining_starts_from_the_segmenter_as_it_would_ship(tiny_config: dict[str, Any], tmp_path: Path) -> None:
+def test_refining_starts_from_the_segmenter_as_it_would_ship(refined_config: dict[str, Any], tmp_path: Path) -> None:
     def train(refining_steps: int) -> dict[str, torch.Tensor]:
         out = tmp_path / str(refining_steps)
         train_bundled(
-            tiny_config,
+            refined_config,
             out=out / "bundled",
             work=out / "work",
             sunnybrook=None,
@@ -240,11 +246,11 @@ def test_refining_starts_from_the_segmenter_as_it_would_ship(tiny_config: dict[s
         assert not list((out / "work").iterdir())
         return load_file(out / "bundled" / "weights.safetensors")
 
-    tiny_config["refine"].update(lr=1e-9, min_lr=1e-9, ema_decay=0.0)
+    refined_config["refine"].update(lr=1e-9, min_lr=1e-9, ema_decay=0.0)
     plain, refined = train(0), train(1)
     for name, value in plain.items():
         torch.testing.assert_close(refined[name], value, atol=1e-6, rtol=1e-3)
-    tiny_config["refine"].update(lr=1e-2, min_lr=1e-2)
+    refined_config["refine"].update(lr=1e-2, min_lr=1e-2)
     assert any(not torch.equal(value, plain[name]) for name, value in train(2).items())
     card = json.loads((tmp_path / "2" / "bundled" / "card.json").read_text(encoding="utf-8"))
     assert card["recipe"]["steps"] == 2
@@ -253,13 +259,18 @@ def test_refining_starts_from_the_segmenter_as_it_would_ship(tiny_config: dict[s
 
 
 def test_segmenter_that_was_done_before_a_stop_is_not_trained_again(
-    tiny_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refined_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
 
     def train() -> Run:
         return train_bundled(
-            tiny_config, out=tmp_path / "bundled", work=tmp_path / "work", sunnybrook=None, steps=2, n_judged_hearts=0
+            refined_config,
+            out=tmp_path / "bundled",
+            work=tmp_path / "work",
+            sunnybrook=None,
+            steps=2,
+            n_judged_hearts=0,
         )
 
     def stopped(*_: Any) -> None:
