@@ -23,15 +23,9 @@ from cinema_core.cine import Cine, View
 from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
-from cinema_core.learn.select import (
-    SLICES_PER_STUDY,
-    SliceFacts,
-    Suggestion,
-    rank_for_review,
-    rank_for_teaching,
-    slice_facts,
-)
+from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.measure import VentricularFunction, ventricular_function
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Source, VersionRecord

@@ -194,7 +194,7 @@ def test_t_goes_to_a_slice_to_teach_until_the_study_has_taught_its_share(
     workspace: Workspace, segmented: Reading, hand: Any
 ) -> None:
     hand.press(Qt.Key.Key_T)
-    assert "1 of 3 to teach: chosen at random" in workspace.review.why.text()
+    assert "1 of 3 to teach: Drawn at random" in workspace.review.why.text()
     for _ in range(3):
         hand.press(Qt.Key.Key_T)
         assert segmented.state(*workspace.layers.here) is LabelState.PREDICTED
