@@ -179,11 +179,12 @@ def _teaching_frame(project: Project, study: StudyRecord, t: int, rows: list[Sli
     split = project.split_of(study.study_id)
     assert split is not None  # recording a teaching slice decides the split in the same transaction
     return TeachingFrame(
-        study, t, labels, tuple(row.z for row in rows), _phase_name(project.phases(study.study_id), t), split
+        study, t, labels, tuple(row.z for row in rows), phase_name(project.phases(study.study_id), t), split
     )
 
 
-def _phase_name(choice: PhaseChoice | None, t: int) -> str:
+def phase_name(choice: PhaseChoice | None, t: int) -> str:
+    """Return ``ed`` or ``es`` if a phase was chosen as such, else an empty text."""
     if choice is None:
         return ""
     return {choice.es_phase: "es", choice.ed_phase: "ed"}.get(t, "")
