@@ -498,7 +498,7 @@ class Reading:
 
     def collect_teaching_set(self) -> TeachingSet:
         """Collect what the project's readers vouched for; :meth:`TeachingSet.load` then reads the images."""
-        return collect_teaching_set(self.project, self.study_id, self.cine)
+        return collect_teaching_set(self.project, self.study_id, self.cine, self.phases)
 
     def finetune(self, teaching: TeachingSet, settings: FineTuneSettings | None = None, base: str | None = None) -> Job:
         """Let the engine make a new model from the project's labels; the current one stays in use.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -14,7 +14,16 @@ from cinema_core.errors import CinemaError, InputError
 from cinema_core.io import ImportChoices, load_study
 from cinema_core.localise import HeartRegion, find_heart
 from cinema_core.progress import Progress, no_progress
-from cinema_core.project import Project, StudyRecord, TeachingFrame, label_set_sha256, training_frames, training_slices
+from cinema_core.project import (
+    PhaseChoice,
+    Project,
+    StudyRecord,
+    TeachingFrame,
+    label_set_sha256,
+    phase_name,
+    training_frames,
+    training_slices,
+)
 
 
 @dataclass
@@ -85,11 +94,26 @@ class TeachingSet:
         self.frames = used
 
 
-def collect_teaching_set(project: Project, open_study_id: str, open_cine: Cine) -> TeachingSet:
-    """Take from the project every slice that is corrected or accepted, as it is now."""
+def collect_teaching_set(
+    project: Project, open_study_id: str, open_cine: Cine, open_phases: PhaseChoice | None = None
+) -> TeachingSet:
+    """Take from the project every slice that is corrected or accepted, as it is now.
+
+    Parameters
+    ----------
+    open_phases
+        ED and ES of the study on show, which may be proposed by the volume curve and not yet be the reader's: its
+        ejection fraction can be compared before and after all the same.
+    """
     with project.unchanging():
+        frames = training_frames(project)
+        if open_phases is not None:
+            frames = [
+                replace(f, phase=phase_name(open_phases, f.t)) if f.study.study_id == open_study_id else f
+                for f in frames
+            ]
         return TeachingSet(
-            training_frames(project),
+            frames,
             label_set_sha256(training_slices(project)),
             project.journal_position(),
             project.ledger(),

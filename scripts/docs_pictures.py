@@ -41,9 +41,10 @@ def pictures_of_queue_and_lineage(demo: Path) -> None:
     from qtpy.QtTest import QTest
 
     from cinema_app.app import Desktop
+    from cinema_app.sample_data import synthetic_heart
     from cinema_core.learn.settings import FineTuneSettings
 
-    desktop = Desktop.open([demo / "study"], demo / "demo.cinema")
+    desktop = Desktop.open([synthetic_heart(demo / "study")], demo / "demo.cinema")
     workspace, reading = desktop.workspace, desktop.workspace.reading
 
     def wait_while(busy: Callable[[], bool]) -> None:

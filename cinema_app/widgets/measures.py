@@ -62,6 +62,7 @@ class MeasuresPanel(QWidget):
         self._show_here(*layers.here)
         reading.events.measures_changed.connect(self._show)
         reading.events.phases_changed.connect(self._show_phases)
+        reading.events.cine_changed.connect(self._show_phases)
         reading.events.labels_changed.connect(self._labels_changed)
         layers.moved.connect(self._show_here)
 

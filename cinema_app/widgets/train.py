@@ -84,6 +84,7 @@ class TrainPanel(QWidget):
 
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
+        self._labels_line.setVisible(self._reading.trial is None)  # it is about the next model
         self._labels_line.setText(f"{counted(n_here, 'labelled slice')} here, and those of your other studies.")
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
         run = self._reading.interrupted

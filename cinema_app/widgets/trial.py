@@ -173,7 +173,7 @@ def ejection_fraction_basis(figures: Mapping[str, Any]) -> str:
     n = _ef_studies(figures)
     if n == 0:
         return "Error of the ejection fraction: not known; it takes three slices labelled at both ED and ES."
-    return f"Ejection fraction over the slices labelled at both ED and ES, in {counted(n, 'study', 'studies')}."
+    return f"Over the slices labelled at both ED and ES, in {counted(n, 'study', 'studies')}."
 
 
 def _ef_studies(figures: Mapping[str, Any]) -> int:

@@ -122,9 +122,7 @@ def judge(before: Figures, after: Figures, validation: Validation, n_patients: i
     single = n_patients < 2
     reasons = list(declines)
     if single:
-        reasons.append(
-            "One patient is labelled: whether other hearts gain cannot be known. The model is for this study only."
-        )
+        reasons.append("One patient is labelled: whether other hearts gain cannot be known.")
     elif validation is Validation.SEEN:
         reasons.append("No study was held out: the figures are of labels that the model has seen.")
     if declines:

@@ -173,10 +173,11 @@ def _teaching_frame(project: Project, study: StudyRecord, t: int, rows: list[Sli
     labels = np.full(study.shape[1:], UNLABELLED, dtype=np.uint8)
     for row in rows:
         labels[row.z] = without_outside(row.mask)
-    return TeachingFrame(study, t, labels, tuple(row.z for row in rows), _phase_name(project.phases(study.study_id), t))
+    return TeachingFrame(study, t, labels, tuple(row.z for row in rows), phase_name(project.phases(study.study_id), t))
 
 
-def _phase_name(choice: PhaseChoice | None, t: int) -> str:
+def phase_name(choice: PhaseChoice | None, t: int) -> str:
+    """Return ``ed`` or ``es`` if a phase was chosen as such, else an empty text."""
     if choice is None:
         return ""
     return {choice.es_phase: "es", choice.ed_phase: "ed"}.get(t, "")

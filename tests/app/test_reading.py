@@ -255,6 +255,16 @@ def test_fine_tuning_takes_only_what_was_vouched_for(segmented: Reading, mask: M
     assert np.array_equal(case.image, segmented.cine.pixels[0].astype(np.float32))
 
 
+def test_proposed_ed_and_es_are_named_to_fine_tuning_before_the_reader_chose_them(segmented: Reading) -> None:
+    assert segmented.phases is not None
+    assert not segmented.phases_are_the_readers
+    ed, es = segmented.phases.ed_phase, segmented.phases.es_phase
+    between = next(t for t in range(segmented.cine.n_phases) if t not in (ed, es))
+    segmented.accept([(ed, 2), (es, 2), (between, 2)])
+    teaching = segmented.collect_teaching_set()
+    assert {frame.t: frame.phase for frame in teaching.frames} == {ed: "ed", es: "es", between: ""}
+
+
 def test_fine_tuning_without_labels_says_what_to_do(segmented: Reading) -> None:
     with pytest.raises(CinemaError, match="Correct or accept"):
         segmented.collect_teaching_set().load()

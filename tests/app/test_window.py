@@ -272,6 +272,18 @@ def test_dragging_the_es_marker_sets_es(workspace: Workspace, segmented: Reading
     assert f"ES {target + 1}" in text_of(workspace.review)
 
 
+def test_a_study_that_is_opened_again_shows_its_ed_and_es_on_the_curve(
+    workspace: Workspace, segmented: Reading, another_heart: PhantomStudy, phantom_study: PhantomStudy, study: Any
+) -> None:
+    segmented.accept_phases()
+    segmented.show(study(another_heart, "study-00000002"))
+    assert not workspace.measures.ed_marker.isVisible()
+    segmented.show(study(phantom_study))
+    assert segmented.phases is not None
+    assert workspace.measures.ed_marker.isVisible()
+    assert workspace.measures.es_marker.value() == segmented.phases.es_phase + 1
+
+
 def test_the_map_goes_where_it_is_clicked(workspace: Workspace, segmented: Reading) -> None:
     state_map = workspace.review.map
     QTest.mouseClick(state_map, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, state_map.centre_of(4, 1))
