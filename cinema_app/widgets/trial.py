@@ -136,7 +136,9 @@ class TrialPanel(QWidget):
             cell.setStyleSheet(f"color: {MUTED if value is None else TEXT};")
         if change is None:
             cells[2].setText("–")
-        elif float(form.format(abs(change))) > 0:
+        elif float(form.format(abs(change))) == 0:
+            cells[2].setText(form.format(0.0))  # rather than -0.0
+        else:
             cells[2].setStyleSheet(f"color: {BETTER if (change > 0) == better_is_more else WORSE};")
 
     def _show_buttons(self, *_: object) -> None:

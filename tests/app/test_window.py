@@ -350,7 +350,11 @@ def test_before_and_after_are_shown(tried: Workspace) -> None:
 
 EF_FIGURES = {
     "before": {"ef_error_points": {"lv": 6.2, "rv": None}, "ef_studies": {"lv": 3, "rv": 0}},
-    "after": {"ef_error_points": {"lv": 4.1, "rv": None}, "ef_studies": {"lv": 3, "rv": 0}},
+    "after": {
+        "dice": {"lv": 0.9, "myo": 0.8, "rv": 0.5999, "mean": 0.8},
+        "ef_error_points": {"lv": 4.1, "rv": None},
+        "ef_studies": {"lv": 3, "rv": 0},
+    },
 }
 
 
@@ -383,7 +387,11 @@ def test_labels_that_allow_no_ejection_fraction_say_so_and_what_is_missing(tried
     assert "LV ejection fraction" not in text_of(tried.train)
 
 
-def test_a_smaller_error_is_shown_as_better_and_a_smaller_dice_as_worse(tried_with_ef: Workspace) -> None:
+def test_no_change_has_no_sign(tried_with_ef: Workspace) -> None:
+    assert row_of(tried_with_ef, "dice", "rv") == ["0.600", "0.600", "0.000"]
+
+
+def test_a_smaller_error_and_a_larger_dice_are_shown_as_better(tried_with_ef: Workspace) -> None:
     from cinema_app.widgets.trial import BETTER
 
     cells = tried_with_ef.train.trial._cells
@@ -398,7 +406,7 @@ def test_what_is_offered_and_why_is_said_above_the_buttons(tried: Workspace) -> 
 def test_the_lineage_tells_the_figures_of_the_version_that_is_chosen(tried_with_ef: Workspace) -> None:
     click(tried_with_ef.train.trial.keep)
     details = tried_with_ef.versions.details.text()
-    assert "Dice LV 0.800 → 0.900, muscle 0.700 → 0.800, RV 0.600 → 0.700" in details
+    assert "Dice LV 0.800 → 0.900, muscle 0.700 → 0.800, RV 0.600 → 0.600" in details
     assert "EF error in points LV 6.2 → 4.1, RV not known" in details
 
 
