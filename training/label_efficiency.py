@@ -11,12 +11,11 @@ command goes on after a stop.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,12 +32,15 @@ from cinema_core.learn.finetune import finetune
 from cinema_core.learn.guard import Scope
 from cinema_core.learn.select import slice_facts
 from cinema_core.learn.settings import FineTuneSettings, Tier
-from cinema_core.learn.teach import Strategy, rank_for_teaching
+from cinema_core.learn.teach import Candidate, Strategy, rank_for_teaching
 from cinema_core.models import build_model, zoo
 from cinema_core.models.zoo import LoadedModel
+from cinema_core.predict import segment_cine
+from cinema_core.predict.features import slice_features
 from cinema_core.process import prepare_to_compute
 from training.datasets.acdc import AcdcPatient, cases_of, read_patients
 from training.judging import JudgedVolume, dice_of, phantom_volumes, sunnybrook_volumes
+from training.table import append_row, read_rows
 
 HERE: Final = Path(__file__).resolve().parent
 DATA: Final = HERE.parent.parent / "shared" / "data"
@@ -190,8 +192,8 @@ class Trial:
         if budget.n_slices is None:
             return [case for study in studies.values() for case in study]
         per_study = budget.n_slices // budget.n_patients
-        facts = [fact for name, study in studies.items() for fact in self._facts(name, study)]
-        queue = rank_for_teaching(facts, budget.n_slices, seed, strategy, per_study=per_study)
+        candidates = [c for name, study in studies.items() for c in self._candidates(name, study)]
+        queue = rank_for_teaching(candidates, budget.n_slices, seed, strategy, per_study=per_study)
         picked = {(s.study_id, s.t, s.z) for s in queue}
         return [
             replace(
@@ -202,9 +204,8 @@ class Trial:
             if any((name, t, z) in picked for z in range(len(case.labels)))
         ]
 
-    def _facts(self, name: str, study: list[TrainingCase]) -> list[Any]:
-        from cinema_core.predict import segment_cine
-
+    def _candidates(self, name: str, study: list[TrainingCase]) -> list[Candidate]:
+        """All that any rule asks for of a patient's slices."""
         cine = Cine(
             id="sax",
             pixels=np.stack([case.image for case in study]),
@@ -214,7 +215,16 @@ class Trial:
         )
         drawn = segment_cine(cine, self.base, device=str(self.base.device))
         states: dict[tuple[int, int], LabelState] = {}
-        return slice_facts(name, drawn.labels, drawn.uncertainty, states, ed_es=(0, 1))
+        features = slice_features(cine, self.base)
+        return [
+            Candidate(
+                fact,
+                structure_uncertainty=(float(rv), float(myo), float(lv)),
+                embedding=features[fact.t, fact.z],
+            )
+            for fact in slice_facts(name, drawn.labels, drawn.uncertainty, states, ed_es=(0, 1))
+            for rv, myo, lv in [drawn.structure_uncertainty[fact.t, fact.z]]
+        ]
 
     def run(self, method: str, budget: Budget, strategy: Strategy, seed: int, settings: FineTuneSettings) -> Row:
         """Learn and measure once."""
@@ -272,27 +282,6 @@ def unet_from_nothing(like: LoadedModel, seed: int) -> LoadedModel:
     torch.manual_seed(seed)
     network = build_model({**config, "model": model}).to(like.device).eval()
     return LoadedModel(network, {**config, "model": model}, ModelCard(name="unet", sha256=""), like.folder)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read the runs that were made before."""
-    if not path.exists():
-        return []
-    kinds = {field.name: field.type for field in fields(Row)}
-    cast = {"str": str, "int": int, "float": float}
-    with path.open(encoding="utf-8", newline="") as file:
-        return [Row(**{k: cast[str(kinds[k])](v) for k, v in line.items()}) for line in csv.DictReader(file)]
-
-
-def append_row(path: Path, row: Row) -> None:
-    """Add one run to the file, with a head if it is new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(row))
 
 
 def interval(values: Sequence[float], n: int = 2000) -> tuple[float, float]:
@@ -364,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--strategies",
         nargs="+",
-        choices=[str(s) for s in (Strategy.FOREGROUND_RANDOM, Strategy.RANDOM, Strategy.ENTROPY)],
+        choices=[str(s) for s in Strategy],
         default=[str(Strategy.FOREGROUND_RANDOM)],
         help="rules of the teach queue",
     )
@@ -379,7 +368,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         budgets = [Budget.named(text) for text in given.budgets]
         path = given.out / RUNS_FILE
-        rows = read_rows(path)
+        rows = read_rows(path, Row)
         base = zoo.load(given.model, device=given.device)
         trial = Trial(given.acdc, given.sunnybrook if given.sunnybrook.is_dir() else None, base)
         settings = FineTuneSettings(device=given.device, steps=given.steps)

@@ -10,12 +10,11 @@ than readers do (arXiv 2404.01816), and no time is claimed. Every session is a l
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -41,6 +40,7 @@ from cinema_core.predict import segment_cine
 from cinema_core.process import prepare_to_compute
 from training.datasets.acdc import cases_of, read_patients
 from training.label_efficiency import DATA, interval, split_patients
+from training.table import append_row, read_rows
 
 Labels = NDArray[np.uint8]
 
@@ -211,27 +211,6 @@ def session(
     )
 
 
-def read_sessions(path: Path) -> list[Session]:
-    """Read the sessions that were held before."""
-    if not path.exists():
-        return []
-    cast = {"str": str, "int": int, "float": float}
-    kinds = {field.name: str(field.type) for field in fields(Session)}
-    with path.open(encoding="utf-8", newline="") as file:
-        return [Session(**{k: cast[kinds[k]](v) for k, v in line.items()}) for line in csv.DictReader(file)]
-
-
-def append_session(path: Path, held: Session) -> None:
-    """Add one session to the file, with a head if it is new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Session)])
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(held))
-
-
 def report(sessions: Sequence[Session]) -> str:
     """Table in Markdown: corrected slices without and with fine-tuning, and the share that is saved, seed by seed."""
     lines = [
@@ -274,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     path = given.out / SESSIONS_FILE
     try:
-        held = read_sessions(path)
+        held = read_rows(path, Session)
         base = zoo.load(given.model, device=given.device)
         # Patients that the curves of label efficiency test on: nothing is chosen by them.
         studies = [cases_of(patient) for patient in split_patients(read_patients(given.acdc))[1]]
@@ -285,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
                     if (reader, tuned, seed) in {(s.reader, s.tuned, s.seed) for s in held}:
                         continue
                     held.append(session(Reader(reader), studies, base, seed, settings, tuned=bool(tuned)))
-                    append_session(path, held[-1])
+                    append_row(path, held[-1])
                     print(held[-1], flush=True)
     except CinemaError as error:
         print(error, file=sys.stderr)

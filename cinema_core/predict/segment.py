@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cinema_core.anatomy import FOREGROUND
 from cinema_core.cards import BUNDLED, ModelCard
 from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import PhaseError, StudyError
@@ -23,7 +24,7 @@ from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid
 from cinema_core.predict.forward import WindowedNetwork, mean_probabilities
 from cinema_core.predict.postprocess import label_frame
-from cinema_core.predict.uncertainty import slice_uncertainty
+from cinema_core.predict.uncertainty import slice_uncertainty, structure_uncertainty
 from cinema_core.progress import CancelToken, Progress, no_progress
 
 SAX: Final = View.SAX.value
@@ -42,6 +43,8 @@ class Segmentation:
         uint8, shape (t, z, y, x), on the study's own grid; 0 on phases that were not segmented.
     uncertainty
         float32, shape (t, z), 0 (sure) to 1; NaN on phases that were not segmented.
+    structure_uncertainty
+        The same over RV, myocardium and LV alone, shape (t, z, 3).
     phases
         Frames that were segmented, from 0, ascending.
     geometry
@@ -54,6 +57,7 @@ class Segmentation:
 
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
+    structure_uncertainty: NDArray[np.float32]
     phases: tuple[int, ...]
     geometry: Geometry
     card: ModelCard
@@ -133,6 +137,7 @@ def segment_cine(
 
     labels = np.zeros(cine.shape, dtype=np.uint8)
     uncertainty = np.full(cine.shape[:2], np.nan, dtype=np.float32)
+    by_structure = np.full((*cine.shape[:2], len(FOREGROUND)), np.nan, dtype=np.float32)
     spacing = cine.geometry.pixel_spacing_mm
     members = loaded.network.networks if isinstance(loaded.network, Ensemble) else [loaded.network]
     networks = [
@@ -143,20 +148,22 @@ def segment_cine(
     found = mean_probabilities(networks, to_grid.to_model(frames), on_batch)
     for t, frame, on_grid in zip(chosen, frames, found, strict=True):
         if not frame.any():  # one grey all over: there is nothing to see, whatever the network makes of it
-            uncertainty[t] = 0
+            uncertainty[t] = by_structure[t] = 0
             continue
         probabilities = to_grid.to_native(on_grid)  # (c, z, y, x)
         labels[t] = label_frame(probabilities, spacing)
         uncertainty[t] = slice_uncertainty(probabilities, spacing[0] * spacing[1])
+        by_structure[t] = structure_uncertainty(probabilities, spacing[0] * spacing[1])
     if cine.apex_first:
         labels, uncertainty = labels[:, ::-1].copy(), uncertainty[:, ::-1].copy()
+        by_structure = by_structure[:, ::-1].copy()
     for where in cine.missing:
-        labels[where], uncertainty[where] = 0, np.nan
+        labels[where], uncertainty[where], by_structure[where] = 0, np.nan, np.nan
     for z in range(cine.n_slices):
         rows, columns = cine.image_extent(z)
         labels[:, z, rows:], labels[:, z, :, columns:] = 0, 0
     progress(1.0, f"Segmented {len(chosen)} phases")
-    return Segmentation(labels, uncertainty, chosen, cine.geometry, loaded.card, cine.phases_with_gaps)
+    return Segmentation(labels, uncertainty, by_structure, chosen, cine.geometry, loaded.card, cine.phases_with_gaps)
 
 
 def grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:

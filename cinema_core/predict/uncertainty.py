@@ -28,12 +28,41 @@ def slice_uncertainty(probabilities: Array, pixel_area_mm2: float) -> Array:
     -------
     Shape (z,); 0 for a slice on which the model sees no heart.
     """
-    n_classes = len(probabilities)
+    entropy = _entropy(probabilities)
     heart = probabilities[1:].sum(axis=0) >= BAND  # (z, y, x)
-    z, y, x = np.nonzero(heart)
+    return _mean_by_slice(entropy, heart, pixel_area_mm2)
+
+
+def structure_uncertainty(probabilities: Array, pixel_area_mm2: float) -> Array:
+    """Mean entropy of the class probabilities over each structure of each slice, from 0 (sure) to 1 (no idea).
+
+    Parameters
+    ----------
+    probabilities
+        Shape (c, z, y, x), background first. Where they add up to zero the model saw nothing.
+
+    Returns
+    -------
+    Shape (z, c - 1); 0 for a structure that the model does not see on a slice.
+    """
+    entropy = _entropy(probabilities)
+    of_each = [_mean_by_slice(entropy, structure >= BAND, pixel_area_mm2) for structure in probabilities[1:]]
+    return np.stack(of_each, axis=-1)
+
+
+def _entropy(probabilities: Array) -> Array:
+    """Entropy of the classes at each pixel of the heart, 0 to 1, shape (z, y, x); 0 elsewhere."""
+    n_classes = len(probabilities)
+    z, y, x = np.nonzero(probabilities[1:].sum(axis=0) >= BAND)
     shares = probabilities[:, z, y, x]  # (c, pixels of the heart)
     shares = shares / shares.sum(axis=0)
-    entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=0) / np.log(n_classes)
-    total = np.bincount(z, weights=entropy, minlength=heart.shape[0])
-    pixels = np.maximum(heart.sum(axis=(1, 2)), LEAST_AREA_MM2 / pixel_area_mm2)
+    entropy = np.zeros(probabilities.shape[1:], dtype=np.float32)
+    entropy[z, y, x] = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=0) / np.log(n_classes)
+    return entropy
+
+
+def _mean_by_slice(entropy: Array, where: NDArray[np.bool_], pixel_area_mm2: float) -> Array:
+    """Mean over some pixels of each slice, shape (z,)."""
+    total = np.where(where, entropy, 0).sum(axis=(1, 2), dtype=np.float64)
+    pixels = np.maximum(where.sum(axis=(1, 2)), LEAST_AREA_MM2 / pixel_area_mm2)
     return np.asarray(np.clip(total / pixels, 0, 1), dtype=np.float32)

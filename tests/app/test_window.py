@@ -329,16 +329,22 @@ def test_effort_is_told_where_the_mouse_rests_and_not_added_up_at_every_stroke(
     assert asked == [segmented.study_id]
 
 
-@pytest.fixture
-def tried(workspace: Workspace, segmented: Reading, engine: Any, fine_tuned: Any, qtbot: Any) -> Workspace:
-    """Workspace in which a fine-tuned model waits for a decision."""
-    segmented.accept([(0, 2)])
+def ask_for_a_version(workspace: Workspace, reading: Reading, engine: Any, qtbot: Any) -> Path:
+    """Accept a slice and click Fine-tune; return the folder that the version is asked to be written to."""
+    reading.accept([(0, 2)])
     workspace.show_tab("Fine-tune")
     jobs = len(engine.jobs)
     click(workspace.train.finetune)
     qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
     request = engine.jobs[-1].request
-    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id))
+    return Path(request["out"] / request["name"])
+
+
+@pytest.fixture
+def tried(workspace: Workspace, segmented: Reading, engine: Any, fine_tuned: Any, qtbot: Any) -> Workspace:
+    """Workspace in which a fine-tuned model waits for a decision."""
+    folder = ask_for_a_version(workspace, segmented, engine, qtbot)
+    engine.jobs[-1].finish(fine_tuned(folder, segmented.study_id))
     return workspace
 
 
@@ -365,13 +371,7 @@ def row_of(tried: Workspace, kind: str, key: str) -> list[str]:
 @pytest.fixture
 def tried_with_ef(workspace: Workspace, segmented: Reading, engine: Any, fine_tuned: Any, qtbot: Any) -> Workspace:
     """The same, with ejection fractions of the LV, and offered for all."""
-    segmented.accept([(0, 2)])
-    workspace.show_tab("Fine-tune")
-    jobs = len(engine.jobs)
-    click(workspace.train.finetune)
-    qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
-    request = engine.jobs[-1].request
-    folder, scopes = request["out"] / request["name"], ("project", "this study only")
+    folder, scopes = ask_for_a_version(workspace, segmented, engine, qtbot), ("project", "this study only")
     engine.jobs[-1].finish(fine_tuned(folder, segmented.study_id, scopes, **EF_FIGURES))
     return workspace
 

@@ -17,18 +17,8 @@ from cinema_core.learn.guard import Scope
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure.agreement import dice
 from training import simulated_reader
-from training.simulated_reader import (
-    Desk,
-    Reader,
-    Session,
-    append_session,
-    ejection_fraction_pct,
-    is_wrong,
-    read_sessions,
-    report,
-    session,
-    trembling,
-)
+from training.simulated_reader import Desk, Reader, Session, ejection_fraction_pct, is_wrong, report, session, trembling
+from training.table import append_row, read_rows
 
 SIZE, SLICES = 48, 5
 BASE: Any = SimpleNamespace(device="cpu")
@@ -161,7 +151,7 @@ def test_saved_share_is_told_seed_by_seed(tmp_path: Path) -> None:
         for tuned, corrected in enumerate(counts)
     ]
     for each in held:
-        append_session(tmp_path / "sessions.csv", each)
-    assert read_sessions(tmp_path / "sessions.csv") == held
+        append_row(tmp_path / "sessions.csv", each)
+    assert read_rows(tmp_path / "sessions.csv", Session) == held
     (line,) = report(held).splitlines()[2:]
     assert line == "| ideal | 2 | 15.0 | 7.5 | 50 % [50, 50] | 4.0 / 4.0 |"

@@ -17,6 +17,7 @@ import threadpoolctl
 import torch
 import yaml
 
+from benchmarks.faults import TINY
 from cinema_core.anatomy import UNLABELLED
 from cinema_core.answers import ClassAnswer, Landmarks
 from cinema_core.cards import ModelCard, write_model_folder
@@ -41,27 +42,6 @@ from cinema_core.predict import segment_cine
 from cinema_core.progress import CancelToken
 
 WAIT_S = 120.0
-
-TINY = {
-    "data": {"sax": {"patch_size": [32, 32, 1], "spacing": [6.0, 6.0, 10.0], "in_chans": 1}},
-    "model": {
-        "name": "convunetr",
-        "views": "sax",
-        "out_chans": 4,
-        "convunetr": {
-            "size": "tiny",
-            "enc_patch_size": [4, 4, 1],
-            "enc_scale_factor": [2, 2, 1],
-            "enc_conv_chans": [8, 8],
-            "enc_conv_n_blocks": 1,
-            "dec_chans": [8, 8, 8, 8, 8],
-            "dec_patch_size": [2, 2, 1],
-            "dec_scale_factor": [2, 2, 1],
-            "dropout": 0.0,
-            "drop_path": 0.0,
-        },
-    },
-}
 
 
 class Silent:

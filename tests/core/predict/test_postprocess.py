@@ -7,7 +7,7 @@ import pytest
 
 from cinema_core.anatomy import Structure
 from cinema_core.predict.postprocess import label_frame
-from cinema_core.predict.uncertainty import slice_uncertainty
+from cinema_core.predict.uncertainty import slice_uncertainty, structure_uncertainty
 
 SPACING = (1.25, 1.25)
 
@@ -76,3 +76,12 @@ def test_a_few_doubtful_pixels_do_not_make_a_doubtful_slice() -> None:
     probabilities[0] = 1
     probabilities[:, 0, 0, :3] = 0.25
     assert slice_uncertainty(probabilities, 1.0)[0] == pytest.approx(0.03)
+
+
+def test_each_structure_has_its_own_uncertainty() -> None:
+    """RV certain, muscle doubtful, no LV: what is not seen is no doubt."""
+    probabilities = np.zeros((4, 1, 40, 40), dtype=np.float32)
+    probabilities[0] = 1
+    probabilities[:, 0, :20, :20] = np.array([0, 1, 0, 0])[:, None, None]
+    probabilities[:, 0, 20:, 20:] = np.array([0.5, 0, 0.5, 0])[:, None, None]
+    assert structure_uncertainty(probabilities, 1.0)[0] == pytest.approx([0, 0.5, 0], abs=1e-6)

@@ -1,0 +1,29 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cinema_core.errors import CheckpointError
+from cinema_core.models import zoo
+from cinema_core.phantom import PhantomStudy
+from cinema_core.predict.features import slice_features
+
+
+def test_slices_that_look_alike_have_features_alike(phantom_study: PhantomStudy) -> None:
+    """A slice is nearer to itself one phase later than to the far end of the heart."""
+    cine = phantom_study.cine
+    features = slice_features(cine, zoo.load("bundled", device="cpu"))
+    assert features.shape[:2] == (cine.n_phases, cine.n_slices)
+
+    def distance(a: tuple[int, int], b: tuple[int, int]) -> float:
+        return float(np.linalg.norm(features[a] - features[b]))
+
+    middle, last = cine.n_slices // 2, cine.n_slices - 1
+    assert distance((0, middle), (1, middle)) < 0.5 * distance((0, middle), (0, last))
+
+
+def test_features_of_a_stack_are_refused(phantom_study: PhantomStudy) -> None:
+    model = zoo.load("bundled", device="cpu")
+    config = {**model.config, "data": {"sax": {**model.config["data"]["sax"], "patch_size": [128, 128, 4]}}}
+    with pytest.raises(CheckpointError, match="one slice at a time"):
+        slice_features(phantom_study.cine, replace(model, config=config))
