@@ -2,9 +2,10 @@
 
 First a masked autoencoder learns to fill in what is hidden of a slice, without labels. Then a ConvUNetR takes over
 its encoder and learns to segment. Then it is refined: it learns on with more of what it found hardest, small and thick
-hearts at end-systole whose papillary muscles fill the cavity, and the right atrium beside the LV. All parts learn
-from synthetic slices (:mod:`cinema_core.phantom.slices`), and from the CC0 Sunnybrook images where they are at hand;
-never from anything else. They are judged by synthetic hearts and by Sunnybrook patients that they do not learn from.
+hearts at end-systole whose papillary muscles fill the cavity, the right atrium beside the LV, and tilted planes at
+the valves. All parts learn from synthetic slices (:mod:`cinema_core.phantom.slices`), and from the CC0 Sunnybrook
+images where they are at hand; never from anything else. They are judged by synthetic hearts and by Sunnybrook
+patients that they do not learn from.
 After a stop the same command goes on where it was.
 """
 
@@ -197,7 +198,7 @@ def segmenter_card(
     taught = _taught(config["train"], run, with_sunnybrook, labels)
     if refined is not None:
         recipe["refined"] = _recipe(config["refine"], config["seed"], refined, command, device)
-        taught += [f"then {line}" for line in _taught(config["refine"], refined, with_sunnybrook, labels)]
+        taught += [f"while refining: {line}" for line in _taught(config["refine"], refined, with_sunnybrook, labels)]
     if "pretrain" in config:
         recipe["pretrained"] = f"encoder from the masked autoencoder {BUNDLED_MAE}, {config['pretrain']['steps']} steps"
     return ModelCard(
@@ -406,7 +407,11 @@ class Recipe:
             kept.unlink(missing_ok=True)
 
     def _slices(self, seed: int, settings: TrainSettings) -> SliceStream:
-        hard = {HardCase.EMPTIED: settings.emptied_share, HardCase.VALVE: settings.valve_share}
+        hard = {
+            HardCase.EMPTIED: settings.emptied_share,
+            HardCase.VALVE: settings.valve_share,
+            HardCase.TILTED: settings.tilted_share,
+        }
         return SliceStream(seed, self.sunnybrook, settings.sunnybrook_share, hard)
 
     def _segmenter_training(self, part: str, network: nn.Module, settings: TrainSettings) -> Training:

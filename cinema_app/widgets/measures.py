@@ -35,6 +35,10 @@ ROWS = (
 )
 
 
+FEW_PHASES = 6
+"""Up to here every phase has its number on the axis; pyqtgraph would write 1.2 between phases."""
+
+
 class _Plot(pg.PlotWidget):
     """A plot that takes the height that is left: pyqtgraph's own wish would push the table off a small screen."""
 
@@ -91,14 +95,16 @@ class MeasuresPanel(QWidget):
         plot.getAxis("left").setWidth(44)
         plot.getAxis("bottom").setLabel("phase", color=TEXT)
         plot.getAxis("bottom").setHeight(AXIS_PX)
-        # pyqtgraph lets the label hang out below its axis: room for the tails of its letters.
-        plot.plotItem.layout.setContentsMargins(1, 1, 1, 7)
+        # pyqtgraph lets labels hang out of their axes: room for half a number above, for tails of letters below.
+        plot.plotItem.layout.setContentsMargins(1, 7, 1, 7)
         self._lv = plot.plot(
             pen=pg.mkPen(LV_COLOUR, width=2), symbol="o", symbolSize=4, symbolBrush=LV_COLOUR, symbolPen=None
         )
         self._rv = plot.plot(
             pen=pg.mkPen(RV_COLOUR, width=2), symbol="o", symbolSize=4, symbolBrush=RV_COLOUR, symbolPen=None
         )
+        for line in (self._lv, self._rv):
+            line.setZValue(1)  # above the markers, which lie on two of its points
         self._here = pg.InfiniteLine(pen=pg.mkPen("#ffffff", width=1, style=Qt.PenStyle.DotLine))
         plot.addItem(self._here)
         self.ed_marker = self._add_marker(plot, "ED")
@@ -157,11 +163,17 @@ class MeasuresPanel(QWidget):
     def _show_curve(self, found: VentricularFunction | None) -> None:
         for line, name in ((self._lv, "lv_ml"), (self._rv, "rv_ml")):
             volumes = np.zeros(0) if found is None else np.asarray(getattr(found.curve, name))
-            line.setData(np.arange(1, len(volumes) + 1), volumes, connect="finite")
+            # ED and ES alone are two points, not a curve: what lies between them is not known.
+            curve = len(volumes) > 2
+            joined = "finite" if curve else np.zeros(len(volumes), dtype=np.int32)
+            line.setData(np.arange(1, len(volumes) + 1), volumes, connect=joined, symbolSize=4 if curve else 10)
         for side in ("left", "bottom"):
             self.plot.showAxis(side, found is not None)  # axes without a curve look like a fault
         if self._reading.is_open:
-            self.plot.setXRange(1, max(2, self._reading.cine.n_phases), padding=0.04)
+            n_phases = self._reading.cine.n_phases
+            self.plot.setXRange(1, max(2, n_phases), padding=0.04 if n_phases > 2 else 0.2)
+            few = [(t, str(t)) for t in range(1, n_phases + 1)] if n_phases <= FEW_PHASES else None
+            self.plot.getAxis("bottom").setTicks(None if few is None else [few])
         if found is not None:
             top = max(np.nanmax(found.curve.lv_ml, initial=1.0), np.nanmax(found.curve.rv_ml, initial=1.0))
             self.plot.setYRange(0, float(top) * 1.15, padding=0)

@@ -43,12 +43,18 @@ class HardCase(StrEnum):
     """A small or thick LV at ES: its papillary muscles fill most of what is left of the cavity."""
     VALVE = "valve"
     """An LV without an RV beside it, or with little: its valve has passed the slice and the right atrium lies there."""
+    TILTED = "tilted"
+    """A plane at the valves, and tilted: ventricle on one side, atrium on the other, of the same blood."""
 
 
 HARD_LEVEL_CHANCES: Final = {
     HardCase.EMPTIED: (0.2, 0.5, 0.3, 0.0, 0.0),
     HardCase.VALVE: (0.6, 0.0, 0.15, 0.25, 0.0),
+    HardCase.TILTED: (1.0, 0.0, 0.0, 0.0, 0.0),
 }
+
+VALVES_WITHIN_MM: Final = 12.0
+"""A tilted plane no farther from the middle of the valves meets them, or just misses them."""
 
 FARTHEST_MM: Final = 110.0
 """Beyond this from the LV axis nothing is cut: of 60 random hearts none reaches farther than 101 mm."""
@@ -80,14 +86,16 @@ def training_slice(
     level = level or str(rng.choice(LEVELS, p=HARD_LEVEL_CHANCES[hard] if hard else LEVEL_CHANCES))
     if anatomical is None:
         anatomical = bool(rng.random() < ANATOMICAL_SHARE)
-    if hard is HardCase.VALVE and level != "above":
+    if hard is HardCase.TILTED:
+        anatomical = True  # only the phantom's hearts have an atrium behind their valve
+    elif hard is HardCase.VALVE and level != "above":
         anatomical = False  # the phantom's valves lie in one plane; here the RV's has passed the slice, the LV's not
     grid = Grid.draw(rng)
     tissue = Contrast.draw(rng)
     image = surroundings(grid, tissue, rng)
     labels = np.zeros(image.shape, dtype=np.uint8)
     if anatomical:
-        _draw_cut(image, labels, grid, tissue, level, rng, emptied=hard is HardCase.EMPTIED)
+        _draw_cut(image, labels, grid, tissue, level, rng, hard)
     elif level != "beyond":
         if level == "above" or (level == "base" and rng.random() < 0.5):
             _draw_atria(image, grid, tissue, rng, fully=level == "above")
@@ -248,13 +256,12 @@ def _draw_cut(
     tissue: Contrast,
     level: str,
     rng: np.random.Generator,
-    *,
-    emptied: bool,
+    hard: HardCase | None,
 ) -> None:
     """Draw a plane through a heart of the phantom at one moment, with the atria and vessels that it meets."""
     at = {0: 0.0, 1: 0.35}.get(int(rng.integers(4)), rng.random())  # readers label ED and ES most
     parameters = random_parameters(rng)
-    if emptied:
+    if hard is HardCase.EMPTIED:
         at, parameters = rng.uniform(0.3, 0.4), _emptying(parameters, rng)
     beat = beat_of(parameters, rng, at=np.array([at]))
     base, apex = float(beat.base_z_mm[0]), beat.apex_z_mm
@@ -265,8 +272,11 @@ def _draw_cut(
         "apex": (base + 0.7 * (apex - base), apex - 1),
         "beyond": (apex + parameters.ed_wall_mm, apex + 25),
     }[level]
+    if hard is HardCase.TILTED:
+        low, high = base - VALVES_WITHIN_MM, base + VALVES_WITHIN_MM
     z = rng.uniform(low, high)
-    tilt = np.tan(np.deg2rad(min(abs(rng.normal(0, 6)), 16))) if rng.random() < 0.6 else 0.0
+    tilts = hard is HardCase.TILTED or rng.random() < 0.6
+    tilt = np.tan(np.deg2rad(min(abs(rng.normal(0, 6)), 16))) if tilts else 0.0
     towards = rng.uniform(0, 2 * np.pi)
     lean = (np.float32(tilt * np.cos(towards)) * grid.x + np.float32(tilt * np.sin(towards)) * grid.y) if tilt else None
     uneven = _outline(rng, rng.uniform(0, 0.03), 2, 8)[grid.angle_index]
@@ -292,7 +302,7 @@ def _draw_cut(
         drawn.append(plane)
     image[:] = (drawn[0] + drawn[1]) / 2
     heart = _cut_heart(beat, grid, z, lean, uneven)
-    if emptied:
+    if hard is HardCase.EMPTIED:
         _fill_cavity(image, grid, heart, tissue, rng)
     elif 0.2 < (z - base) / (apex - base) < 0.85:
         _draw_papillaries(image, grid, heart, tissue, level, rng)

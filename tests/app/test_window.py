@@ -21,7 +21,8 @@ from cinema_app.reading import Reading
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import StorageError
-from cinema_core.phantom import PhantomStudy, write_phantom
+from cinema_core.io import Study
+from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
 from cinema_core.project import Project
 
 
@@ -234,6 +235,24 @@ def test_ef_and_volumes_are_in_the_table(workspace: Workspace, segmented: Readin
     shown = text_of(workspace.measures)
     assert f"{segmented.measures.lv_ef_pct:.0f}" in shown.split("\n")
     assert f"{segmented.measures.lv_edv_ml:.0f}" in shown.split("\n")
+
+
+def test_two_phases_are_two_points_and_no_curve(
+    workspace: Workspace,
+    reading: Reading,
+    engine: Any,
+    segmentation: Callable[[np.ndarray], Any],
+    study: Callable[..., Study],
+) -> None:
+    heart = make_phantom(HeartParameters(n_slices=6, slice_step_mm=20.0, n_phases=2), seed=1)
+    reading.show(study(heart, "study-00000002"))
+    reading.segment()
+    engine.jobs[-1].finish(segmentation(heart.labels))
+    assert reading.measures is not None
+    curve, axis = workspace.measures._lv, workspace.measures.plot.getAxis("bottom")
+    assert len(curve.getData()[0]) == 2
+    assert not np.any(curve.opts["connect"])
+    assert [[text for _, text in level] for level in axis._tickLevels] == [["1", "2"]]
 
 
 def test_the_table_follows_an_edit(

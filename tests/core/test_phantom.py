@@ -612,6 +612,22 @@ def test_emptied_slices_show_a_small_cavity_with_muscle_in_it() -> None:
     assert contrast(filled) < 0.5 * contrast(plain)
 
 
+def test_tilted_slices_at_the_valves_leave_the_ventricle() -> None:
+    """Rings that are open where the atrium begins, and slices that miss the ventricles; seldom elsewhere."""
+
+    def open_rings(slices: list[np.ndarray]) -> int:
+        cavities = [ndimage.binary_dilation(labels == Structure.LV_CAVITY) for labels in slices]
+        return sum(bool(((labels == 0) & near).any()) for labels, near in zip(slices, cavities, strict=True))
+
+    tilted, plain = (
+        [training_slice(np.random.default_rng([9, k]), hard=hard)[1] for k in range(60)]
+        for hard in (HardCase.TILTED, None)
+    )
+    assert open_rings(tilted) >= 8
+    assert open_rings(plain) <= 3
+    assert 10 <= sum(not labels.any() for labels in tilted) <= 40
+
+
 def test_cavity_of_a_training_slice_is_enclosed_by_muscle() -> None:
     for seed in range(20):
         labels = training_slice(np.random.default_rng(seed), level="middle")[1]
