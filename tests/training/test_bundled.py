@@ -255,7 +255,7 @@ def test_refining_starts_from_the_segmenter_as_it_would_ship(refined_config: dic
     card = json.loads((tmp_path / "2" / "bundled" / "card.json").read_text(encoding="utf-8"))
     assert card["recipe"]["steps"] == 2
     assert card["recipe"]["refined"]["steps"] == 2
-    assert [line.partition(" synthetic")[0] for line in card["trained_on"]] == ["8", "then 8"]
+    assert [line.partition(" synthetic")[0] for line in card["trained_on"]] == ["8", "while refining: 8"]
 
 
 def test_segmenter_that_was_done_before_a_stop_is_not_trained_again(
