@@ -18,7 +18,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -485,6 +485,15 @@ def train_bundled(
     return recipe.refine(around["refine"], run) if "refine" in around else run
 
 
+def command_line(arguments: Sequence[str]) -> str:
+    """Return the command as a card tells it: of an absolute path the last part alone, for a card is published."""
+    told = []
+    for argument in arguments:
+        option, equals, value = argument.rpartition("=")
+        told.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return shlex.join(["python", "-m", "training.bundled", *told])
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
@@ -514,7 +523,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Inherited by the processes that draw slices: their small products are faster on one thread.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     torch.set_num_threads(given.threads)
-    command = shlex.join(["python", "-m", "training.bundled", *(sys.argv[1:] if arguments is None else arguments)])
+    command = command_line(sys.argv[1:] if arguments is None else arguments)
     try:
         train_bundled(
             read_config(given.config),

@@ -18,7 +18,7 @@ from cinema_core.geometry import Array
 from cinema_core.models import architecture, view_settings
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict.inputs import ModelView, model_view
-from cinema_core.predict.uncertainty import slice_uncertainty
+from cinema_core.predict.uncertainty import doubt
 from cinema_core.predict.windows import Merge, predict_windows
 from cinema_core.progress import CancelToken, Progress, no_progress
 
@@ -61,7 +61,7 @@ def segment_long_axis(
             native = [window.to_native(found) for window, found in zip(windows, on_grids, strict=True)]
             mean = np.mean(native, axis=0)  # (c, 1, y, x)
             labels[t, 0] = keep_near_rv(mean[:, 0].argmax(axis=0).astype(np.uint8))
-            uncertainty[t] = slice_uncertainty(mean, dy * dx)
+            uncertainty[t] = doubt(mean, dy * dx)[0]
     progress(1.0, f"Segmented {cine.n_phases} phases")
     areas = np.stack([(labels == structure).sum(axis=(1, 2, 3)) * dy * dx for structure in FOREGROUND], axis=1)
     return LongAxisSegmentation(labels, uncertainty, areas, tuple(model.card for model in models))

@@ -24,7 +24,7 @@ from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid
 from cinema_core.predict.forward import WindowedNetwork, mean_probabilities
 from cinema_core.predict.postprocess import label_frame
-from cinema_core.predict.uncertainty import slice_uncertainty, structure_uncertainty
+from cinema_core.predict.uncertainty import doubt
 from cinema_core.progress import CancelToken, Progress, no_progress
 
 SAX: Final = View.SAX.value
@@ -152,8 +152,7 @@ def segment_cine(
             continue
         probabilities = to_grid.to_native(on_grid)  # (c, z, y, x)
         labels[t] = label_frame(probabilities, spacing)
-        uncertainty[t] = slice_uncertainty(probabilities, spacing[0] * spacing[1])
-        by_structure[t] = structure_uncertainty(probabilities, spacing[0] * spacing[1])
+        uncertainty[t], by_structure[t] = doubt(probabilities, spacing[0] * spacing[1])
     if cine.apex_first:
         labels, uncertainty = labels[:, ::-1].copy(), uncertainty[:, ::-1].copy()
         by_structure = by_structure[:, ::-1].copy()

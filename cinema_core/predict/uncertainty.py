@@ -16,7 +16,7 @@ LEAST_AREA_MM2: Final = 100.0
 """Doubt is averaged over at least this area: a few doubtful pixels beyond the apex do not make a doubtful slice."""
 
 
-def slice_uncertainty(probabilities: Array, pixel_area_mm2: float) -> Array:
+def doubt(probabilities: Array, pixel_area_mm2: float) -> tuple[Array, Array]:
     """Mean entropy of the class probabilities over the heart of each slice, from 0 (sure) to 1 (no idea).
 
     Parameters
@@ -26,28 +26,12 @@ def slice_uncertainty(probabilities: Array, pixel_area_mm2: float) -> Array:
 
     Returns
     -------
-    Shape (z,); 0 for a slice on which the model sees no heart.
+    Over the whole heart, shape (z,), and over each structure alone, shape (z, c - 1); 0 where the model sees none.
     """
     entropy = _entropy(probabilities)
     heart = probabilities[1:].sum(axis=0) >= BAND  # (z, y, x)
-    return _mean_by_slice(entropy, heart, pixel_area_mm2)
-
-
-def structure_uncertainty(probabilities: Array, pixel_area_mm2: float) -> Array:
-    """Mean entropy of the class probabilities over each structure of each slice, from 0 (sure) to 1 (no idea).
-
-    Parameters
-    ----------
-    probabilities
-        Shape (c, z, y, x), background first. Where they add up to zero the model saw nothing.
-
-    Returns
-    -------
-    Shape (z, c - 1); 0 for a structure that the model does not see on a slice.
-    """
-    entropy = _entropy(probabilities)
     of_each = [_mean_by_slice(entropy, structure >= BAND, pixel_area_mm2) for structure in probabilities[1:]]
-    return np.stack(of_each, axis=-1)
+    return _mean_by_slice(entropy, heart, pixel_area_mm2), np.stack(of_each, axis=-1)
 
 
 def _entropy(probabilities: Array) -> Array:

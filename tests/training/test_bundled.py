@@ -402,3 +402,9 @@ def test_config_without_data_is_one_clear_error(tmp_path: Path) -> None:
 def test_command_tells_a_mistake_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bundled.main(["--config", str(tmp_path / "absent.yaml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_card_tells_the_command_without_the_folders_of_the_machine(tmp_path: Path) -> None:
+    given = ["--sunnybrook", str(tmp_path / "slices"), f"--out={tmp_path / 'made'}", "--config", "training/a.yaml"]
+    expected = "python -m training.bundled --sunnybrook slices --out=made --config training/a.yaml"
+    assert bundled.command_line(given) == expected

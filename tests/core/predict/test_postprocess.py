@@ -7,7 +7,7 @@ import pytest
 
 from cinema_core.anatomy import Structure
 from cinema_core.predict.postprocess import label_frame
-from cinema_core.predict.uncertainty import slice_uncertainty, structure_uncertainty
+from cinema_core.predict.uncertainty import doubt
 
 SPACING = (1.25, 1.25)
 
@@ -68,14 +68,14 @@ def test_uncertainty_is_zero_without_heart_and_one_without_idea() -> None:
     probabilities = np.zeros((4, 2, 40, 40), dtype=np.float32)
     probabilities[0, 0] = 1
     probabilities[:, 1] = 0.25
-    assert slice_uncertainty(probabilities, 1.0) == pytest.approx([0, 1], abs=1e-6)
+    assert doubt(probabilities, 1.0)[0] == pytest.approx([0, 1], abs=1e-6)
 
 
 def test_a_few_doubtful_pixels_do_not_make_a_doubtful_slice() -> None:
     probabilities = np.zeros((4, 1, 40, 40), dtype=np.float32)
     probabilities[0] = 1
     probabilities[:, 0, 0, :3] = 0.25
-    assert slice_uncertainty(probabilities, 1.0)[0] == pytest.approx(0.03)
+    assert doubt(probabilities, 1.0)[0][0] == pytest.approx(0.03)
 
 
 def test_each_structure_has_its_own_uncertainty() -> None:
@@ -84,4 +84,4 @@ def test_each_structure_has_its_own_uncertainty() -> None:
     probabilities[0] = 1
     probabilities[:, 0, :20, :20] = np.array([0, 1, 0, 0])[:, None, None]
     probabilities[:, 0, 20:, 20:] = np.array([0.5, 0, 0.5, 0])[:, None, None]
-    assert structure_uncertainty(probabilities, 1.0)[0] == pytest.approx([0, 0.5, 0], abs=1e-6)
+    assert doubt(probabilities, 1.0)[1][0] == pytest.approx([0, 0.5, 0], abs=1e-6)
