@@ -9,10 +9,12 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -22,8 +24,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from cinema_core.disk import disk_errors
-from cinema_core.errors import CinemaError, InputError, StorageError
+from cinema_core.errors import CinemaError, EngineError, InputError, StorageError
 from cinema_core.progress import Progress, no_progress
+
+log = logging.getLogger(__name__)
 
 FORM: Final = 1
 """Raised when a prepared file would look different: what was prepared before is then prepared anew."""
@@ -161,6 +165,8 @@ def prepare_dataset(
         If the folder is not this dataset's, or holds no case.
     StorageError
         If the disk refuses; what is prepared by then is kept.
+    EngineError
+        If a process ends before its time.
     """
     if not raw.is_dir():
         raise InputError(f"There is no folder {raw}. {recipe.get_it}")
@@ -232,6 +238,11 @@ def _run(one: Callable[[RawCase], Result], cases: Sequence[RawCase], workers: in
         try:
             for done in as_completed(waiting):
                 yield done.result()
+        except BrokenProcessPool as error:
+            raise EngineError(
+                "A preparing process ended before its time, perhaps for want of memory. "
+                "Do it again with fewer --workers; what is prepared is kept."
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -252,6 +263,9 @@ def _prepare_case(prepare: Callable[[RawCase, Path], Prepared], out: Path, case:
         raise
     except CinemaError as error:
         return Result(case.pid, case.split, Status.SKIPPED, str(error))
+    except Exception as error:  # one case that a library stumbles over must not stop the other thousand
+        log.exception("a case of %s could not be prepared", case.split)
+        return Result(case.pid, case.split, Status.SKIPPED, f"{type(error).__name__}: {' '.join(str(error).split())}")
     finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
     return Result(case.pid, case.split, Status.PREPARED, "; ".join(made.notes), made.row, case.tables)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cinema_core.errors import InputError, StorageError, StudyError
+from cinema_core.errors import EngineError, InputError, StorageError, StudyError
 from training.datasets.preparing import (
     Found,
     Prepared,
@@ -34,6 +35,10 @@ def prepare(case: RawCase, out: Path) -> Prepared:
     text = case.files[0].read_text()
     if text == "damaged":
         raise StudyError("it is damaged.")
+    if text == "odd":
+        raise ValueError("no such\nvoxel")
+    if text == "dies":
+        os._exit(9)
     if text == "disk":
         raise StorageError("the disk is full.")
     target = out / case.folder / f"{case.pid}.out"
@@ -128,3 +133,17 @@ def test_the_place_of_prepared_data_follows_the_published_variable(
     assert processed_folder("acdc") == tmp_path / "acdc" / "processed"
     monkeypatch.delenv("CINEMA_DATA_DIR")
     assert processed_folder("acdc").parts[-4:] == (".cache", "cinema_datasets", "acdc", "processed")
+
+
+def test_what_a_library_stumbles_over_is_one_skipped_case(raw: Path, tmp_path: Path) -> None:
+    (raw / "c.txt").write_text("odd")
+    results = {result.pid: result for result in prepare_dataset(RECIPE, raw, tmp_path / "out")}
+    assert results["c"].status is Status.SKIPPED
+    assert results["c"].reason == "ValueError: no such voxel"
+    assert results["a"].status is Status.PREPARED
+
+
+def test_a_process_that_dies_is_told(raw: Path, tmp_path: Path) -> None:
+    (raw / "b.txt").write_text("dies")
+    with pytest.raises(EngineError, match="fewer --workers"):
+        prepare_dataset(RECIPE, raw, tmp_path / "out", workers=2)

@@ -1,0 +1,267 @@
+"""Prepared datasets as a segmenter learns from them: which images, who teaches, who validates, what is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cinema_core.errors import InputError, LabelError
+from cinema_core.io.nifti import read_image
+from training.datasets.myops2020 import ORIGINAL
+from training.datasets.volumes import LV, LV_FIRST, MYOCARDIUM, RV
+from training.settings import FineTuneConfig
+
+ENCLOSED: Final = 0.5
+"""Share of the rim of the LV that muscle touches in every labelled heart; of the RV it is far less."""
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """Files of one labelled image.
+
+    Attributes
+    ----------
+    pid
+        Of the patient.
+    images
+        One file per channel.
+    t
+        Phase of 4-D files, from 0; 0 for 3-D files.
+    """
+
+    pid: str
+    images: tuple[Path, ...]
+    labels: Path
+    t: int = 0
+
+
+Rows = Any  # a DataFrame; pandas has no types here
+Scored = tuple[tuple[int, ...], ...]
+VENTRICLES: Final[Scored] = ((RV,), (MYOCARDIUM,), (LV,))
+
+
+@dataclass(frozen=True)
+class ProcessedSet:
+    """How a prepared dataset is read.
+
+    Attributes
+    ----------
+    images_of
+        Folder of the prepared files, row of the table and view to images.
+    split
+        Table of the training split to those that teach and those that validate; None: the table of validation says.
+    folder
+        Of the files, if all lie in one whatever their split.
+    scored
+        Labels that make up each structure whose Dice counts.
+    empty_is_perfect
+        Whether a structure that is neither drawn nor there has Dice 1 (else it has none).
+    order
+        Values of the original labels to the models'; None: only the models' are known.
+    """
+
+    images_of: Callable[[Path, Mapping[str, Any], str], list[LabelledImage]]
+    split: Callable[[Rows], tuple[Rows, Rows]] | None = None
+    folder: str | None = None
+    scored: Scored = VENTRICLES
+    empty_is_perfect: bool = False
+    order: Mapping[int, int] | None = None
+
+
+def _ed_and_es(folder: Path, row: Mapping[str, Any], view: str) -> list[LabelledImage]:
+    pid = row["pid"]
+    stems = [folder / pid / f"{pid}_{view}_{phase}" for phase in ("ed", "es")]
+    return [
+        LabelledImage(pid, (stem.with_name(f"{stem.name}.nii.gz"),), stem.with_name(f"{stem.name}_gt.nii.gz"))
+        for stem in stems
+    ]
+
+
+def _single(folder: Path, row: Mapping[str, Any], view: str) -> list[LabelledImage]:
+    pid = row["pid"]
+    return [LabelledImage(pid, (folder / pid / f"{pid}.nii.gz",), folder / pid / f"{pid}_gt.nii.gz")]
+
+
+def _modalities(folder: Path, row: Mapping[str, Any], view: str) -> list[LabelledImage]:
+    pid = row["pid"]
+    images = tuple(folder / pid / f"{pid}_{name}.nii.gz" for name in ("c0", "de", "t2"))
+    return [LabelledImage(pid, images, folder / pid / f"{pid}_gt.nii.gz")]
+
+
+def _every_phase(folder: Path, row: Mapping[str, Any], view: str) -> list[LabelledImage]:
+    place = folder / row["pid"]
+    return [
+        LabelledImage(row["pid"], (place / "sax_t.nii.gz",), place / "sax_gt_t.nii.gz", t)
+        for t in range(int(row["n_frames"]))
+    ]
+
+
+def _two_per_pathology(rows: Rows) -> tuple[Rows, Rows]:
+    """Take out two patients of each group, drawn by pandas as published."""
+    small = [str(group) for group, n in rows["pathology"].value_counts().items() if n < 3]
+    if small:
+        raise InputError(
+            f"Two patients of each group validate, and {', '.join(small)} has fewer than three. Prepare more patients."
+        )
+    val = rows.groupby("pathology").sample(n=2, random_state=0)
+    return rows.drop(val.index), val
+
+
+def _five(rows: Rows) -> tuple[Rows, Rows]:
+    if len(rows) < 6:
+        raise InputError(f"Five cases validate, and the table has {len(rows)}. Prepare more cases.")
+    val = rows.sample(n=5, random_state=0)
+    return rows.drop(val.index), val
+
+
+def _first_of_each_group(rows: Rows) -> tuple[Rows, Rows]:
+    val = rows.groupby(rows["pid"].str.split("/").str[0]).head(1)
+    return rows.drop(val.index), val
+
+
+SETS: Final[Mapping[str, ProcessedSet]] = MappingProxyType(
+    {
+        "acdc": ProcessedSet(_ed_and_es, split=_two_per_pathology),
+        "mnms": ProcessedSet(_ed_and_es, order=LV_FIRST),
+        "mnms2": ProcessedSet(_ed_and_es, order=LV_FIRST),
+        "rescan": ProcessedSet(_every_phase, split=_first_of_each_group, order=LV_FIRST),
+        "emidec": ProcessedSet(_single, folder="train", scored=((1,), (2, 3, 4), (3, 4), (4,)), empty_is_perfect=True),
+        "myops2020": ProcessedSet(
+            _modalities,
+            split=_five,
+            scored=((1,), (2,), (3, 4, 5), (4, 5), (5,)),
+            empty_is_perfect=True,
+            order=ORIGINAL,
+        ),
+    }
+)
+
+
+def images_of(folder: Path, config: FineTuneConfig) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """List the images that teach and those that validate.
+
+    Parameters
+    ----------
+    folder
+        Prepared files.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no labels to learn from, a table or a file is missing, or nobody is left on one side.
+    """
+    name = config.data.name
+    if name not in SETS:
+        raise InputError(f"No segmenter learns from {name!r}; data.name is one of {', '.join(SETS)}.")
+    known = SETS[name]
+    if known.split is None:
+        rows = {split: read_table(folder / f"{split}_metadata.csv", name) for split in ("train", "val")}
+        train, val = rows["train"], rows["val"]
+    else:
+        train, val = known.split(read_table(folder / "train_metadata.csv", name))
+    if config.data.proportion < 1:
+        train = train.sample(frac=config.data.proportion, random_state=config.seed)
+    sides = []
+    for split, table in (("train", train), ("val", val)):
+        place = folder / (known.folder or (split if known.split is None else "train"))
+        listed = [
+            image for row in table.to_dict("records") for image in known.images_of(place, row, config.model.views)
+        ]
+        absent = [path for image in listed for path in (*image.images, image.labels) if not path.is_file()]
+        if absent:
+            raise InputError(
+                f"{len(absent)} prepared files are missing, the first is {absent[0]}. "
+                f"Run: python -m training.prepare {name}"
+            )
+        sides.append(listed)
+    if config.data.max_n_samples >= 0:
+        sides[0] = sides[0][: config.data.max_n_samples]
+    if not all(sides):
+        raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more cases.")
+    return sides[0], sides[1]
+
+
+def read_table(path: Path, name: str) -> Rows:
+    """Read a table of prepared cases; every value is text.
+
+    Raises
+    ------
+    InputError
+        If it is missing or empty.
+    """
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(
+            f"There is no {path}. Run: python -m training.prepare {name} --raw DIR --out {path.parent}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}). Prepare the dataset again.") from error
+    if "pid" not in rows:
+        raise InputError(f"{path} has no column pid. Prepare the dataset again.")
+    return rows
+
+
+def read_pixels(image: LabelledImage) -> NDArray[np.float32]:
+    """Read the channels of an image, shape (c, x, y, z), grey values as stored."""
+    channels = [np.asarray(read_image(path).voxels[image.t], dtype=np.float32).T for path in image.images]
+    if len({channel.shape for channel in channels}) != 1:
+        raise LabelError(f"The channels of {image.pid} differ in size. Prepare the dataset again.")
+    return np.stack(channels)
+
+
+def read_truth(image: LabelledImage, config: FineTuneConfig) -> NDArray[np.int64]:
+    """Read the labels of an image in the models' order, shape (x, y, z).
+
+    Raises
+    ------
+    LabelError
+        If a value is unknown, or the labels of ventricles are in another order than the config says.
+    """
+    known, name = SETS[config.data.name], image.labels.name
+    labels: NDArray[np.int64] = read_image(image.labels).voxels[image.t].T.astype(np.int64)  # (z, y, x) -> (x, y, z)
+    if config.data.label_order == "original":
+        if known.order is None:
+            raise LabelError(f"Original labels of {config.data.name} are the models' own; leave data.label_order out.")
+        unknown = sorted(set(np.unique(labels).tolist()) - set(known.order))
+        if unknown:
+            raise LabelError(f"{name} holds {unknown[0]}, which is no original label. Is data.label_order right?")
+        mapped = np.zeros_like(labels)
+        for original, value in known.order.items():
+            mapped[labels == original] = value
+        labels = mapped
+    if labels.min() < 0 or labels.max() >= config.model.out_chans:
+        raise LabelError(
+            f"{name} holds the label {labels.max()}; the model draws 0 to {config.model.out_chans - 1}. "
+            "Prepare the dataset again, or set data.label_order=original."
+        )
+    if known.scored is VENTRICLES and config.model.views == "sax" and looks_swapped(labels):
+        raise LabelError(
+            f"In {name} muscle lies around label {RV} and not around label {LV}: LV and RV are swapped. "
+            "Set data.label_order to the other value."
+        )
+    return labels
+
+
+def looks_swapped(labels: NDArray[np.int64]) -> bool:
+    """Whether muscle lies around what is labelled RV, and not around what is labelled LV, in a short axis (x, y, z)."""
+    return _rim_in_muscle(labels, RV) > ENCLOSED > _rim_in_muscle(labels, LV)
+
+
+def _rim_in_muscle(labels: NDArray[np.int64], value: int) -> float:
+    """Share of the neighbours of a structure, in the plane, that are muscle."""
+    touching, around = 0, 0
+    for axis in (0, 1):
+        first, second = (np.moveaxis(labels, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        for inside, outside in ((first, second), (second, first)):
+            rim = (inside == value) & (outside != value)
+            around += int(rim.sum())
+            touching += int((rim & (outside == MYOCARDIUM)).sum())
+    return touching / around if around else 0.0

@@ -1,0 +1,288 @@
+"""How a model is fine-tuned: configs in the published form, typed, complete before anything starts.
+
+A config is a YAML file of ``training/configs``; the command line overrides its fields by their dotted names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from cinema_core.errors import InputError
+from training.loop import Pace
+
+CONFIGS: Final = Path(__file__).resolve().parent / "configs"
+TASKS: Final = ("segmentation",)
+
+
+class Behaviour(StrEnum):
+    """What to do where the published recipe has a defect."""
+
+    MENDED = "mended"
+    PUBLISHED = "published"
+    """To reproduce published figures."""
+
+
+class _Part(BaseModel, frozen=True, extra="forbid"):
+    """Part of a config; unknown keys are errors."""
+
+
+class ViewData(_Part):
+    """Images of a view."""
+
+    spacing: tuple[float, ...]
+    """Of the prepared files, mm, (x, y[, z])."""
+    patch_size: tuple[int, ...]
+    """Size that the model takes, (x, y[, z])."""
+    in_chans: int = Field(1, gt=0)
+
+
+class Data(_Part):
+    """Which prepared dataset."""
+
+    name: str
+    dir: Path | None = None
+    """Prepared files; None: below CINEMA_DATA_DIR or ~/.cache/cinema_datasets."""
+    sax: ViewData | None = None
+    lax: ViewData | None = None
+    max_n_samples: int = Field(-1, ge=-1)
+    """Teach with so many images at most; -1: all. For trying out."""
+    proportion: float = Field(1.0, gt=0, le=1)
+    """Share of the patients that teach."""
+    label_order: Literal["model", "original"] = "model"
+    """Whether prepared labels count RV, muscle, LV as the models do, or as the dataset did."""
+
+
+class ViewTransform(_Part):
+    """How far images of a view are moved."""
+
+    rotate_range: tuple[float, ...]
+    """Degrees about each axis, to both sides; one number for a plane."""
+    translate_range: tuple[float, ...]
+    """Voxels along each axis, to both sides."""
+    dropout_size: tuple[int, ...] | None = None
+    """Box of zeros; None: none."""
+
+
+class Transform(_Part):
+    """Augmentation."""
+
+    prob: float = Field(0.5, ge=0, le=1)
+    """Of each step."""
+    gamma: tuple[float, float] = (0.5, 1.5)
+    scale_range: float = Field(0.2, ge=0, lt=1)
+    """Published behaviour scales the first axis alone, mended all axes of the plane."""
+    sax: ViewTransform | None = None
+    lax: ViewTransform | None = None
+
+
+class EarlyStopping(_Part):
+    """When to stop before the last epoch."""
+
+    metric: Literal["val_mean_dice_score"] = "val_mean_dice_score"
+    mode: Literal["max"] = "max"
+    patience: int = Field(5, gt=0)
+    """Evaluations without an improvement."""
+    min_delta: float = Field(1e-4, ge=0)
+
+
+class Train(Pace):
+    """Optimisation."""
+
+    n_workers: int = Field(4, ge=0)
+    clip_grad: float = Field(5.0, gt=0)
+    layer_decay: float = Field(0.75, gt=0, le=1)
+    """Learning rate of each encoder block relative to the one above it, where the encoder was pretrained."""
+    min_lr: float = Field(1e-5, ge=0)
+    n_warmup_epochs: float = Field(50, ge=0)
+    n_epochs: int = Field(4000, gt=0)
+    max_n_ckpts: Literal[1] = 1
+    """The best weights are kept, no others."""
+    batch_size: int = Field(64, gt=0)
+    batch_size_per_device: int = Field(4, gt=0)
+    """Images at a time; gradients are accumulated to ``batch_size``."""
+    eval_interval: int = Field(100, gt=0)
+    """Epochs from one validation to the next."""
+    early_stopping: EarlyStopping = EarlyStopping()
+    checkpoint_minutes: float = Field(10.0, ge=0)
+    """Wall-clock time from one checkpoint to the next; there is one at every validation, too."""
+    max_bad_steps: int = Field(10, gt=0)
+    """Steps in a row whose loss is no number, before the training gives up."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.batch_size % self.batch_size_per_device:
+            raise ValueError("batch_size must be a multiple of batch_size_per_device")
+        if self.n_warmup_epochs >= self.n_epochs:
+            raise ValueError("n_warmup_epochs must be below n_epochs")
+        return self
+
+    @property
+    def accumulate(self) -> int:
+        """Batches of one step."""
+        return self.batch_size // self.batch_size_per_device
+
+
+class ConvUNetRModel(_Part):
+    """Sizes of a ConvUNetR."""
+
+    size: Literal["tiny", "base", "large", "huge"] = "base"
+    enc_patch_size: tuple[int, ...] = (4, 4, 1)
+    enc_scale_factor: tuple[int, ...] = (2, 2, 1)
+    enc_conv_chans: tuple[int, ...] = (64, 128)
+    enc_conv_n_blocks: int = Field(2, gt=0)
+    dec_chans: tuple[int, ...] = (32, 64, 128, 256, 512)
+    dec_patch_size: tuple[int, ...] = (2, 2, 1)
+    dec_scale_factor: tuple[int, ...] = (2, 2, 1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    drop_path: float = Field(0.1, ge=0, lt=1)
+
+
+class UNetModel(_Part):
+    """Sizes of a UNet."""
+
+    chans: tuple[int, ...] = (32, 64, 128, 256, 512)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    patch_size: tuple[int, ...] = (2, 2, 1)
+    scale_factor: tuple[int, ...] = (2, 2, 1)
+
+
+class Model(_Part):
+    """Which network."""
+
+    name: Literal["convunetr", "unet"] = "convunetr"
+    ckpt_path: Path | None = None
+    """Pretrained masked autoencoder whose encoder it starts from, safetensors; None: from nothing."""
+    freeze_pretrained: bool = False
+    views: Literal["sax", "lax_2c", "lax_3c", "lax_4c"] = "sax"
+    out_chans: int = Field(4, gt=1)
+    convunetr: ConvUNetRModel = ConvUNetRModel()
+    unet: UNetModel = UNetModel()
+
+
+class Wandb(_Part):
+    """Weights & Biases; in the published form, not used yet."""
+
+    project: None = None
+    entity: None = None
+
+
+class Logging(_Part):
+    """Where a run is logged; in the published form, not used yet."""
+
+    dir: None = None
+    wandb: Wandb = Wandb()
+
+
+class FineTuneConfig(_Part):
+    """Everything that a fine-tuning follows from."""
+
+    task: Literal["segmentation"]
+    behaviour: Behaviour = Behaviour.MENDED
+    seed: int = Field(0, ge=0)
+    grad_ckpt: bool = False
+    """Compute activations again in the backward pass instead of keeping them: slower, much less memory."""
+    logging: Logging = Logging()
+    data: Data
+    transform: Transform
+    train: Train
+    model: Model
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        key = "sax" if self.model.views == "sax" else "lax"
+        if getattr(self.data, key) is None or getattr(self.transform, key) is None:
+            raise ValueError(f"data.{key} and transform.{key} are needed for the view {self.model.views}")
+        n_axes = 3 if key == "sax" else 2
+        for name in ("spacing", "patch_size"):
+            if len(getattr(self.view, name)) != n_axes:
+                raise ValueError(f"data.{key}.{name} needs {n_axes} numbers")
+        if self.model.name == "unet" and self.model.ckpt_path is not None:
+            raise ValueError("a unet takes no pretrained encoder (model.ckpt_path)")
+        return self
+
+    @property
+    def view(self) -> ViewData:
+        """Images of the model's view."""
+        found = self.data.sax if self.model.views == "sax" else self.data.lax
+        assert found is not None  # checked at construction
+        return found
+
+    @property
+    def view_transform(self) -> ViewTransform:
+        """Augmentation of the model's view."""
+        found = self.transform.sax if self.model.views == "sax" else self.transform.lax
+        assert found is not None  # checked at construction
+        return found
+
+    def published_form(self) -> dict[str, Any]:
+        """Return plain values, as ``config.yaml`` beside the weights holds them, without paths of this computer."""
+        form = self.model_dump(mode="json")
+        form["data"]["dir"] = form["model"]["ckpt_path"] = None
+        return form
+
+
+def read_config(task: str, name: str, overrides: Sequence[str] = ()) -> FineTuneConfig:
+    """Read a config, with what the command line says instead.
+
+    Parameters
+    ----------
+    task
+        Folder of the configs, such as ``segmentation``.
+    name
+        Config of that folder (``acdc_sax``), or path of a YAML file.
+    overrides
+        ``train.lr=0.0003``: dotted name of a field, and a value as YAML writes it.
+
+    Raises
+    ------
+    InputError
+        If there is no such config, or a field is unknown or impossible; all faults are named.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / task / f"{name}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in (CONFIGS / task).glob("*.yaml"))) or "none"
+        raise InputError(f"There is no config {name!r} for {task}. There are: {known}; or give a .yaml file.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a config: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no settings.")
+    for override in overrides:
+        _override(content, override)
+    try:
+        return FineTuneConfig.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(_fault(each) for each in error.errors())
+        raise InputError(f"The config {name} does not hold: {faults}.") from error
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, error["loc"])) or "altogether"
+    what = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{where}: {what}"
+
+
+def _override(content: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    *parts, last = name.split(".")
+    if not equals or not last:
+        raise InputError(f"{text!r} is no setting; write it as train.lr=0.0003.")
+    section: Any = content
+    for part in parts:
+        section = section.setdefault(part, {}) if isinstance(section, dict) else None
+        if section is None:
+            raise InputError(f"{text!r}: there is no such setting.")
+    if not isinstance(section, dict):
+        raise InputError(f"{text!r}: there is no such setting.")
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"{text!r}: the value is no YAML.") from error
