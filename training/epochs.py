@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,34 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cinema_core.errors import EngineError
-from training.loop import Batch, Judge, Run, Training
+from training.loop import Batch, Judge, LossOf, Run, Training
 from training.settings import Behaviour, FineTuneConfig, Train
 
 log = logging.getLogger(__name__)
 
 Publish = Callable[[Mapping[str, torch.Tensor], Run], None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What there is to learn.
+
+    Attributes
+    ----------
+    images
+        What it learns from: image ``i`` of an epoch has the index ``epoch * len(names) + i``.
+    names
+        Whose each image is.
+    loss
+        Of a network on a batch.
+    judge
+        Measures a network on those who validate.
+    """
+
+    images: Dataset[Any]
+    names: tuple[str, ...]
+    loss: LossOf
+    judge: Judge
 
 
 class Plan:
@@ -87,12 +110,13 @@ def best_point(curve: Sequence[Mapping[str, float]], train: Train, behaviour: Be
     ``min_delta`` count against the patience.
     """
     rule = train.early_stopping
+    sign = 1 if rule.mode == "max" else -1
+    values = [sign * point[rule.metric] for point in curve]
     kept = real = 0
-    for k, point in enumerate(curve):
-        value = point[rule.metric]
-        if behaviour is Behaviour.PUBLISHED and _above(value, curve[kept][rule.metric], 0.0):
+    for k, value in enumerate(values):
+        if behaviour is Behaviour.PUBLISHED and _above(value, values[kept], 0.0):
             kept = k
-        if _above(value, curve[real][rule.metric], rule.min_delta):
+        if _above(value, values[real], rule.min_delta):
             real = k
     return (kept if behaviour is Behaviour.PUBLISHED else real), len(curve) - 1 - real
 
@@ -102,50 +126,35 @@ def _above(value: float, other: float, delta: float) -> bool:
     return not math.isnan(value) and (math.isnan(other) or (value > other and value >= other + delta))
 
 
-def fit_epochs(
-    training: Training,
-    images: Dataset[Any],
-    n_images: int,
-    config: FineTuneConfig,
-    checkpoint: Path,
-    judge: Judge,
-    publish: Publish,
-    names: Callable[[int], str],
-) -> None:
+def fit_epochs(training: Training, lesson: Lesson, config: FineTuneConfig, checkpoint: Path, publish: Publish) -> None:
     """Train until the last epoch, or until the validation does not improve any more.
 
     Parameters
     ----------
-    images
-        What it learns from, by ``epoch * n_images + i``.
     checkpoint
         Where to go on from, if it exists; removed at the end.
-    judge
-        Measures the network on the images that validate.
     publish
         Called with the weights whenever they are the best so far.
-    names
-        Says which image an index is, for the error.
 
     Raises
     ------
     EngineError
         If the loss is no number in too many steps one after the other.
     """
-    train, run, plan = config.train, training.run, Plan(n_images, config)
+    train, run, plan = config.train, training.run, Plan(len(lesson.names), config)
     if checkpoint.exists():
         training.resume(checkpoint)
         run = training.run
         log.info("going on from step %d, %.1f min", run.step, run.seconds / 60)
-    loaded = iter(_loader(images, plan, run.step, config))
+    loaded = iter(_loader(lesson.images, plan, run.step, config))
     training.network.train()
     saved = run.seconds
     while run.step < plan.n_steps and not _stalled(run, config):
         indices = plan.batches(run.step)
-        _learn(training, [next(loaded) for _ in indices], indices, config, names)
+        _learn(training, [next(loaded) for _ in indices], indices, config, lesson.names)
         epoch, within = divmod(run.step, plan.per_epoch)
         if within == 0 and (epoch % train.eval_interval == 0 or epoch == train.n_epochs):
-            training.look(judge, epoch=float(epoch), skipped=float(run.skipped))
+            training.look(lesson.judge, epoch=float(epoch), skipped=float(run.skipped))
             if best_point(run.curve, train, config.behaviour)[0] == len(run.curve) - 1:
                 publish(training.mean, run)
             saved = -math.inf
@@ -178,7 +187,7 @@ def _learn(
     batches: Sequence[Batch],
     indices: Sequence[Sequence[int]],
     config: FineTuneConfig,
-    names: Callable[[int], str],
+    names: Sequence[str],
 ) -> None:
     run = training.run
     began = time.perf_counter()
@@ -186,7 +195,7 @@ def _learn(
     training.step(*batches)
     run.seconds += time.perf_counter() - began
     if run.bad_in_a_row:
-        shown = ", ".join(list(dict.fromkeys(names(index) for batch in indices for index in batch))[:8])
+        shown = ", ".join(list(dict.fromkeys(names[index % len(names)] for batch in indices for index in batch))[:8])
         log.warning("step %d was left out, its loss is no number: %s", run.step, shown)
         if run.bad_in_a_row >= config.train.max_bad_steps:
             raise EngineError(

@@ -10,15 +10,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
-import numpy as np
 import torch
 import yaml
-from monai.metrics import compute_dice
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -26,18 +25,20 @@ from cinema_core.disk import disk_errors
 from cinema_core.errors import CinemaError, InputError
 from cinema_core.models import build_model, transfer_pretrained
 from cinema_core.models.zoo import choose_device
-from cinema_core.predict.inputs import scale_sample
-from cinema_core.predict.windows import Merge, predict_windows
-from training.datasets.augment import TeachingImages, read_sample
+from training import answering, segmenting
 from training.datasets.preparing import csv_text, processed_folder, write_text
-from training.datasets.processed import SETS, LabelledImage, images_of
-from training.epochs import fit_epochs, steps_per_epoch
-from training.loop import Batch, Run, Training
-from training.losses import dice_ce
+from training.epochs import Lesson, fit_epochs, steps_per_epoch
+from training.loop import Run, Training
 from training.optimise import parameter_groups, rate_at
 from training.settings import TASKS, FineTuneConfig, read_config
 
 log = logging.getLogger(__name__)
+
+LESSONS: Final[Mapping[str, Callable[[Path, FineTuneConfig], Lesson]]] = {
+    "segmentation": segmenting.lesson,
+    "classification": answering.lesson,
+    "regression": answering.lesson,
+}
 
 
 @dataclass(frozen=True)
@@ -101,32 +102,22 @@ def finetune(config: FineTuneConfig, output: Output, device: torch.device | str 
         )
     device = torch.device(device)
     folder = config.data.dir or processed_folder(config.data.name)
-    teaching, validating = images_of(folder, config)
-    log.info("%d images teach, %d validate", len(teaching), len(validating))
-    per_epoch = steps_per_epoch(len(teaching), config.train, config.behaviour)
+    lesson = LESSONS[config.task](folder, config)
+    per_epoch = steps_per_epoch(len(lesson.names), config.train, config.behaviour)
     network = _network(config)
     with disk_errors(f"Nothing could be written to {output.folder}"):
         output.folder.mkdir(parents=True, exist_ok=True)
     training = Training(
         network,
         config.train,
-        partial(_loss, config),
+        lesson.loss,
         device,
-        recipe=_recipe(config, teaching),
+        recipe=_recipe(config, lesson),
         rate=lambda run: rate_at(run.step / per_epoch, config.train),
         groups=parameter_groups(network, config),
         precision=torch.bfloat16 if device.type == "cuda" else torch.float32,
     )
-    fit_epochs(
-        training,
-        TeachingImages(teaching, config),
-        len(teaching),
-        config,
-        output.checkpoint(config),
-        partial(validate, config, validating),
-        partial(output.publish, config),
-        lambda index: teaching[index % len(teaching)].pid,
-    )
+    fit_epochs(training, lesson, config, output.checkpoint(config), partial(output.publish, config))
     write_text(output.curve(config), csv_text(training.run.curve))
     return training.run
 
@@ -140,49 +131,12 @@ def _network(config: FineTuneConfig) -> nn.Module:
     return network
 
 
-def _recipe(config: FineTuneConfig, teaching: Sequence[LabelledImage]) -> dict[str, object]:
+def _recipe(config: FineTuneConfig, lesson: Lesson) -> dict[str, object]:
     """Everything but ``train`` that the weights follow from."""
     form = config.published_form()
     del form["train"]
     pretrained = config.model.ckpt_path.name if config.model.ckpt_path else None
-    return {"config": form, "pretrained": pretrained, "images": [f"{image.pid} {image.t}" for image in teaching]}
-
-
-def _loss(config: FineTuneConfig, network: nn.Module, batch: Batch) -> Tensor:
-    images, labels = batch
-    return dice_ce(network({config.model.views: images})[config.model.views], labels, config.behaviour)
-
-
-@torch.no_grad()
-def validate(config: FineTuneConfig, images: Sequence[LabelledImage], network: nn.Module) -> dict[str, float]:
-    """Mean Dice of the scored structures over the images that have all of them, and of each structure.
-
-    Large images are seen through overlapping windows, as published.
-    """
-    known, view = SETS[config.data.name], config.model.views
-    device = next(network.parameters()).device
-    rows = []
-    for image in images:
-        pixels, truth = read_sample(image, config)
-        shown = torch.from_numpy(scale_sample(pixels))[None].to(device)
-        answer = predict_windows(network, {view: shown}, {view: config.view.patch_size}, Merge.SOFTMAX)
-        assert isinstance(answer, dict)  # a segmenter answers by view
-        drawn = answer[view].argmax(dim=1).cpu()  # (1, *spatial)
-        pairs = [
-            torch.stack([torch.isin(labels, torch.tensor(values)) for values in known.scored], dim=1)
-            for labels in (drawn, torch.from_numpy(truth)[None])
-        ]
-        rows.append(compute_dice(pairs[0], pairs[1], ignore_empty=not known.empty_is_perfect)[0].numpy())
-    dice = np.array(rows)
-    by_structure = [_mean(column) for column in dice.T]
-    figures = {f"val_dice_{k}": value for k, value in enumerate(by_structure, start=1)}
-    return {"val_mean_dice_score": _mean(dice.mean(axis=1)), **figures}
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of the numbers among values; NaN if there is none."""
-    numbers = values[~np.isnan(values)]
-    return float(numbers.mean()) if numbers.size else float("nan")
+    return {"config": form, "pretrained": pretrained, "images": list(lesson.names)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,24 @@ from cinema_core.errors import InputError
 from training.loop import Pace
 
 CONFIGS: Final = Path(__file__).resolve().parent / "configs"
-TASKS: Final = ("segmentation",)
+TASKS: Final = (
+    "segmentation",
+    "classification_cvd",
+    "classification_sex",
+    "classification_vendor",
+    "regression_ef",
+    "regression_bmi",
+    "regression_age",
+)
+"""Folders of configs; the published weights lie in folders of the same names."""
+
+
+METRICS: Final = {
+    "segmentation": ("val_mean_dice_score", "max"),
+    "classification": ("val_mcc", "max"),
+    "regression": ("val_mae", "min"),
+}
+"""Figure that decides which weights are kept, and whether a high or a low one is good."""
 
 
 class Behaviour(StrEnum):
@@ -42,6 +59,13 @@ class ViewData(_Part):
     in_chans: int = Field(1, gt=0)
 
 
+class Standard(_Part):
+    """Mean and standard deviation by which a value is standardised."""
+
+    mean: float
+    std: float = Field(gt=0)
+
+
 class Data(_Part):
     """Which prepared dataset."""
 
@@ -54,8 +78,32 @@ class Data(_Part):
     """Teach with so many images at most; -1: all. For trying out."""
     proportion: float = Field(1.0, gt=0, le=1)
     """Share of the patients that teach."""
+    class_column: Literal["pathology", "sex", "vendor"] | None = None
+    """What a classifier tells; the list of the same name holds the classes in the order of its answers."""
+    pathology: tuple[str, ...] | None = None
+    sex: tuple[str, ...] | None = None
+    vendor: tuple[str, ...] | None = None
+    regression_column: Literal["ef", "bmi", "age"] | None = None
+    """What value a regression tells; the entry of the same name standardises it."""
+    ef: Standard | None = None
+    bmi: Standard | None = None
+    age: Standard | None = None
+    ef_from: Literal["lv_ef", "rv_ef"] = "lv_ef"
+    """Column of the tables that holds ``ef``; which one the published models learned from is not known."""
     label_order: Literal["model", "original"] = "model"
     """Whether prepared labels count RV, muscle, LV as the models do, or as the dataset did."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of a classifier, in the order of its answers; empty without one."""
+        found: tuple[str, ...] | None = getattr(self, self.class_column) if self.class_column else None
+        return found or ()
+
+    @property
+    def standard(self) -> Standard:
+        """How the value of a regression is standardised; as it is without one."""
+        found: Standard | None = getattr(self, self.regression_column) if self.regression_column else None
+        return found or Standard(mean=0, std=1)
 
 
 class ViewTransform(_Part):
@@ -84,8 +132,8 @@ class Transform(_Part):
 class EarlyStopping(_Part):
     """When to stop before the last epoch."""
 
-    metric: Literal["val_mean_dice_score"] = "val_mean_dice_score"
-    mode: Literal["max"] = "max"
+    metric: Literal["val_mean_dice_score", "val_mcc", "val_mae"] = "val_mean_dice_score"
+    mode: Literal["max", "min"] = "max"
     patience: int = Field(5, gt=0)
     """Evaluations without an improvement."""
     min_delta: float = Field(1e-4, ge=0)
@@ -101,6 +149,8 @@ class Train(Pace):
     min_lr: float = Field(1e-5, ge=0)
     n_warmup_epochs: float = Field(50, ge=0)
     n_epochs: int = Field(4000, gt=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Of classes."""
     max_n_ckpts: Literal[1] = 1
     """The best weights are kept, no others."""
     batch_size: int = Field(64, gt=0)
@@ -129,19 +179,31 @@ class Train(Pace):
         return self.batch_size // self.batch_size_per_device
 
 
-class ConvUNetRModel(_Part):
-    """Sizes of a ConvUNetR."""
+class ConvViTModel(_Part):
+    """Sizes of a ConvViT: those of the encoder."""
 
     size: Literal["tiny", "base", "large", "huge"] = "base"
     enc_patch_size: tuple[int, ...] = (4, 4, 1)
     enc_scale_factor: tuple[int, ...] = (2, 2, 1)
     enc_conv_chans: tuple[int, ...] = (64, 128)
     enc_conv_n_blocks: int = Field(2, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    drop_path: float = Field(0.1, ge=0, lt=1)
+
+
+class ConvUNetRModel(ConvViTModel):
+    """Sizes of a ConvUNetR."""
+
     dec_chans: tuple[int, ...] = (32, 64, 128, 256, 512)
     dec_patch_size: tuple[int, ...] = (2, 2, 1)
     dec_scale_factor: tuple[int, ...] = (2, 2, 1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    drop_path: float = Field(0.1, ge=0, lt=1)
+
+
+class ResNetModel(_Part):
+    """Sizes of a ResNet."""
+
+    depth: Literal[10, 18, 34, 50, 101, 152, 200] = 50
+    layer_inplanes: tuple[int, ...] = (64, 128, 256, 512)
 
 
 class UNetModel(_Part):
@@ -156,14 +218,19 @@ class UNetModel(_Part):
 class Model(_Part):
     """Which network."""
 
-    name: Literal["convunetr", "unet"] = "convunetr"
+    name: Literal["convunetr", "unet", "convvit", "resnet"] = "convunetr"
     ckpt_path: Path | None = None
     """Pretrained masked autoencoder whose encoder it starts from, safetensors; None: from nothing."""
     freeze_pretrained: bool = False
     views: Literal["sax", "lax_2c", "lax_3c", "lax_4c"] = "sax"
-    out_chans: int = Field(4, gt=1)
+    n_frames: Literal[1, 2] = 1
+    """Phases that are shown together, as channels."""
+    out_chans: int | None = Field(None, gt=1)
+    """Labels that are drawn, with background; None where ``data`` says what is answered."""
     convunetr: ConvUNetRModel = ConvUNetRModel()
     unet: UNetModel = UNetModel()
+    convvit: ConvViTModel = ConvViTModel()
+    resnet: ResNetModel = ResNetModel()
 
 
 class Wandb(_Part):
@@ -183,7 +250,7 @@ class Logging(_Part):
 class FineTuneConfig(_Part):
     """Everything that a fine-tuning follows from."""
 
-    task: Literal["segmentation"]
+    task: Literal["segmentation", "classification", "regression"]
     behaviour: Behaviour = Behaviour.MENDED
     seed: int = Field(0, ge=0)
     grad_ckpt: bool = False
@@ -203,8 +270,26 @@ class FineTuneConfig(_Part):
         for name in ("spacing", "patch_size"):
             if len(getattr(self.view, name)) != n_axes:
                 raise ValueError(f"data.{key}.{name} needs {n_axes} numbers")
-        if self.model.name == "unet" and self.model.ckpt_path is not None:
-            raise ValueError("a unet takes no pretrained encoder (model.ckpt_path)")
+        if self.model.name in {"unet", "resnet"} and self.model.ckpt_path is not None:
+            raise ValueError(f"a {self.model.name} takes no pretrained encoder (model.ckpt_path)")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Self:
+        networks = ("convunetr", "unet") if self.task == "segmentation" else ("convvit", "resnet")
+        if self.model.name not in networks:
+            raise ValueError(f"model.name of a {self.task} is {' or '.join(networks)}")
+        column = {"classification": self.data.class_column, "regression": self.data.regression_column}.get(self.task)
+        wanted = {"segmentation": "", "classification": "class", "regression": "regression"}[self.task]
+        if wanted and (column is None or not getattr(self.data, column)):
+            raise ValueError(f"a {self.task} needs data.{wanted}_column, and the entry of data that it names")
+        if not wanted and self.model.out_chans is None:
+            raise ValueError("a segmentation needs model.out_chans")
+        if self.model.n_frames != (2 if wanted else 1):
+            raise ValueError(f"model.n_frames of a {self.task} is {2 if wanted else 1}")
+        metric, mode = METRICS[self.task]
+        if (self.train.early_stopping.metric, self.train.early_stopping.mode) != (metric, mode):
+            raise ValueError(f"train.early_stopping of a {self.task} looks at the metric {metric}, mode {mode}")
         return self
 
     @property

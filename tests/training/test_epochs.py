@@ -47,3 +47,9 @@ def test_patience_and_what_is_kept_share_one_rule_when_mended(tmp_path: Path) ->
     nan = float("nan")
     assert best(nan, nan, 0.1) == (2, 0)
     assert best(0.5, nan) == (0, 1)
+
+
+def test_a_low_figure_is_the_best_where_the_config_says_so(tmp_path: Path) -> None:
+    rule = small_config(tmp_path).train.early_stopping.model_copy(update={"metric": "val_mae", "mode": "min"})
+    train = small_config(tmp_path).train.model_copy(update={"early_stopping": rule})
+    assert best_point([{"val_mae": value} for value in (0.9, 0.5, 0.7)], train, Behaviour.MENDED) == (1, 1)

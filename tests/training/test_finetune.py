@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from cinema_core.errors import EngineError, InputError
 from cinema_core.models import build_model, load_model
 from cinema_core.phantom import PhantomStudy
-from training import finetune as command
+from training import segmenting
 from training.datasets.preparing import prepare_dataset
 from training.datasets.published import RECIPES
 from training.finetune import Output, finetune, main
@@ -75,7 +75,7 @@ def test_it_learns_and_the_result_loads_back_strictly(prepared: Path, tmp_path: 
     assert losses[-1] < 0.85 * losses[0]
     assert run.curve[-1]["val_mean_dice_score"] > run.curve[0]["val_mean_dice_score"]
     model = load_model(tmp_path / "acdc_sax_0.safetensors", tmp_path / "config.yaml")
-    figures = command.validate(config, command.images_of(prepared, config)[1], model)
+    figures = segmenting.validate(config, segmenting.images_of(prepared, config)[1], model)
     best = max(point["val_mean_dice_score"] for point in run.curve)
     assert figures["val_mean_dice_score"] == pytest.approx(best, abs=1e-3)
     with (tmp_path / "curve_0.csv").open(newline="") as file:
@@ -97,13 +97,15 @@ def test_a_checkpoint_of_another_config_is_refused(
 def test_bad_steps_are_left_out_and_too_many_stop_it_with_the_images_named(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = command.dice_ce
+    whole = segmenting.dice_ce
     calls = iter(range(1000))
-    monkeypatch.setattr(command, "dice_ce", lambda *given: whole(*given) * (float("nan") if next(calls) == 0 else 1.0))
+    monkeypatch.setattr(
+        segmenting, "dice_ce", lambda *given: whole(*given) * (float("nan") if next(calls) == 0 else 1.0)
+    )
     run = finetune(small_config(prepared), Output(tmp_path / "once", "acdc_sax"))
     assert (run.step, run.skipped) == (8, 1)
     assert all(np.isfinite(point["loss"]) for point in run.curve)
-    monkeypatch.setattr(command, "dice_ce", lambda *given: whole(*given) * float("nan"))
+    monkeypatch.setattr(segmenting, "dice_ce", lambda *given: whole(*given) * float("nan"))
     with pytest.raises(EngineError, match=r"no number in 3 steps one after the other; the last was of patient0"):
         finetune(small_config(prepared, "train.max_bad_steps=3"), Output(tmp_path / "always", "acdc_sax"))
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cinema_core.errors import InputError
-from cinema_core.model_config import view_settings
+from cinema_core.model_config import n_outputs, view_settings
 from training.datasets.processed import SETS
 from training.settings import CONFIGS, Behaviour, read_config
 
@@ -89,3 +89,42 @@ def test_the_published_form_names_no_path_of_this_computer(tmp_path: Path) -> No
         "segmentation", "acdc_sax", [f"data.dir={tmp_path}", f"model.ckpt_path={tmp_path}/mae.safetensors"]
     )
     assert str(tmp_path) not in yaml.safe_dump(config.published_form())
+
+
+def test_answers_are_those_of_the_published_models() -> None:
+    """One config for every published classification and regression, with as many answers as its classes."""
+    from cinema_core.published import PUBLISHED
+
+    folders = {Path(model.config).parent for model in PUBLISHED.values() if "landmark" not in model.config}
+    known = {f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("*/*.yaml")}
+    published = {"/".join(folder.parts[-2:]) for folder in folders if folder.parts[0] == "finetuned"}
+    assert published <= known
+    assert len(published) == 17
+    for name in sorted(published):
+        task, config_name = name.split("/")
+        config = read_config(task, config_name)
+        assert config.model.views in config_name
+        if task.startswith("classification"):
+            assert n_outputs(config.published_form()) == len(config.data.classes) > 1
+            assert (config.train.early_stopping.metric, config.train.n_epochs) == ("val_mcc", 800)
+        if task.startswith("regression"):
+            assert n_outputs(config.published_form()) == 1
+            assert (config.train.early_stopping.mode, config.data.standard.std > 1) == ("min", True)
+
+
+@pytest.mark.parametrize(
+    ("task", "override", "told"),
+    [
+        ("segmentation", "model.name=resnet", "model.name of a segmentation is convunetr or unet"),
+        ("segmentation", "model.out_chans=null", "a segmentation needs model.out_chans"),
+        ("classification_cvd", "model.name=unet", "model.name of a classification is convvit or resnet"),
+        ("classification_cvd", "data.pathology=null", "a classification needs data.class_column"),
+        ("regression_ef", "data.regression_column=null", "a regression needs data.regression_column"),
+        ("regression_ef", "model.n_frames=1", "model.n_frames of a regression is 2"),
+        ("regression_ef", "train.early_stopping.mode=max", "looks at the metric val_mae, mode min"),
+    ],
+)
+def test_settings_that_do_not_fit_their_task_are_told(task: str, override: str, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_config(task, "acdc_sax", [override])
+    assert told in str(caught.value)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cinema_core.errors import LabelError
-from training.datasets.processed import LabelledImage, read_pixels, read_truth
+from training.datasets.processed import LabelledImage, read_channels, read_truth
 from training.losses import IGNORED
 from training.settings import Behaviour, FineTuneConfig
 
@@ -54,11 +54,15 @@ class TeachingImages(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pixels, labels = read_sample(self.images[index % len(self.images)], self._config)
-        seed = np.random.SeedSequence([self._config.seed, index]).generate_state(1)[0]
-        self._transform.set_random_state(seed=int(seed))
+        self._transform.set_random_state(seed=seed_of(self._config, index))
         varied = self._transform({IMAGE: torch.from_numpy(pixels), LABELS: torch.from_numpy(labels).float()[None]})
         truth = torch.as_tensor(varied[LABELS]).as_subclass(Tensor)[0].round().long()
         return torch.as_tensor(varied[IMAGE]).as_subclass(Tensor).float().contiguous(), truth.contiguous()
+
+
+def seed_of(config: FineTuneConfig, index: int) -> int:
+    """Seed of what is drawn for an image of an epoch."""
+    return int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
 
 
 @lru_cache(maxsize=KEPT)
@@ -70,7 +74,7 @@ def read_sample(image: LabelledImage, config: FineTuneConfig) -> tuple[NDArray[n
     LabelError
         If the two have different sizes, or the labels cannot be used.
     """
-    pixels, labels = read_pixels(image), read_truth(image, config)
+    pixels, labels = read_channels(image.images, image.t), read_truth(image, config)
     if pixels.shape[1:] != labels.shape:
         raise LabelError(
             f"{image.labels.name} has {labels.shape} voxels, its image {pixels.shape[1:]}. Prepare the dataset again."
@@ -82,14 +86,13 @@ def read_sample(image: LabelledImage, config: FineTuneConfig) -> tuple[NDArray[n
     return pixels, labels.astype(np.uint8)
 
 
-def augmentation(config: FineTuneConfig) -> Compose:
+def augmentation(config: FineTuneConfig, keys: Sequence[str] = (IMAGE, LABELS)) -> Compose:
     """Build the steps, in the published order.
 
     The published noise is added before the grey values are stretched, where a standard deviation of 0.1 among 0 to 255
     does nothing; mended it comes after.
     """
     transform, view, size = config.transform, config.view_transform, config.view.patch_size
-    keys = (IMAGE, LABELS)
     contrast = RandAdjustContrastd(IMAGE, prob=transform.prob, gamma=transform.gamma)
     noise = RandGaussianNoised(IMAGE, prob=transform.prob, std=NOISE, sample_std=True)
     stretch = ScaleIntensityd(IMAGE)
@@ -102,7 +105,7 @@ def augmentation(config: FineTuneConfig) -> Compose:
             rotate_range=tuple(radians(degrees) for degrees in view.rotate_range),
             translate_range=view.translate_range,
             scale_range=scale_ranges(config),
-            mode=("bilinear", "nearest"),
+            mode=["nearest" if key == LABELS else "bilinear" for key in keys],
             padding_mode="zeros",
         )
     )
@@ -113,7 +116,7 @@ def augmentation(config: FineTuneConfig) -> Compose:
     steps += [
         RandSpatialCropd(keys, roi_size=size, random_size=False),
         SpatialPadd(IMAGE, size, method="end"),
-        SpatialPadd(LABELS, size, method="end", constant_values=IGNORED),
+        SpatialPadd(LABELS, size, method="end", constant_values=IGNORED, allow_missing_keys=True),
     ]
     return Compose(steps)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cinema_core.errors import InputError, LabelError
+from cinema_core.errors import GeometryError, InputError, LabelError
 from cinema_core.io.nifti import read_image
 from training.datasets.myops2020 import ORIGINAL
 from training.datasets.volumes import LV, LV_FIRST, MYOCARDIUM, RV
@@ -161,31 +161,53 @@ def images_of(folder: Path, config: FineTuneConfig) -> tuple[list[LabelledImage]
     if name not in SETS:
         raise InputError(f"No segmenter learns from {name!r}; data.name is one of {', '.join(SETS)}.")
     known = SETS[name]
-    if known.split is None:
-        rows = {split: read_table(folder / f"{split}_metadata.csv", name) for split in ("train", "val")}
-        train, val = rows["train"], rows["val"]
-    else:
-        train, val = known.split(read_table(folder / "train_metadata.csv", name))
-    if config.data.proportion < 1:
-        train = train.sample(frac=config.data.proportion, random_state=config.seed)
     sides = []
-    for split, table in (("train", train), ("val", val)):
-        place = folder / (known.folder or (split if known.split is None else "train"))
+    for place, table in rows_of_sides(folder, config):
         listed = [
             image for row in table.to_dict("records") for image in known.images_of(place, row, config.model.views)
         ]
-        absent = [path for image in listed for path in (*image.images, image.labels) if not path.is_file()]
-        if absent:
-            raise InputError(
-                f"{len(absent)} prepared files are missing, the first is {absent[0]}. "
-                f"Run: python -m training.prepare {name}"
-            )
+        refuse_missing([path for image in listed for path in (*image.images, image.labels)], name)
         sides.append(listed)
     if config.data.max_n_samples >= 0:
         sides[0] = sides[0][: config.data.max_n_samples]
     if not all(sides):
         raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more cases.")
     return sides[0], sides[1]
+
+
+def rows_of_sides(folder: Path, config: FineTuneConfig) -> list[tuple[Path, Rows]]:
+    """Folder of the files and rows of the table: first of those who teach, then of those who validate.
+
+    Raises
+    ------
+    InputError
+        If a table is missing, or too few are there to take some out.
+    """
+    name, known = config.data.name, SETS[config.data.name]
+    if known.split is None:
+        train, val = (read_table(folder / f"{split}_metadata.csv", name) for split in ("train", "val"))
+    else:
+        train, val = known.split(read_table(folder / "train_metadata.csv", name))
+    if config.data.proportion < 1:
+        train = train.sample(frac=config.data.proportion, random_state=config.seed)
+    val_folder = known.folder or ("val" if known.split is None else "train")
+    return [(folder / (known.folder or "train"), train), (folder / val_folder, val)]
+
+
+def refuse_missing(paths: Sequence[Path], name: str) -> None:
+    """Make sure that prepared files are there.
+
+    Raises
+    ------
+    InputError
+        If some are not.
+    """
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        raise InputError(
+            f"{len(absent)} prepared files are missing, the first is {absent[0]}. "
+            f"Run: python -m training.prepare {name}"
+        )
 
 
 def read_table(path: Path, name: str) -> Rows:
@@ -209,11 +231,17 @@ def read_table(path: Path, name: str) -> Rows:
     return rows
 
 
-def read_pixels(image: LabelledImage) -> NDArray[np.float32]:
-    """Read the channels of an image, shape (c, x, y, z), grey values as stored."""
-    channels = [np.asarray(read_image(path).voxels[image.t], dtype=np.float32).T for path in image.images]
+def read_channels(paths: Sequence[Path], t: int = 0) -> NDArray[np.float32]:
+    """Read the channels of an image at a phase, shape (c, x, y, z), grey values as stored.
+
+    Raises
+    ------
+    GeometryError
+        If they differ in size.
+    """
+    channels = [np.asarray(read_image(path).voxels[t], dtype=np.float32).T for path in paths]
     if len({channel.shape for channel in channels}) != 1:
-        raise LabelError(f"The channels of {image.pid} differ in size. Prepare the dataset again.")
+        raise GeometryError(f"{paths[0].name} and its like differ in size. Prepare the dataset again.")
     return np.stack(channels)
 
 
@@ -237,9 +265,10 @@ def read_truth(image: LabelledImage, config: FineTuneConfig) -> NDArray[np.int64
         for original, value in known.order.items():
             mapped[labels == original] = value
         labels = mapped
-    if labels.min() < 0 or labels.max() >= config.model.out_chans:
+    n_labels = config.model.out_chans or 0
+    if labels.min() < 0 or labels.max() >= n_labels:
         raise LabelError(
-            f"{name} holds the label {labels.max()}; the model draws 0 to {config.model.out_chans - 1}. "
+            f"{name} holds the label {labels.max()}; the model draws 0 to {n_labels - 1}. "
             "Prepare the dataset again, or set data.label_order=original."
         )
     if known.scored is VENTRICLES and config.model.views == "sax" and looks_swapped(labels):

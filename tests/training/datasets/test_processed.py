@@ -16,7 +16,7 @@ from cinema_core.errors import InputError, LabelError
 from cinema_core.phantom import PhantomStudy
 from training.datasets.augment import TeachingImages, read_sample
 from training.datasets.preparing import prepare_dataset
-from training.datasets.processed import SETS, images_of, looks_swapped, read_pixels, read_truth
+from training.datasets.processed import SETS, images_of, looks_swapped, read_channels, read_truth
 from training.datasets.published import RECIPES
 from training.settings import read_config
 
@@ -78,7 +78,7 @@ def test_pixels_and_labels_come_in_the_models_axes(tmp_path: Path) -> None:
     write_acdc(tmp_path, n_per_group=3)
     config = small_config(tmp_path)
     image = images_of(tmp_path, config)[0][0]
-    assert read_pixels(image).shape == (1, 32, 32, 2)
+    assert read_channels(image.images).shape == (1, 32, 32, 2)
     expected = np.asarray(nib.load(image.labels).dataobj)
     np.testing.assert_array_equal(read_truth(image, config), expected)
 
