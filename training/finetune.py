@@ -25,7 +25,7 @@ from cinema_core.disk import disk_errors
 from cinema_core.errors import CinemaError, InputError
 from cinema_core.models import build_model, transfer_pretrained
 from cinema_core.models.zoo import choose_device
-from training import answering, segmenting
+from training import answering, landmarks, segmenting
 from training.datasets.preparing import csv_text, processed_folder, write_text
 from training.epochs import Lesson, fit_epochs, steps_per_epoch
 from training.loop import Run, Training
@@ -38,6 +38,8 @@ LESSONS: Final[Mapping[str, Callable[[Path, FineTuneConfig], Lesson]]] = {
     "segmentation": segmenting.lesson,
     "classification": answering.lesson,
     "regression": answering.lesson,
+    "landmark_heatmap": landmarks.lesson,
+    "landmark_coordinate": landmarks.lesson,
 }
 
 

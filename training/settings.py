@@ -25,6 +25,8 @@ TASKS: Final = (
     "regression_ef",
     "regression_bmi",
     "regression_age",
+    "landmark_heatmap",
+    "landmark_coordinate",
 )
 """Folders of configs; the published weights lie in folders of the same names."""
 
@@ -33,6 +35,8 @@ METRICS: Final = {
     "segmentation": ("val_mean_dice_score", "max"),
     "classification": ("val_mcc", "max"),
     "regression": ("val_mae", "min"),
+    "landmark_heatmap": ("val_mean_distance", "min"),
+    "landmark_coordinate": ("val_mean_distance", "min"),
 }
 """Figure that decides which weights are kept, and whether a high or a low one is good."""
 
@@ -132,7 +136,7 @@ class Transform(_Part):
 class EarlyStopping(_Part):
     """When to stop before the last epoch."""
 
-    metric: Literal["val_mean_dice_score", "val_mcc", "val_mae"] = "val_mean_dice_score"
+    metric: Literal["val_mean_dice_score", "val_mcc", "val_mae", "val_mean_distance"] = "val_mean_dice_score"
     mode: Literal["max", "min"] = "max"
     patience: int = Field(5, gt=0)
     """Evaluations without an improvement."""
@@ -250,7 +254,7 @@ class Logging(_Part):
 class FineTuneConfig(_Part):
     """Everything that a fine-tuning follows from."""
 
-    task: Literal["segmentation", "classification", "regression"]
+    task: Literal["segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate"]
     behaviour: Behaviour = Behaviour.MENDED
     seed: int = Field(0, ge=0)
     grad_ckpt: bool = False
@@ -270,21 +274,31 @@ class FineTuneConfig(_Part):
         for name in ("spacing", "patch_size"):
             if len(getattr(self.view, name)) != n_axes:
                 raise ValueError(f"data.{key}.{name} needs {n_axes} numbers")
+        if self.model.name == "convunetr":
+            unet = self.model.convunetr
+            factors = [
+                first * each ** (len(unet.dec_chans) - 1)
+                for first, each in zip(unet.dec_patch_size, unet.dec_scale_factor, strict=True)
+            ]
+            if any(size % factor for size, factor in zip(self.view.patch_size, factors, strict=False)):
+                raise ValueError(f"data.{key}.patch_size must be multiples of {factors[:n_axes]} for this convunetr")
         if self.model.name in {"unet", "resnet"} and self.model.ckpt_path is not None:
             raise ValueError(f"a {self.model.name} takes no pretrained encoder (model.ckpt_path)")
         return self
 
     @model_validator(mode="after")
     def _fits_task(self) -> Self:
-        networks = ("convunetr", "unet") if self.task == "segmentation" else ("convvit", "resnet")
+        draws = self.task in {"segmentation", "landmark_heatmap"}
+        networks = ("convunetr", "unet") if draws else ("convvit", "resnet")
         if self.model.name not in networks:
             raise ValueError(f"model.name of a {self.task} is {' or '.join(networks)}")
         column = {"classification": self.data.class_column, "regression": self.data.regression_column}.get(self.task)
-        wanted = {"segmentation": "", "classification": "class", "regression": "regression"}[self.task]
+        wanted = {"classification": "class", "regression": "regression"}.get(self.task)
         if wanted and (column is None or not getattr(self.data, column)):
             raise ValueError(f"a {self.task} needs data.{wanted}_column, and the entry of data that it names")
-        if not wanted and self.model.out_chans is None:
-            raise ValueError("a segmentation needs model.out_chans")
+        n_outputs = {"landmark_heatmap": 3, "landmark_coordinate": 6}.get(self.task, self.model.out_chans)
+        if not wanted and (n_outputs is None or self.model.out_chans != n_outputs):
+            raise ValueError(f"a {self.task} needs model.out_chans{f', {n_outputs}' if n_outputs else ''}")
         if self.model.n_frames != (2 if wanted else 1):
             raise ValueError(f"model.n_frames of a {self.task} is {2 if wanted else 1}")
         metric, mode = METRICS[self.task]
@@ -310,6 +324,9 @@ class FineTuneConfig(_Part):
         """Return plain values, as ``config.yaml`` beside the weights holds them, without paths of this computer."""
         form = self.model_dump(mode="json")
         form["data"]["dir"] = form["model"]["ckpt_path"] = None
+        form["task"] = {"landmark_heatmap": "segmentation", "landmark_coordinate": "regression"}.get(
+            self.task, self.task
+        )
         return form
 
 

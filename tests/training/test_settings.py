@@ -9,6 +9,8 @@ import yaml
 
 from cinema_core.errors import InputError
 from cinema_core.model_config import n_outputs, view_settings
+from cinema_core.published import PUBLISHED
+from cinema_core.tasks import TaskKind, kind_of
 from training.datasets.processed import SETS
 from training.settings import CONFIGS, Behaviour, read_config
 
@@ -54,6 +56,7 @@ def test_fields_are_overridden_by_their_dotted_names() -> None:
         ("train.batch_size=63", "batch_size must be a multiple of batch_size_per_device"),
         ("train.n_warmup_epochs=5000", "n_warmup_epochs must be below n_epochs"),
         ("model.views=lax_4c", "data.lax and transform.lax are needed for the view lax_4c"),
+        ("data.sax.patch_size=[48, 64, 3]", "data.sax.patch_size must be multiples of [32, 32, 1]"),
         ("data.sax.spacing=[1, 1]", "data.sax.spacing needs 3 numbers"),
         ("train.lr", "is no setting; write it as train.lr=0.0003"),
         ("train.lr.high=1", "there is no such setting"),
@@ -92,18 +95,23 @@ def test_the_published_form_names_no_path_of_this_computer(tmp_path: Path) -> No
 
 
 def test_answers_are_those_of_the_published_models() -> None:
-    """One config for every published classification and regression, with as many answers as its classes."""
-    from cinema_core.published import PUBLISHED
-
-    folders = {Path(model.config).parent for model in PUBLISHED.values() if "landmark" not in model.config}
+    """There is a config for every published model, with as many answers."""
+    folders = {Path(model.config).parent for model in PUBLISHED.values()}
     known = {f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("*/*.yaml")}
     published = {"/".join(folder.parts[-2:]) for folder in folders if folder.parts[0] == "finetuned"}
     assert published <= known
-    assert len(published) == 17
+    assert len(published) == 21
     for name in sorted(published):
         task, config_name = name.split("/")
         config = read_config(task, config_name)
         assert config.model.views in config_name
+        if task.startswith("landmark"):
+            assert n_outputs(config.published_form()) == (3 if task == "landmark_heatmap" else 6)
+            assert (config.train.n_epochs, config.train.accumulate) == (400, 2)
+            assert (
+                kind_of(config.published_form())
+                == {3: TaskKind.HEATMAP, 6: TaskKind.COORDINATE}[config.model.out_chans or 0]
+            )
         if task.startswith("classification"):
             assert n_outputs(config.published_form()) == len(config.data.classes) > 1
             assert (config.train.early_stopping.metric, config.train.n_epochs) == ("val_mcc", 800)
@@ -120,11 +128,13 @@ def test_answers_are_those_of_the_published_models() -> None:
         ("classification_cvd", "model.name=unet", "model.name of a classification is convvit or resnet"),
         ("classification_cvd", "data.pathology=null", "a classification needs data.class_column"),
         ("regression_ef", "data.regression_column=null", "a regression needs data.regression_column"),
+        ("landmark_heatmap", "model.out_chans=4", "a landmark_heatmap needs model.out_chans, 3"),
+        ("landmark_coordinate", "model.name=convunetr", "model.name of a landmark_coordinate is convvit or resnet"),
         ("regression_ef", "model.n_frames=1", "model.n_frames of a regression is 2"),
         ("regression_ef", "train.early_stopping.mode=max", "looks at the metric val_mae, mode min"),
     ],
 )
 def test_settings_that_do_not_fit_their_task_are_told(task: str, override: str, told: str) -> None:
     with pytest.raises(InputError) as caught:
-        read_config(task, "acdc_sax", [override])
+        read_config(task, "lax_2c" if task.startswith("landmark") else "acdc_sax", [override])
     assert told in str(caught.value)

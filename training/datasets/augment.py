@@ -115,7 +115,7 @@ def augmentation(config: FineTuneConfig, keys: Sequence[str] = (IMAGE, LABELS)) 
         )
     steps += [
         RandSpatialCropd(keys, roi_size=size, random_size=False),
-        SpatialPadd(IMAGE, size, method="end"),
+        SpatialPadd([key for key in keys if key != LABELS], size, method="end"),
         SpatialPadd(LABELS, size, method="end", constant_values=IGNORED, allow_missing_keys=True),
     ]
     return Compose(steps)

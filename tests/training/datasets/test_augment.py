@@ -48,7 +48,7 @@ def test_an_image_follows_from_seed_epoch_and_number_alone(folder: Path) -> None
 
 
 def test_images_are_0_to_1_and_labels_whole_and_of_the_models_size(folder: Path) -> None:
-    images = teaching(folder, "data.sax.patch_size=[48, 16, 3]")
+    images = teaching(folder, "data.sax.patch_size=[48, 16, 3]", "model.name=unet")
     for index in range(20):
         image, labels = images[index]
         assert image.shape == (1, 48, 16, 3)

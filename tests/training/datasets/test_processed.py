@@ -110,12 +110,12 @@ def test_labels_that_the_model_does_not_draw_are_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "make", "folder", "pid", "shape"),
     [
-        ("mnms_sax", raw_datasets.mnms, "train", "A0S9V9", (1, 48, 48, 4)),
-        ("mnms2_sax", raw_datasets.mnms2, "val", "161", (1, 48, 48, 4)),
+        ("mnms_sax", raw_datasets.mnms, "train", "A0S9V9", (1, 64, 64, 4)),
+        ("mnms2_sax", raw_datasets.mnms2, "val", "161", (1, 64, 64, 4)),
         ("mnms2_lax_4c", raw_datasets.mnms2, "train", "001", (1, 64, 64)),
-        ("rescan_sax", raw_datasets.rescan, "train", "A/s_0000", (1, 48, 48, 4)),
-        ("emidec_sax", raw_datasets.emidec, "train", "Case_P001", (1, 48, 48, 4)),
-        ("myops2020_sax", raw_datasets.myops2020, "train", "101", (3, 48, 48, 4)),
+        ("rescan_sax", raw_datasets.rescan, "train", "A/s_0000", (1, 64, 64, 4)),
+        ("emidec_sax", raw_datasets.emidec, "train", "Case_P001", (1, 64, 64, 4)),
+        ("myops2020_sax", raw_datasets.myops2020, "train", "101", (3, 64, 64, 4)),
     ],
 )
 def test_what_is_prepared_is_what_is_learned_from(
