@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("settings", nargs="*", help="such as train.lr=0.0003 seed=1")
     parser.add_argument("--out", type=Path, required=True, help="folder of the result")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)  # settings may stand before and after the options
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         config = read_config(given.task, given.config, given.settings)

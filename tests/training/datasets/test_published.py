@@ -303,6 +303,18 @@ def lost_text_in_emidec(raw: Path) -> str:
     return "Case_P002"
 
 
+def another_kind_in_emidec(raw: Path) -> str:
+    root = raw / "emidec-dataset-1.0.1"
+    (root / "Case_P004").rename(root / "Case_M004")
+    return "Case_M004"
+
+
+def another_name_in_myops(raw: Path) -> str:
+    folder = raw / "train25"
+    (folder / "myops_training_102_C0.nii.gz").rename(folder / "case_102_C0.nii.gz")
+    return "case_102_C0"
+
+
 def lost_modality_in_myops(raw: Path) -> str:
     (raw / "train25/myops_training_102_T2.nii.gz").unlink()
     return "102"
@@ -322,6 +334,8 @@ def lost_modality_in_myops(raw: Path) -> str:
         ("kaggle", lost_view_in_kaggle, r"no 2ch_\* folder with .dcm files; found: 2ch_5, 4ch_5, sax_5"),
         ("landmark", unmarked_landmark, "landmark 2 is not marked"),
         ("emidec", lost_text_in_emidec, "no Case P002.txt"),
+        ("emidec", another_kind_in_emidec, "neither N .normal. nor P"),
+        ("myops2020", another_name_in_myops, "case_102_C0.nii.gz is not named as"),
         ("myops2020", lost_modality_in_myops, "myops_training_102_T2.nii.gz is missing"),
     ],
 )
