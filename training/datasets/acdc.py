@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from cinema_core.cases import TrainingCase
-from cinema_core.errors import InputError
+from cinema_core.errors import InputError, StudyError
 from cinema_core.io import load_study, read_labels
 from cinema_core.io.pair import read_info
 from training.datasets.preparing import Found, Prepared, RawCase, Recipe, Result, Row, Status, root_of
@@ -52,8 +52,7 @@ def read_patients(folder: Path) -> list[AcdcPatient]:
     """
     found = []
     for path in sorted(folder.glob("patient*/Info.cfg")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        values = read_info(path)
         missing = [key for key in ("Group", "ED", "ES") if not values.get(key)]
         if missing:
             raise InputError(f"{path} has no line {missing[0]!r}; take the file as the challenge gives it.")
@@ -101,12 +100,17 @@ def find_patients(raw: Path) -> Found:
     cases, others = [], []
     for split, folder in folders.items():
         for patient in sorted(folder.glob("patient*")):
-            info = patient / "Info.cfg"
-            if info.is_file():
-                files = tuple(sorted(path for path in patient.iterdir() if path.is_file()))
-                cases.append(RawCase(patient.name, split, files, read_info(info), (f"{split}_metadata.csv",)))
-            elif patient.is_dir():
-                others.append(Result(patient.name, split, Status.SKIPPED, "its folder has no Info.cfg."))
+            if not patient.is_dir():
+                continue
+            try:
+                facts = read_info(patient / "Info.cfg")
+            except StudyError:
+                others.append(
+                    Result(patient.name, split, Status.SKIPPED, "its folder has no Info.cfg that can be read.")
+                )
+                continue
+            files = tuple(sorted(path for path in patient.iterdir() if path.is_file()))
+            cases.append(RawCase(patient.name, split, files, facts, (f"{split}_metadata.csv",)))
     return Found(tuple(cases), tuple(others))
 
 

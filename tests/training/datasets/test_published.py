@@ -264,6 +264,17 @@ def damage_acdc(raw: Path) -> str:
     return "patient001"
 
 
+def damaged_info_in_acdc(raw: Path) -> str:
+    (raw / "database/training/patient001/Info.cfg").write_bytes(b"\xff\xfe\x00")
+    return "patient001"
+
+
+def incomplete_info_in_acdc(raw: Path) -> str:
+    path = raw / "database/training/patient001/Info.cfg"
+    path.write_text(path.read_text().replace("Weight", "Wt"))
+    return "patient001"
+
+
 def misfit_mnms2(raw: Path) -> str:
     path = raw / "MnM2/dataset/001/001_SA_ES_gt.nii.gz"
     image = nib.load(path)
@@ -324,6 +335,8 @@ def lost_modality_in_myops(raw: Path) -> str:
     ("name", "spoil", "reason"),
     [
         ("acdc", damage_acdc, "cut short or damaged|cannot be read|can be read"),
+        ("acdc", damaged_info_in_acdc, "no Info.cfg that can be read"),
+        ("acdc", incomplete_info_in_acdc, "Info.cfg has no Weight above zero"),
         ("mnms", foreign_labels_in_mnms, "A5C2D2_sa_gt.nii.gz holds the label 7; known are 0, 1, 2, 3"),
         ("mnms2", misfit_mnms2, "001_SA_ES_gt.nii.gz has 176 x 158 x 5 voxels, its image has 176 x 160 x 5"),
         (
@@ -364,7 +377,7 @@ def test_the_command_prepares_counts_and_says_what_was_skipped(
 ) -> None:
     raw = raw_datasets.myops2020(tmp_path / "raw", heart)
     asked = ["myops2020", "--raw", str(raw), "--out", str(tmp_path / "out")]
-    assert main(asked) == 0
+    assert main([*asked, "--workers", "2"]) == 0
     assert "train: 2 prepared, 0 skipped, 0 left out; published: 25 (23 fewer)" in capsys.readouterr().out
     lost_modality_in_myops(raw)
     assert main(asked) == 1
