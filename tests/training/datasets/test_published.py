@@ -18,6 +18,7 @@ from PIL import Image
 from cinema_core.errors import InputError
 from cinema_core.phantom import PhantomStudy
 from training.datasets.preparing import Recipe, Result, Status, prepare_dataset
+from training.datasets.processed import looks_swapped
 from training.datasets.published import RECIPES
 from training.datasets.volumes import array_of
 from training.prepare import main
@@ -136,6 +137,19 @@ def test_a_real_acdc_patient_keeps_its_volumes(tmp_path: Path, shared_data: Path
         assert result.row[column] == pytest.approx(float(known[reference]), rel=0.02)
     assert result.row["lv_ef"] == pytest.approx(float(known["lvef_pct"]), abs=1)
     assert result.row["pathology"] == known["group"]
+
+
+def test_a_real_mnms2_subject_has_its_lv_within_its_muscle(tmp_path: Path, shared_data: Path) -> None:
+    (tmp_path / "raw" / "dataset").mkdir(parents=True)
+    (tmp_path / "raw" / "dataset" / "001").symlink_to(shared_data / "mnms2_001", target_is_directory=True)
+    raw_datasets.write_table(tmp_path / "raw" / "dataset_information.csv", [{"SUBJECT_CODE": 1, "DISEASE": "NOR"}])
+    (result,) = prepare_dataset(RECIPES["mnms2"], tmp_path / "raw", tmp_path / "out")
+    assert result.status is Status.PREPARED, result.reason
+    labels = array_of(sitk.ReadImage(str(tmp_path / "out/train/001/001_sax_ed_gt.nii.gz")))
+    assert not looks_swapped(labels.T.astype(np.int64))
+    assert 25 < result.row["lv_ef"] < 80
+    long_axis = sitk.ReadImage(str(tmp_path / "out/train/001/001_lax_4c_es.nii.gz"))
+    np.testing.assert_allclose(long_axis.GetSpacing()[:2], (1, 1))
 
 
 def test_mnms_is_prepared_as_published(place: Callable[[str], Place], heart: PhantomStudy) -> None:
