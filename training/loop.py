@@ -62,8 +62,10 @@ class TrainSettings(Pace, frozen=True, extra="forbid"):
     """Share of the synthetic slices that show a small or thick LV at ES, nearly emptied."""
     valve_share: float = Field(0.0, ge=0, le=0.5)
     """Share of the synthetic slices that show an LV with the right atrium, and not the RV, beside it."""
-    tilted_share: float = Field(0.0, ge=0, le=0.5)
-    """Share of the synthetic slices that cross the valves' plane at a tilt."""
+    straddling_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of the synthetic slices that the valves' plane passes through."""
+    bowel_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of the synthetic slices with bowel, bright as blood, close below the heart."""
     mask_ratio: float = Field(0.75, gt=0, lt=1)
     """Share of the patches that a masked autoencoder does not see."""
     n_workers: int | None = Field(None, ge=0)

@@ -317,6 +317,20 @@ def test_fine_tune_is_grey_until_something_is_labelled(workspace: Workspace, seg
     assert workspace.train.finetune.isEnabled()
 
 
+def test_fine_tune_may_start_where_only_other_patients_have_labels(
+    workspace: Workspace, segmented: Reading, another_heart: PhantomStudy, study: Any
+) -> None:
+    workspace.show_tab("Fine-tune")
+    segmented.accept([(0, 2), (1, 2)])
+    segmented.show(study(another_heart, "study-00000002"))
+    assert not workspace.train.finetune.isEnabled()
+    assert "Only one other patient has labels" in workspace.train.finetune.toolTip()
+    segmented.accept([(0, 1)])
+    segmented.show(study(another_heart, "study-00000003"))
+    assert workspace.train.finetune.isEnabled()
+    assert "0 labelled slices here, 3 in other studies (2 patients)." in text_of(workspace.train)
+
+
 def test_fine_tune_is_grey_without_its_base_and_says_which(
     workspace: Workspace, segmented: Reading, project: Project
 ) -> None:
