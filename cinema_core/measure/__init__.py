@@ -10,13 +10,18 @@ from cinema_core.measure.function import (
     ventricular_function,
 )
 from cinema_core.measure.quality import Flag
+from cinema_core.measure.segments import SEGMENT_NAMES, Insertions
 from cinema_core.measure.ventricle import ejection_fraction_pct, stroke_volume_ml
 from cinema_core.measure.volumes import VolumeCurves, volume_curves
+from cinema_core.measure.wall import WallMeasures, wall_measures
 
 __all__ = [
+    "SEGMENT_NAMES",
     "Flag",
+    "Insertions",
     "VentricularFunction",
     "VolumeCurves",
+    "WallMeasures",
     "cardiac_output_l_min",
     "ejection_fraction_pct",
     "indexed",
@@ -24,4 +29,5 @@ __all__ = [
     "stroke_volume_ml",
     "ventricular_function",
     "volume_curves",
+    "wall_measures",
 ]
