@@ -83,6 +83,13 @@ class Level(StrEnum):
     APICAL = "apical"
 
 
+def level_of(segment: int) -> Level | None:
+    """Third that a segment (from 1) lies in; None for the cap of the apex."""
+    if segment == APEX:
+        return None
+    return Level.BASAL if segment <= 6 else Level.MID if segment <= 12 else Level.APICAL
+
+
 @dataclass(frozen=True)
 class Insertions:
     """Where the RV's free wall meets the LV in one slice, in pixels (y, x) with whole numbers at pixel centres."""

@@ -20,10 +20,12 @@ from cinema_core.cine import Cine, Geometry, Plane
 from cinema_core.errors import LabelError, PhaseError
 from cinema_core.measure.ring import N_CHORDS, NoRing, Points, Ring, ring_of_labels
 from cinema_core.measure.segments import (
+    APEX,
     N_SEGMENTS,
     Insertions,
     Level,
     find_insertions,
+    level_of,
     levels_of,
     lies_along_body,
     segments_around,
@@ -47,6 +49,8 @@ APEX_AT_OTHER_END = (
     "Check the direction of the stack."
 )
 NO_INSERTIONS = "The RV touches the LV on no slice, so segments cannot be told apart. Set the RV's insertion points."
+CAP = "short-axis slices do not cut across the cap of the apex"
+NO_SEGMENTS = "segments cannot be told apart"
 NO_RING = "No slice shows muscle all round the LV cavity at ED, so the wall has no segments."
 
 
@@ -67,6 +71,8 @@ class WallMeasures:
     ----------
     ed_phase
         Frame, from 0, that thickening and motion are relative to.
+    phases
+        Frames that were measured.
     chord_mm
         Thickness at each chord, shape (t, z, chord).
     chord_radius_mm
@@ -87,6 +93,7 @@ class WallMeasures:
     """
 
     ed_phase: int
+    phases: tuple[int, ...]
     chord_mm: NDArray[np.float64]
     chord_radius_mm: NDArray[np.float64]
     chord_segment: NDArray[np.int64]
@@ -139,6 +146,16 @@ class WallMeasures:
         z, chord = np.unravel_index(np.nanargmax(ed), ed.shape)
         segment = int(self.chord_segment[self.ed_phase, z, chord])
         return ThickestWall(float(ed[z, chord]), int(z), segment or None)
+
+    def why_unknown(self, t: int, segment: int) -> str:
+        """Why a segment (from 1) has no thickness at a phase; empty if it has."""
+        if np.isfinite(self.thickness_mm[t, segment - 1]):
+            return ""
+        if segment == APEX:
+            return CAP
+        slices = [z for z, level in enumerate(self.levels) if level is level_of(segment)]
+        gaps = sorted({str(self.gaps[t, z]) for z in slices if (t, z) in self.gaps})
+        return "; ".join(gaps) or NO_SEGMENTS
 
     def _by_segment(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over the chords of each segment, (t, z, chord) -> (t, z, 17)."""
@@ -205,6 +222,7 @@ def wall_measures(
             radius[t, z] = np.linalg.norm(chords.inner_mm - before.centre_mm, axis=1)
     return WallMeasures(
         ed_phase=ed_phase,
+        phases=measured,
         chord_mm=thickness,
         chord_radius_mm=radius,
         chord_segment=segment,
