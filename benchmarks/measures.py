@@ -77,8 +77,7 @@ def measure_heart(i: int) -> dict[str, list[float]]:
             errors[f"{name}, {truth}"] = [_known(measured) - _known(ejection_fraction_pct(curve[ED], curve[ES]))]
     wall = wall_measures(study.labels, study.cine, ED)
     for name, phase in (("wall, ED", ED), ("wall, ES", ES)):
-        difference = wall.thickness_mm[phase] - true_segments_mm(study, wall, phase)
-        errors[name] = difference[np.isfinite(difference)].tolist()
+        errors[name] = segment_errors_mm(study, wall, phase)
     true_thickest = max(
         (float(true.thickness_mm.max()) for z in _rings(wall, ED) if (true := true_wall(study.sax, ED, z))), default=0.0
     )
@@ -86,10 +85,11 @@ def measure_heart(i: int) -> dict[str, list[float]]:
     return errors
 
 
-def true_segments_mm(study: PhantomStudy, wall: WallMeasures, phase: int) -> Array:
-    """Exact thickness of each AHA segment, shape (17,), of the slices that were measured.
+def segment_errors_mm(study: PhantomStudy, wall: WallMeasures, phase: int) -> list[float]:
+    """Measured less exact thickness of each AHA segment that has both.
 
-    The septum is the phantom's own: a septum that was found amiss shows as an error of the thickness.
+    The septum is the phantom's own: a septum that was found amiss shows as an error of the thickness. Tilted slices
+    that the plane of the valve cuts have no exact wall and are left out of both.
     """
     slices = np.full((study.cine.n_slices, N_SEGMENTS), np.nan)
     at_ed = {z: found for z in _rings(wall, ED) if (found := true_wall(study.sax, ED, z))}
@@ -103,9 +103,9 @@ def true_segments_mm(study: PhantomStudy, wall: WallMeasures, phase: int) -> Arr
         segment = segments_around(level, np.arctan2(away[:, 1], away[:, 0]) - nearest)
         for s in np.unique(segment):
             slices[z, s - 1] = found.thickness_mm[segment == s].mean()
-    known = np.isfinite(slices)
-    n = known.sum(axis=0)
-    return np.asarray(np.divide(np.nansum(slices, axis=0), n, out=np.full(N_SEGMENTS, np.nan), where=n > 0))
+    errors = wall.slice_mm[phase] - slices  # (z, segment)
+    known = np.isfinite(errors)
+    return [float(errors[known[:, s], s].mean()) for s in np.flatnonzero(known.any(axis=0))]
 
 
 def _septum(study: PhantomStudy, found: TrueWall, z: int) -> float | None:

@@ -1,13 +1,13 @@
 """The ring of LV muscle in one short-axis plane: its two borders as smooth curves, and its thickness all round.
 
-Thickness is measured by the improved centre-line method: chords square to a line that runs midway between the
+Thickness is measured by the centre-line method: chords square to a line that runs midway between the
 borders. Rays from the centre of the cavity would cut a wall obliquely wherever it is not concentric with the cavity,
 and so overstate it; the shortest distance from one border depends on which border one starts at.
 
 References
 ----------
-Sheehan et al., Circulation 74:293 (1986): the centre line. Götte et al., J Am Coll Cardiol 37:808 (2001): wall
-thickness and thickening by chords in short-axis cine MR.
+Sheehan et al., Circulation 74:293 (1986): chords square to a centre line, for wall motion. Götte et al., J Am Coll
+Cardiol 37:808 (2001): wall thickness and thickening by such chords, in short-axis cine MR.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ N_CHORDS: Final = 120
 SHORTEST_WAVE_PIXELS: Final = 16.0
 """Waves of a border that are shorter are steps of the pixels."""
 
+FEWEST_WAVES: Final = 4
 MOST_WAVES: Final = 16
-"""Waves around a border; papillary muscles, the finest that a border could follow, are counted as cavity."""
+"""Waves around a border, whatever its size."""
 
 FEWEST_PIXELS: Final = 12
 """A smaller cavity has no shape: at 1.4 mm it is 5 mm wide, less than a chord is sure of."""
@@ -242,7 +243,7 @@ def _smooth_border(
     line = (line + corner) * step
     around = float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
     pixel_mm = float(step.max())
-    n_waves = int(np.clip(around / (SHORTEST_WAVE_PIXELS * pixel_mm), 2, MOST_WAVES))
+    n_waves = int(np.clip(around / (SHORTEST_WAVE_PIXELS * pixel_mm), FEWEST_WAVES, MOST_WAVES))
     points = _evenly_spaced(line, max(64, int(4 * around / pixel_mm)))
     border = Border.through(points, centre_mm, n_waves)
     away = points - centre_mm

@@ -33,7 +33,7 @@ from cinema_core.measure.segments import (
 )
 from cinema_core.measure.volumes import segmented_phases
 
-METHOD: Final = "improved centre-line method, in the plane of the slice"
+METHOD: Final = "centre-line method: chords square to the middle of the wall, in the plane of the slice"
 """Printed with every thickness."""
 
 CLEARLY_NARROWER: Final = 0.8

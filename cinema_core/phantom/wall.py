@@ -22,6 +22,9 @@ STEP_MM: Final = 0.1
 BASE_MARGIN_MM: Final = 0.2
 """A tilted slice whose outline comes so near the mitral plane is cut by it."""
 
+LEAST_RV_DEG: Final = 40.0
+"""A tilted plane may meet one side of the RV's tip only."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrueWall:
@@ -34,7 +37,8 @@ class TrueWall:
     cavity_px
         Middle of the cavity, shape (2,).
     insertions_px
-        Where the RV begins, the anterior end first, shape (2, 2); None if the plane does not meet the RV.
+        Where the RV begins, the anterior end first, shape (2, 2); None if the plane does not meet the RV, or only so
+        little of its tip that it tells nothing of where the septum is.
     """
 
     middle_px: FloatArray
@@ -72,7 +76,7 @@ def _insertions(view: PhantomView, epicardium_px: FloatArray, t: int, z: int) ->
     theta, z_mm = view.in_heart(z, epicardium_px)
     from_septum = np.mod(theta, 2 * np.pi) - np.pi  # positive: anterior
     beside = np.flatnonzero(view.rv_depth_mm(t, theta, z_mm) > 0)
-    if not beside.size:
+    if not beside.size or np.ptp(from_septum[beside]) < np.deg2rad(LEAST_RV_DEG):
         return None
     ends = (beside[from_septum[beside].argmax()], beside[from_septum[beside].argmin()])
     return np.asarray(epicardium_px[list(ends)])
