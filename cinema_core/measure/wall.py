@@ -31,7 +31,7 @@ from cinema_core.measure.segments import (
     segments_around,
     sense_of,
 )
-from cinema_core.measure.volumes import segmented_phases
+from cinema_core.measure.volumes import refuse_what_is_no_stack, segmented_phases
 
 METHOD: Final = "centre-line method: chords square to the middle of the wall, in the plane of the slice"
 """Printed with every thickness."""
@@ -184,7 +184,8 @@ def wall_measures(
     phases
         Frames to measure; None for all. Images that are missing have no thickness.
     insertions
-        Where the RV meets the LV at end-diastole, by slice, as the reader set them; they win over those found.
+        Where the RV meets the LV at end-diastole, by slice, as the reader set them; they win over those found. On a
+        slice without muscle all round they have no use.
 
     Raises
     ------
@@ -193,7 +194,7 @@ def wall_measures(
     PhaseError
         If a phase is not in the cine, or ED is not measured.
     GeometryError
-        If the size of a pixel or the distance between slices is not known.
+        If the size of a pixel is not known, or the slices are no stack.
     """
     if labels.shape != cine.shape:
         raise LabelError(f"The labels have shape {labels.shape}; the cine {cine.id} has {cine.shape} (t, z, y, x).")
@@ -205,6 +206,8 @@ def wall_measures(
         raise LabelError(f"Insertion points are given for slice {unknown[0] + 1}; there are {cine.n_slices} slices.")
     if not cine.geometry.spacing_is_stated:
         cine.geometry.slice_extent_mm()  # says what is missing
+    if not cine.geometry.is_regular:
+        refuse_what_is_no_stack(cine.geometry)
 
     rings = {(t, z): _ring(labels, cine, t, z) for t in measured for z in range(cine.n_slices)}
     at_ed = [ring if isinstance(ring := rings[ed_phase, z], Ring) else None for z in range(cine.n_slices)]

@@ -42,6 +42,8 @@ class SegmentRow:
         Since end-diastole; see :class:`~cinema_core.measure.WallMeasures`.
     reason
         Why there is no thickness.
+    method
+        How thickness was measured.
     """
 
     study_id: str
@@ -54,6 +56,7 @@ class SegmentRow:
     thickening_pct: float | None
     motion_mm: float | None
     reason: str
+    method: str
 
 
 def phase_rows(study_id: str, cine: Cine, function: VentricularFunction) -> list[PhaseRow]:
@@ -80,6 +83,7 @@ def segment_rows(study_id: str, cine: Cine, wall: WallMeasures) -> list[SegmentR
             thickening_pct=_known(wall.thickening_pct[t, s - 1]),
             motion_mm=_known(wall.motion_mm[t, s - 1]),
             reason=wall.why_unknown(t, s),
+            method=wall.method,
         )
         for t in wall.phases
         for s in range(1, N_SEGMENTS + 1)

@@ -149,6 +149,24 @@ def test_labels_of_another_grid_and_pixels_of_unknown_size_are_refused(beating: 
         wall_measures(labels[:, :2], cine, ed_phase=0)
     with pytest.raises(GeometryError, match="no pixel spacing"):
         wall_measures(labels, replace(cine, geometry=Geometry.without_spacing(3)), ed_phase=0)
+    at_one_place = Geometry((cine.geometry.planes[0],) * 3)
+    with pytest.raises(GeometryError, match="same position"):
+        wall_measures(labels, replace(cine, geometry=at_one_place), ed_phase=0)
+
+
+def test_one_slice_is_measured_without_its_step() -> None:
+    labels, cine = annuli([[22]], [[31]])
+    found = wall_measures(labels, cine, ed_phase=0)
+    assert found.levels == (Level.MID,)
+    assert found.thickness_mm[0, 6:12] == pytest.approx(9, abs=0.45)
+
+
+def test_a_single_pixel_of_each_structure_is_no_error() -> None:
+    labels, cine = annuli([[22, 22]], [[31, 31]])
+    labels[:] = 0
+    labels[0, 0, 40, 40:43] = [Structure.LV_CAVITY, Structure.LV_MYOCARDIUM, Structure.RV_CAVITY]
+    found = wall_measures(labels, cine, ed_phase=0)
+    assert found.warnings == (wall.NO_RING,) and found.levels == (None, None)
 
 
 def reordered(

@@ -37,6 +37,7 @@ def test_a_row_per_segment_with_the_reason_where_there_is_no_thickness(phantom_s
     assert [(row.phase, row.segment) for row in rows] == [(t, s) for t in (1, 3) for s in range(1, 18)]
     assert [row.thickness_mm for row in rows[:16]] == pytest.approx(wall.thickness_mm[0, :16])
     assert all(row.reason == "" and row.n_slices for row in rows[:16])
+    assert {row.method for row in rows} == {wall.method}
     assert (rows[16].thickness_mm, rows[16].n_slices) == (None, 0)
     assert rows[16].reason == "short-axis slices do not cut across the cap of the apex"
 
