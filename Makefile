@@ -61,6 +61,7 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.finetune
 	$(BIN)/python -m benchmarks.bundled
+	$(BIN)/python -m benchmarks.measures
 	$(BIN)/python -m benchmarks.review
 	$(BIN)/python -m benchmarks.faults
 
