@@ -24,7 +24,7 @@ from training.landmarks import MarkedImage, distances_mm, heatmaps, points_by
 from training.scars import without_small_scars
 from training.segmenting import logits_of, scored_masks
 from training.settings import FineTuneConfig
-from training.statistics import Row, column, mean_of_known, score_names
+from training.statistics import CORRECT, Row, column, mean_of_known, score_names
 
 STABLE: Final = 1.0
 """How far a centred logit is moved down and up for the stability of an outline."""
@@ -158,7 +158,7 @@ def score_heart(config: FineTuneConfig, heart: AnsweredHeart, network: nn.Module
     shares /= shares.sum()
     classes = config.data.classes
     row |= {"true_class": classes[int(heart.answer)], "predicted_class": classes[int(answer.argmax())]}
-    row |= {"correct": float(answer.argmax() == heart.answer)}
+    row |= {CORRECT: float(answer.argmax() == heart.answer)}
     row |= {"entropy": float(-(shares * np.log(shares + ENTROPY_FLOOR)).sum())}
     return row | {f"probability_{name}": float(share) for name, share in zip(classes, shares, strict=True)}
 

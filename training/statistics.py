@@ -14,6 +14,8 @@ RESAMPLES: Final = 1000
 LEVEL: Final = 95.0
 """Of intervals, per cent."""
 
+CORRECT: Final = "correct"
+"""Score of classes: 1 if the answer is right, 0 if it is wrong."""
 KEYS: Final = ("patient", "pid", "phase")
 """Columns that say which case a row is of."""
 FACTS: Final = ("true_", "predicted_", "probability_")
@@ -46,7 +48,7 @@ class Difference:
     p_t, p_wilcoxon
         Paired t-test and Wilcoxon's signed-rank test.
     p_exact
-        McNemar's exact test, of what is right or wrong; NaN for other metrics.
+        McNemar's exact test of :data:`CORRECT`; NaN for other metrics.
     """
 
     metric: str
@@ -64,7 +66,7 @@ class Difference:
 def figures_with_intervals(rows: Sequence[Row], figures_of: FiguresOf, *, seed: int = 0) -> list[Figure]:
     """Figures of a table, each with the interval between which it lies over resampled patients.
 
-    All rows of a patient are drawn together: his phases are no independent witnesses.
+    All rows of a patient are drawn together: phases of one heart are no independent witnesses.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def compare_paired(
         same, constant = not away.any(), bool(np.ptp(away) == 0)
         p_t = 1.0 if same else nan if constant else float(stats.ttest_rel(b, a).pvalue)
         p_wilcoxon = 1.0 if same else float(stats.wilcoxon(away).pvalue)
-    if n and np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
+    if n and metric == CORRECT:
         gained, lost = int((away > 0).sum()), int((away < 0).sum())
         p_exact = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     mean_a, mean_b, mean_away = (float(values.mean()) if n else nan for values in (a, b, away))

@@ -57,3 +57,4 @@ def test_right_and_wrong_are_compared_by_those_that_changed() -> None:
     first, second = np.array([0.0] * 8 + [1.0] * 12), np.ones(20)
     assert compare_paired("correct", first, second).p_exact == pytest.approx(2 * 0.5**8)
     assert compare_paired("correct", first, first).p_exact == 1
+    assert np.isnan(compare_paired("dice_lv", first, second).p_exact)
