@@ -20,7 +20,7 @@ from cinema_core.errors import InputError
 from cinema_core.predict.inputs import scale_sample
 from cinema_core.predict.windows import Merge, predict_windows
 from training.datasets.augment import IMAGE, augmentation, seed_of
-from training.datasets.processed import read_channels, refuse_missing, rows_of_sides
+from training.datasets.processed import Rows, Split, read_channels, refuse_missing, rows_of_sides, test_rows
 from training.epochs import Lesson
 from training.loop import Batch
 from training.settings import Behaviour, FineTuneConfig
@@ -90,20 +90,40 @@ def hearts_of(folder: Path, config: FineTuneConfig) -> tuple[list[AnsweredHeart]
     InputError
         As :func:`lesson`.
     """
-    if config.data.name not in ANSWERED:
-        raise InputError(f"{config.data.name} has no answers to learn; data.name is one of {', '.join(ANSWERED)}.")
-    sides = []
-    for place, rows in rows_of_sides(folder, config):
-        hearts = [heart for row in rows.to_dict("records") if (heart := _heart(place, row, config)) is not None]
-        if len(hearts) < len(rows):
-            log.info("%d of %d hearts have no answer that the config knows", len(rows) - len(hearts), len(rows))
-        refuse_missing([path for heart in hearts for path in heart.images], config.data.name)
-        sides.append(hearts)
+    _refuse_unanswered(config)
+    sides = [_listed(place, rows, config) for place, rows in rows_of_sides(folder, config)]
     if config.data.max_n_samples >= 0:
         sides[0] = sides[0][: config.data.max_n_samples]
     if not all(sides):
         raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more cases.")
     return sides[0], sides[1]
+
+
+def split_hearts(folder: Path, config: FineTuneConfig, split: Split) -> list[AnsweredHeart]:
+    """List the hearts of a split that have an answer.
+
+    Raises
+    ------
+    InputError
+        As :func:`lesson`.
+    """
+    if split != "test":
+        return hearts_of(folder, config)[0 if split == "train" else 1]
+    _refuse_unanswered(config)
+    return _listed(*test_rows(folder, config), config)
+
+
+def _refuse_unanswered(config: FineTuneConfig) -> None:
+    if config.data.name not in ANSWERED:
+        raise InputError(f"{config.data.name} has no answers to learn; data.name is one of {', '.join(ANSWERED)}.")
+
+
+def _listed(place: Path, rows: Rows, config: FineTuneConfig) -> list[AnsweredHeart]:
+    hearts = [heart for row in rows.to_dict("records") if (heart := _heart(place, row, config)) is not None]
+    if len(hearts) < len(rows):
+        log.info("%d of %d hearts have no answer that the config knows", len(rows) - len(hearts), len(rows))
+    refuse_missing([path for heart in hearts for path in heart.images], config.data.name)
+    return hearts
 
 
 def _heart(place: Path, row: Mapping[str, Any], config: FineTuneConfig) -> AnsweredHeart | None:
@@ -157,20 +177,25 @@ def _loss(config: FineTuneConfig, network: nn.Module, batch: Batch) -> Tensor:
 @torch.no_grad()
 def validate(config: FineTuneConfig, hearts: Sequence[AnsweredHeart], network: nn.Module) -> dict[str, float]:
     """Matthews' correlation and accuracy of classes; mean absolute error of values, standardised and restored."""
-    view, regression = config.model.views, config.task == "regression"
-    device = next(network.parameters()).device
-    found = []
-    for heart in hearts:
-        shown = torch.from_numpy(scale_sample(read_heart(heart.images, config)))[None].to(device)
-        merge = Merge.PLAIN if regression else Merge.SOFTMAX
-        answer = predict_windows(network, {view: shown}, {view: config.view.patch_size}, merge)
-        assert isinstance(answer, Tensor)  # such a network answers once
-        found.append(float(answer[0, 0]) if regression else float(answer[0].argmax()))
+    regression = config.task == "regression"
+    answers = [answer_by(config, heart, network) for heart in hearts]
+    found = [float(answer[0]) if regression else float(answer.argmax()) for answer in answers]
     given, true = np.array(found), np.array([heart.answer for heart in hearts])
     if regression:
         error = float(np.abs(given - true).mean())
         return {"val_mae": error, "val_restored_mae": error * config.data.standard.std}
     return {"val_mcc": matthews(true.astype(int), given.astype(int)), "val_accuracy": float((given == true).mean())}
+
+
+@torch.no_grad()
+def answer_by(config: FineTuneConfig, heart: AnsweredHeart, network: nn.Module) -> Tensor:
+    """Ask a network about a heart: logits of the classes, or one standardised value; on the CPU."""
+    view, merge = config.model.views, Merge.PLAIN if config.task == "regression" else Merge.SOFTMAX
+    shown = torch.from_numpy(scale_sample(read_heart(heart.images, config)))[None]
+    shown = shown.to(next(network.parameters()).device)
+    answer = predict_windows(network, {view: shown}, {view: config.view.patch_size}, merge)
+    assert isinstance(answer, Tensor)  # such a network answers once
+    return answer[0].float().cpu()
 
 
 def matthews(true: NDArray[np.integer], given: NDArray[np.integer]) -> float:

@@ -24,7 +24,7 @@ from cinema_core.predict.landmarks import coordinate_points, heatmap_points
 from cinema_core.predict.windows import pad_end
 from cinema_core.tasks import N_LANDMARKS
 from training.datasets.augment import IMAGE, KEPT, augmentation, seed_of
-from training.datasets.processed import read_table, refuse_missing
+from training.datasets.processed import Split, read_table, refuse_missing
 from training.epochs import Lesson
 from training.loop import Batch
 from training.settings import Behaviour, FineTuneConfig
@@ -97,19 +97,33 @@ def marked_images(folder: Path, config: FineTuneConfig) -> tuple[list[MarkedImag
     InputError
         As :func:`lesson`.
     """
-    view, sides = config.model.views, []
-    for split in ("train", "val"):
-        rows = read_table(folder / f"{view}_{split}.csv", config.data.name)
-        if split == "train" and config.data.proportion < 1:
-            rows = rows.sample(frac=config.data.proportion, random_state=config.seed)
-        images = [_marked(folder / view / "images", row) for row in rows.to_dict("records")]
-        refuse_missing([image.path for image in images], config.data.name)
-        sides.append(images)
+    sides = [_listed(folder, config, split) for split in ("train", "val")]
     if config.data.max_n_samples >= 0:
         sides[0] = sides[0][: config.data.max_n_samples]
     if not all(sides):
         raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more images.")
     return sides[0], sides[1]
+
+
+def split_images(folder: Path, config: FineTuneConfig, split: Split) -> list[MarkedImage]:
+    """List the images of a split.
+
+    Raises
+    ------
+    InputError
+        As :func:`lesson`.
+    """
+    return _listed(folder, config, split) if split == "test" else marked_images(folder, config)[split == "val"]
+
+
+def _listed(folder: Path, config: FineTuneConfig, split: str) -> list[MarkedImage]:
+    view = config.model.views
+    rows = read_table(folder / f"{view}_{split}.csv", config.data.name)
+    if split == "train" and config.data.proportion < 1:
+        rows = rows.sample(frac=config.data.proportion, random_state=config.seed)
+    images = [_marked(folder / view / "images", row) for row in rows.to_dict("records")]
+    refuse_missing([image.path for image in images], config.data.name)
+    return images
 
 
 def _marked(folder: Path, row: Mapping[str, Any]) -> MarkedImage:
@@ -199,21 +213,38 @@ def validate(config: FineTuneConfig, images: Sequence[MarkedImage], network: nn.
     StudyError
         If an image is larger than the network takes.
     """
-    view, size = config.model.views, config.view.patch_size
-    spacing = torch.tensor(config.view.spacing)
-    device = next(network.parameters()).device
-    distances = []
-    for image in images:
-        pixels = read_pixels(image.path)
-        if any(n > limit for n, limit in zip(pixels.shape[1:], size, strict=True)):
-            raise StudyError(f"{image.path.name} is larger than data.lax.patch_size. Set it to more.")
-        answer = network({view: pad_end(torch.from_numpy(scale_sample(pixels))[None].to(device), size)})
-        heat = config.task == "landmark_heatmap"
-        points = heatmap_points(answer[view])[0] if heat else coordinate_points(answer, (size[0], size[1]))
-        if config.behaviour is Behaviour.PUBLISHED:
-            points = points.trunc()
-        away = (points[0].cpu() - torch.tensor(image.points)) * spacing
-        distances.append(away.norm(dim=1))
-    by_landmark = torch.stack(distances).mean(dim=0)
+    away = [torch.from_numpy(distances_mm(points_by(config, image, network)[0], image, config)) for image in images]
+    by_landmark = torch.stack(away).mean(dim=0)
     figures = {f"val_distance_{k}": float(mm) for k, mm in enumerate(by_landmark, start=1)}
     return {"val_mean_distance": float(by_landmark.mean()), **figures}
+
+
+def distances_mm(points: NDArray[np.float32], image: MarkedImage, config: FineTuneConfig) -> NDArray[np.float64]:
+    """Distance of points (3, 2) from the landmarks of an image, shape (3,)."""
+    away = (points.astype(np.float64) - np.array(image.points)) * config.view.spacing
+    return np.asarray(np.linalg.norm(away, axis=1))
+
+
+@torch.no_grad()
+def points_by(config: FineTuneConfig, image: MarkedImage, network: nn.Module) -> tuple[NDArray[np.float32], Tensor]:
+    """Where a network finds the landmarks, pixels (3, 2) as (x, y); and its answer for the padded image.
+
+    Raises
+    ------
+    StudyError
+        If the image is larger than the network takes.
+    """
+    view, size = config.model.views, config.view.patch_size
+    pixels = read_pixels(image.path)
+    if any(n > limit for n, limit in zip(pixels.shape[1:], size, strict=True)):
+        raise StudyError(f"{image.path.name} is larger than data.lax.patch_size. Set it to more.")
+    shown = torch.from_numpy(scale_sample(pixels))[None].to(next(network.parameters()).device)
+    answer = network({view: pad_end(shown, size)})
+    if config.task == "landmark_heatmap":
+        answer = answer[view]
+        points = heatmap_points(answer)[0]
+    else:
+        points = coordinate_points(answer, (size[0], size[1]))
+    if config.behaviour is Behaviour.PUBLISHED:
+        points = points.trunc()
+    return points[0].cpu().numpy(), answer[0].float().cpu()

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.metrics import compute_dice
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cinema_core.predict.inputs import scale_sample
 from cinema_core.predict.windows import Merge, predict_windows
 from training.datasets.augment import TeachingImages, read_sample
-from training.datasets.processed import SETS, LabelledImage, images_of
+from training.datasets.processed import SETS, LabelledImage, Scored, images_of
 from training.epochs import Lesson
 from training.loop import Batch
 from training.losses import dice_ce
@@ -49,31 +50,39 @@ def _loss(config: FineTuneConfig, network: nn.Module, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def validate(config: FineTuneConfig, images: Sequence[LabelledImage], network: nn.Module) -> dict[str, float]:
-    """Mean Dice of the scored structures over the images that have all of them, and of each structure.
-
-    Large images are seen through overlapping windows, as published.
-    """
-    known, view = SETS[config.data.name], config.model.views
-    device = next(network.parameters()).device
+    """Mean Dice of the scored structures over the images that have all of them, and of each structure."""
+    known = SETS[config.data.name]
     rows = []
     for image in images:
-        pixels, truth = read_sample(image, config)
-        shown = torch.from_numpy(scale_sample(pixels))[None].to(device)
-        answer = predict_windows(network, {view: shown}, {view: config.view.patch_size}, Merge.SOFTMAX)
-        assert isinstance(answer, dict)  # a segmenter answers by view
-        drawn = answer[view].argmax(dim=1).cpu()  # (1, *spatial)
-        pairs = [
-            torch.stack([torch.isin(labels, torch.tensor(values)) for values in known.scored], dim=1)
-            for labels in (drawn, torch.from_numpy(truth)[None])
-        ]
+        drawn, truth = logits_of(config, image, network).argmax(dim=1), read_sample(image, config)[1]
+        pairs = [scored_masks(labels, known.scored) for labels in (drawn, torch.from_numpy(truth)[None])]
         rows.append(compute_dice(pairs[0], pairs[1], ignore_empty=not known.empty_is_perfect)[0].numpy())
     dice = np.array(rows)
-    by_structure = [_mean(column) for column in dice.T]
+    by_structure = [mean_of_known(column) for column in dice.T]
     figures = {f"val_dice_{k}": value for k, value in enumerate(by_structure, start=1)}
-    return {"val_mean_dice_score": _mean(dice.mean(axis=1)), **figures}
+    return {"val_mean_dice_score": mean_of_known(dice.mean(axis=1)), **figures}
 
 
-def _mean(values: np.ndarray) -> float:
+@torch.no_grad()
+def logits_of(config: FineTuneConfig, image: LabelledImage, network: nn.Module) -> Tensor:
+    """Let a network draw on an image: logits (1, c, *spatial), on the CPU.
+
+    Large images are seen through overlapping windows, as published; they have logarithms of probabilities.
+    """
+    view = config.model.views
+    shown = torch.from_numpy(scale_sample(read_sample(image, config)[0]))[None]
+    shown = shown.to(next(network.parameters()).device)
+    answer = predict_windows(network, {view: shown}, {view: config.view.patch_size}, Merge.SOFTMAX)
+    assert isinstance(answer, dict)  # a segmenter answers by view
+    return answer[view].float().cpu()
+
+
+def scored_masks(labels: Tensor, scored: Scored) -> Tensor:
+    """Masks (1, structures, *spatial) of labels (1, *spatial)."""
+    return torch.stack([torch.isin(labels, torch.tensor(values)) for values in scored.values()], dim=1)
+
+
+def mean_of_known(values: NDArray[np.floating]) -> float:
     """Mean of the numbers among values; NaN if there is none."""
     numbers = values[~np.isnan(values)]
     return float(numbers.mean()) if numbers.size else float("nan")

@@ -44,20 +44,20 @@ def disc_heart(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (np.stack([part] * 2, axis=-1) for part in (np.clip(image, 0, 255).astype(np.uint8), labels))  # type: ignore[return-value]
 
 
-def write_acdc(folder: Path, n_per_group: int, order: tuple[int, ...] = (0, 1, 2, 3)) -> None:
+def write_acdc(folder: Path, n_per_group: int, order: tuple[int, ...] = (0, 1, 2, 3), split: str = "train") -> None:
     """Prepared patients of two groups; ``order`` gives the stored value of each label."""
     rows = []
     for k in range(2 * n_per_group):
         pid = f"patient{k:03d}"
-        (folder / "train" / pid).mkdir(parents=True, exist_ok=True)
+        (folder / split / pid).mkdir(parents=True, exist_ok=True)
         for phase in ("ed", "es"):
             image, labels = disc_heart(2 * k + (phase == "es"))
-            stem = folder / "train" / pid / f"{pid}_sax_{phase}"
+            stem = folder / split / pid / f"{pid}_sax_{phase}"
             affine = np.diag([1.0, 1.0, 10.0, 1.0])
             nib.save(nib.Nifti1Image(image, affine), f"{stem}.nii.gz")
             nib.save(nib.Nifti1Image(np.array(order)[labels].astype(np.uint8), affine), f"{stem}_gt.nii.gz")
         rows.append({"pid": pid, "pathology": "DCM" if k < n_per_group else "NOR", "n_slices": 2})
-    with (folder / "train_metadata.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / f"{split}_metadata.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

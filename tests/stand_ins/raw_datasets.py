@@ -136,10 +136,10 @@ def pickled(view: PhantomView) -> dict[str, Any]:
     }
 
 
-def rescan(folder: Path, heart: PhantomStudy) -> Path:
+def rescan(folder: Path, heart: PhantomStudy, training: Sequence[str] = ("A/s_0000",)) -> Path:
     root = folder / "pickle"
     names = {"sax": "SAX", "lax_2c": "2C", "lax_4c": "4C"}
-    for scan in ("train/A/s_0000", "test/scan_00_A", "test/scan_00_B", "test_retest_100/1027"):
+    for scan in (*(f"train/{name}" for name in training), "test/scan_00_A", "test/scan_00_B", "test_retest_100/1027"):
         (root / scan).mkdir(parents=True)
         for view in heart.views:
             (root / scan / f"{names[view.cine.id]}.pickle").write_bytes(pickle.dumps(pickled(view)))
@@ -192,10 +192,11 @@ def emidec(folder: Path, heart: PhantomStudy, n_each: int = 5) -> Path:
     return folder
 
 
-def myops2020(folder: Path, heart: PhantomStudy) -> Path:
+def myops2020(folder: Path, heart: PhantomStudy, n_training: int = 2) -> Path:
     labels = relabel(heart.labels[0], {1: 600, 2: 200, 3: 500})
     labels[(labels == 200) & (np.arange(labels.shape[-1]) > labels.shape[-1] // 2)] = 2221
-    for split, kind, number in (("train25", "training", 101), ("train25", "training", 102), ("test20", "test", 201)):
+    cases = [("train25", "training", 101 + k) for k in range(n_training)]
+    for split, kind, number in (*cases, ("test20", "test", 201)):
         stem = f"myops_{kind}_{number}"
         for modality in ("C0", "DE", "T2"):
             write_nifti(folder / split / f"{stem}_{modality}.nii.gz", heart.cine.pixels[0], heart.sax)

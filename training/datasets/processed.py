@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,17 +37,29 @@ class LabelledImage:
         One file per channel.
     t
         Phase of 4-D files, from 0; 0 for 3-D files.
+    phase
+        Which one of the patient's phases it is: ``ed``, ``es`` or a number; empty if there is one image.
     """
 
     pid: str
     images: tuple[Path, ...]
     labels: Path
     t: int = 0
+    phase: str = ""
 
 
 Rows = Any  # a DataFrame; pandas has no types here
-Scored = tuple[tuple[int, ...], ...]
-VENTRICLES: Final[Scored] = ((RV,), (MYOCARDIUM,), (LV,))
+Split = Literal["train", "val", "test"]
+Scored = Mapping[str, tuple[int, ...]]
+VENTRICLES: Final[Scored] = MappingProxyType({"rv": (RV,), "myo": (MYOCARDIUM,), "lv": (LV,)})
+LESION: Final[Scored] = MappingProxyType(
+    {"cavity": (1,), "myocardium": (2, 3, 4), "infarction": (3, 4), "no_reflow": (4,)}
+)
+"""Of EMIDEC: an infarction is part of the muscle, and what does not reflow part of the infarction."""
+EDEMA: Final[Scored] = MappingProxyType(
+    {"rv": (1,), "lv": (2,), "myocardium": (3, 4, 5), "edema_or_scar": (4, 5), "scar": (5,)}
+)
+"""Of MyoPS."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +75,30 @@ class ProcessedSet:
     folder
         Of the files, if all lie in one whatever their split.
     scored
-        Labels that make up each structure whose Dice counts.
+        Structures whose Dice counts, in the order of the published figures, and the labels that make up each.
     empty_is_perfect
         Whether a structure that is neither drawn nor there has Dice 1 (else it has none).
     order
         Values of the original labels to the models'; None: only the models' are known.
+    test_is_labelled
+        Whether the dataset gives out the labels of its test.
     """
 
     images_of: Callable[[Path, Mapping[str, Any], str], list[LabelledImage]]
     split: Callable[[Rows], tuple[Rows, Rows]] | None = None
     folder: str | None = None
-    scored: Scored = VENTRICLES
+    scored: Scored = field(default_factory=lambda: VENTRICLES)
     empty_is_perfect: bool = False
     order: Mapping[int, int] | None = None
+    test_is_labelled: bool = True
 
 
 def _ed_and_es(folder: Path, row: Mapping[str, Any], view: str) -> list[LabelledImage]:
     pid = row["pid"]
-    stems = [folder / pid / f"{pid}_{view}_{phase}" for phase in ("ed", "es")]
+    stems = {phase: f"{pid}_{view}_{phase}" for phase in ("ed", "es")}
     return [
-        LabelledImage(pid, (stem.with_name(f"{stem.name}.nii.gz"),), stem.with_name(f"{stem.name}_gt.nii.gz"))
-        for stem in stems
+        LabelledImage(pid, (folder / pid / f"{stem}.nii.gz",), folder / pid / f"{stem}_gt.nii.gz", phase=phase)
+        for phase, stem in stems.items()
     ]
 
 
@@ -101,7 +116,7 @@ def _modalities(folder: Path, row: Mapping[str, Any], view: str) -> list[Labelle
 def _every_phase(folder: Path, row: Mapping[str, Any], view: str) -> list[LabelledImage]:
     place = folder / row["pid"]
     return [
-        LabelledImage(row["pid"], (place / "sax_t.nii.gz",), place / "sax_gt_t.nii.gz", t)
+        LabelledImage(row["pid"], (place / "sax_t.nii.gz",), place / "sax_gt_t.nii.gz", t, str(t))
         for t in range(int(row["n_frames"]))
     ]
 
@@ -135,13 +150,14 @@ SETS: Final[Mapping[str, ProcessedSet]] = MappingProxyType(
         "mnms": ProcessedSet(_ed_and_es, order=LV_FIRST),
         "mnms2": ProcessedSet(_ed_and_es, order=LV_FIRST),
         "rescan": ProcessedSet(_every_phase, split=_first_of_each_group, order=LV_FIRST),
-        "emidec": ProcessedSet(_single, folder="train", scored=((1,), (2, 3, 4), (3, 4), (4,)), empty_is_perfect=True),
+        "emidec": ProcessedSet(_single, folder="train", scored=LESION, empty_is_perfect=True),
         "myops2020": ProcessedSet(
             _modalities,
             split=_five,
-            scored=((1,), (2,), (3, 4, 5), (4, 5), (5,)),
+            scored=EDEMA,
             empty_is_perfect=True,
             order=ORIGINAL,
+            test_is_labelled=False,
         ),
     }
 )
@@ -160,22 +176,53 @@ def images_of(folder: Path, config: FineTuneConfig) -> tuple[list[LabelledImage]
     InputError
         If the dataset has no labels to learn from, a table or a file is missing, or nobody is left on one side.
     """
-    name = config.data.name
-    if name not in SETS:
-        raise InputError(f"No segmenter learns from {name!r}; data.name is one of {', '.join(SETS)}.")
-    known = SETS[name]
-    sides = []
-    for place, table in rows_of_sides(folder, config):
-        listed = [
-            image for row in table.to_dict("records") for image in known.images_of(place, row, config.model.views)
-        ]
-        refuse_missing([path for image in listed for path in (*image.images, image.labels)], name)
-        sides.append(listed)
+    _refuse_unlabelled(config)
+    sides = [_listed(place, rows, config) for place, rows in rows_of_sides(folder, config)]
     if config.data.max_n_samples >= 0:
         sides[0] = sides[0][: config.data.max_n_samples]
     if not all(sides):
         raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more cases.")
     return sides[0], sides[1]
+
+
+def split_images(folder: Path, config: FineTuneConfig, split: Split) -> list[LabelledImage]:
+    """List the labelled images of a split.
+
+    Raises
+    ------
+    InputError
+        As :func:`images_of`, and if the labels of the test are not given out.
+    """
+    if split != "test":
+        return images_of(folder, config)[0 if split == "train" else 1]
+    _refuse_unlabelled(config)
+    if not SETS[config.data.name].test_is_labelled:
+        raise InputError(f"{config.data.name} keeps the labels of its test to itself; ask for the split val.")
+    return _listed(*test_rows(folder, config), config)
+
+
+def _refuse_unlabelled(config: FineTuneConfig) -> None:
+    if config.data.name not in SETS:
+        raise InputError(f"No segmenter learns from {config.data.name!r}; data.name is one of {', '.join(SETS)}.")
+
+
+def _listed(place: Path, rows: Rows, config: FineTuneConfig) -> list[LabelledImage]:
+    known, view = SETS[config.data.name], config.model.views
+    listed = [image for row in rows.to_dict("records") for image in known.images_of(place, row, view)]
+    refuse_missing([path for image in listed for path in (*image.images, image.labels)], config.data.name)
+    return listed
+
+
+def test_rows(folder: Path, config: FineTuneConfig) -> tuple[Path, Rows]:
+    """Folder of the files of the test, and rows of its table.
+
+    Raises
+    ------
+    InputError
+        If the table is missing.
+    """
+    name = config.data.name
+    return folder / (SETS[name].folder or "test"), read_table(folder / "test_metadata.csv", name)
 
 
 def rows_of_sides(folder: Path, config: FineTuneConfig) -> list[tuple[Path, Rows]]:
@@ -232,6 +279,11 @@ def read_table(path: Path, name: str) -> Rows:
     if "pid" not in rows:
         raise InputError(f"{path} has no column pid. Prepare the dataset again.")
     return rows
+
+
+def spacing_mm(path: Path, n_axes: int) -> tuple[float, ...]:
+    """Voxel size that a prepared file states, along (x, y[, z])."""
+    return tuple(float(mm) for mm in np.linalg.norm(read_image(path).geometry.affine()[:3, :n_axes], axis=0))
 
 
 def read_channels(paths: Sequence[Path], t: int = 0) -> NDArray[np.float32]:
