@@ -20,7 +20,15 @@ from cinema_core.errors import InputError
 from cinema_core.predict.inputs import scale_sample
 from cinema_core.predict.windows import Merge, predict_windows
 from training.datasets.augment import IMAGE, augmentation, seed_of
-from training.datasets.processed import Rows, Split, read_channels, refuse_missing, rows_of_sides, test_rows
+from training.datasets.processed import (
+    Rows,
+    Split,
+    both_sides,
+    read_channels,
+    refuse_missing,
+    rows_of_sides,
+    test_rows,
+)
 from training.epochs import Lesson
 from training.loop import Batch
 from training.settings import Behaviour, FineTuneConfig
@@ -91,12 +99,7 @@ def hearts_of(folder: Path, config: FineTuneConfig) -> tuple[list[AnsweredHeart]
         As :func:`lesson`.
     """
     _refuse_unanswered(config)
-    sides = [_listed(place, rows, config) for place, rows in rows_of_sides(folder, config)]
-    if config.data.max_n_samples >= 0:
-        sides[0] = sides[0][: config.data.max_n_samples]
-    if not all(sides):
-        raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more cases.")
-    return sides[0], sides[1]
+    return both_sides([_listed(place, rows, config) for place, rows in rows_of_sides(folder, config)], folder, config)
 
 
 def split_hearts(folder: Path, config: FineTuneConfig, split: Split) -> list[AnsweredHeart]:

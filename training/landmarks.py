@@ -24,7 +24,7 @@ from cinema_core.predict.landmarks import coordinate_points, heatmap_points
 from cinema_core.predict.windows import pad_end
 from cinema_core.tasks import N_LANDMARKS
 from training.datasets.augment import IMAGE, KEPT, augmentation, seed_of
-from training.datasets.processed import Split, read_table, refuse_missing
+from training.datasets.processed import Split, both_sides, read_table, refuse_missing
 from training.epochs import Lesson
 from training.loop import Batch
 from training.settings import Behaviour, FineTuneConfig
@@ -97,12 +97,7 @@ def marked_images(folder: Path, config: FineTuneConfig) -> tuple[list[MarkedImag
     InputError
         As :func:`lesson`.
     """
-    sides = [_listed(folder, config, split) for split in ("train", "val")]
-    if config.data.max_n_samples >= 0:
-        sides[0] = sides[0][: config.data.max_n_samples]
-    if not all(sides):
-        raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more images.")
-    return sides[0], sides[1]
+    return both_sides([_listed(folder, config, split) for split in ("train", "val")], folder, config)
 
 
 def split_images(folder: Path, config: FineTuneConfig, split: Split) -> list[MarkedImage]:

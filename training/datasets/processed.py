@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,7 @@ class LabelledImage:
     phase: str = ""
 
 
+Example = TypeVar("Example")
 Rows = Any  # a DataFrame; pandas has no types here
 Split = Literal["train", "val", "test"]
 Scored = Mapping[str, tuple[int, ...]]
@@ -177,12 +178,25 @@ def images_of(folder: Path, config: FineTuneConfig) -> tuple[list[LabelledImage]
         If the dataset has no labels to learn from, a table or a file is missing, or nobody is left on one side.
     """
     _refuse_unlabelled(config)
-    sides = [_listed(place, rows, config) for place, rows in rows_of_sides(folder, config)]
+    return both_sides([_listed(place, rows, config) for place, rows in rows_of_sides(folder, config)], folder, config)
+
+
+def both_sides(
+    sides: Sequence[list[Example]], folder: Path, config: FineTuneConfig
+) -> tuple[list[Example], list[Example]]:
+    """Keep as many of those who teach, the first of two sides, as the config allows.
+
+    Raises
+    ------
+    InputError
+        If nobody is left on one side.
+    """
+    teaching, validating = sides
     if config.data.max_n_samples >= 0:
-        sides[0] = sides[0][: config.data.max_n_samples]
-    if not all(sides):
+        teaching = teaching[: config.data.max_n_samples]
+    if not (teaching and validating):
         raise InputError(f"{folder} leaves nobody to teach, or nobody to validate. Prepare more cases.")
-    return sides[0], sides[1]
+    return teaching, validating
 
 
 def split_images(folder: Path, config: FineTuneConfig, split: Split) -> list[LabelledImage]:
