@@ -22,8 +22,8 @@ from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine, View
 from cinema_core.errors import InputError
 from cinema_core.learn.select import SliceFacts, slice_facts
-from cinema_core.learn.signs import shows_heart
 from cinema_core.measure.agreement import dice
+from cinema_core.measure.plane_rules import shows_heart
 from cinema_core.process import prepare_to_compute
 
 WRONG_BELOW: Final = 0.8

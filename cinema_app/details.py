@@ -1,4 +1,4 @@
-"""Tables by phase and by segment, beside the report of a study."""
+"""Tables by measure, finding, phase and segment, beside the report of a study."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cinema_core.cine import Cine
-    from cinema_core.measure import VentricularFunction
+    from cinema_core.report import StudyResult
+
+TABLES = ("measures", "flags", "phases", "segments")
 
 
-def details_paths(report: Path) -> tuple[Path, Path]:
-    """Where the tables lie that belong to a report: ``report_phases.csv`` and ``report_segments.csv``."""
-    return report.with_name(f"{report.stem}_phases.csv"), report.with_name(f"{report.stem}_segments.csv")
+def details_paths(report: Path) -> tuple[Path, ...]:
+    """Where the tables lie that belong to a report: ``report_measures.csv`` and so on, in the order of ``TABLES``."""
+    return tuple(report.with_name(f"{report.stem}_{table}.csv") for table in TABLES)
 
 
-def write_details(
-    report: Path, study_id: str, labels: NDArray[np.uint8], cine: Cine, function: VentricularFunction
-) -> list[str]:
-    """Write both tables, that of the segments without rows where ED is not known.
+def write_details(report: Path, result: StudyResult, labels: NDArray[np.uint8]) -> list[str]:
+    """Write all tables, that of the segments without rows where ED is not known.
 
     Returns
     -------
@@ -35,14 +34,27 @@ def write_details(
     import numpy as np
 
     from cinema_core.measure import wall_measures
-    from cinema_core.report import PhaseRow, SegmentRow, phase_rows, segment_rows, write_rows
+    from cinema_core.report import (
+        FindingRow,
+        MeasureRow,
+        PhaseRow,
+        SegmentRow,
+        finding_rows,
+        measure_rows,
+        phase_rows,
+        segment_rows,
+        write_rows,
+    )
 
-    by_phase, by_segment = details_paths(report)
-    write_rows(by_phase, PhaseRow, phase_rows(study_id, cine, function))
+    by_measure, by_finding, by_phase, by_segment = details_paths(report)
+    function, cine = result.measures.function, result.cine
+    write_rows(by_measure, MeasureRow, measure_rows(result))
+    write_rows(by_finding, FindingRow, finding_rows(result))
+    write_rows(by_phase, PhaseRow, phase_rows(result.study_id, cine, function))
     if function.ed_phase is None:
         write_rows(by_segment, SegmentRow, [])
         return ["ED is not known, so the wall has no segments."]
     measured = np.flatnonzero(np.isfinite(function.curve.lv_ml)).tolist()
     wall = wall_measures(labels, cine, function.ed_phase, phases=measured)
-    write_rows(by_segment, SegmentRow, segment_rows(study_id, cine, wall))
+    write_rows(by_segment, SegmentRow, segment_rows(result.study_id, cine, wall))
     return list(wall.warnings)

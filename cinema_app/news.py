@@ -34,6 +34,8 @@ class ReadingEvents(SignalGroup):
     phases_changed = Signal()
     measures_changed = Signal(object)
     """``VentricularFunction``, or None while nothing can be measured."""
+    approval_changed = Signal()
+    """A reader approved, or changed what the report is made by; an edit changes it too, and tells of its labels."""
     model_changed = Signal()
     job_changed = Signal()
     """Work began or ended in the engine."""

@@ -14,22 +14,23 @@ from numpy.typing import NDArray
 from cinema_app.labelling import Labelling, Slice
 from cinema_app.news import Notice, ReadingEvents, Severity
 from cinema_app.opening import open_study, person_of
-from cinema_app.reporting import report_of
+from cinema_app.reporting import result_of
 from cinema_app.teaching import TeachingSet, collect_teaching_set
 from cinema_app.work import Work, WorkEnd
 from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
-from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
+from cinema_core.errors import CheckpointError, CinemaError, PhaseError, ProjectError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
-from cinema_core.measure import VentricularFunction, ventricular_function
+from cinema_core.measure import ReportChoices, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Source, VersionRecord
-from cinema_core.report import write_report
+from cinema_core.report import Approval, report_row, write_report
+from cinema_core.report.from_project import approval_state, unread_uncertainty
 from cinema_core.tasks import TASKS, Task, answers
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Reading:
         self.labelled_besides = (0, 0)
         """Slices that readers vouched for in other studies, and their patients, counted when this one was opened."""
         self._chosen: PhaseChoice | None = None
-        self._measures: VentricularFunction | None = None
+        self._measures: StudyMeasures | None = None
         self._measures_are_stale = False
 
     # ---------------------------------------------------------------- the study
@@ -346,7 +347,7 @@ class Reading:
         """ED and ES: the reader's, else those of the volume curve; None if neither is known."""
         if self._chosen is not None:
             return self._chosen
-        found = self._measures
+        found = self.measures
         if found is None or found.ed_phase is None or found.es_phase is None:
             return None
         return PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase, Source.MODEL)
@@ -388,26 +389,31 @@ class Reading:
     @property
     def measures(self) -> VentricularFunction | None:
         """Volumes and ejection fraction as last computed; None while nothing can be measured."""
+        return self._measures.function if self._measures else None
+
+    @property
+    def study_measures(self) -> StudyMeasures | None:
+        """All measures, findings and verdicts as last computed; None while nothing can be measured."""
         return self._measures
 
     def measure(self) -> VentricularFunction | None:
-        """Compute the measures again if labels or phases changed since."""
+        """Compute the measures again if labels, phases or choices changed since."""
         if not self._measures_are_stale:
-            return self._measures
+            return self.measures
         self._measures_are_stale = False
         before = self.phases
         self._measures = self._measure_now()
-        self.events.measures_changed.emit(self._measures)
+        self.events.measures_changed.emit(self.measures)
         if self.phases != before:
             self.events.phases_changed.emit()
-        return self._measures
+        return self.measures
 
-    def _measure_now(self) -> VentricularFunction | None:
+    def _measure_now(self) -> StudyMeasures | None:
         phases = self.complete_phases
         if not phases or not self.cine.measurable or self.cine.view is not View.SAX:
             return None
         chosen = self._chosen
-        return ventricular_function(
+        return study_measures(
             self.labels,
             self.cine,
             phases=phases,
@@ -415,17 +421,61 @@ class Reading:
             es_phase=chosen.es_phase if chosen else None,
             rv_ed_phase=chosen.rv_ed_phase if chosen else None,
             rv_es_phase=chosen.rv_es_phase if chosen else None,
+            choices=self.report_choices,
+            uncertainty=unread_uncertainty(self.uncertainty, self.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED)),
         )
 
     @property
-    def is_approved(self) -> bool:
-        """Whether every slice of ED and ES is accepted."""
-        choice = self.phases
-        return choice is not None and all(
-            self.state(t, z) is LabelState.ACCEPTED
-            for t in (choice.ed_phase, choice.es_phase)
-            for z in range(self.cine.n_slices)
-        )
+    def report_choices(self) -> ReportChoices:
+        """What the reader entered and chose for the report of the open study."""
+        return self.project.report_choices(self.study_id)
+
+    def choose_report(self, choices: ReportChoices) -> None:
+        """Keep what the reader entered and chose, and measure by it.
+
+        Raises
+        ------
+        ProjectError, StorageError
+            If it cannot be saved; then nothing has changed.
+        """
+        if choices == self.report_choices:
+            return
+        self.project.set_report_choices(self.study_id, choices)
+        self._measures_are_stale = True
+        self.measure()
+        self.events.approval_changed.emit()
+
+    @property
+    def approval(self) -> Approval:
+        """Whether a named reader vouches for what is reported now, and if not, why."""
+        found = self.measures
+        if found is None:
+            return Approval(reason="Nothing is measured yet.")
+        reported = (found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase)
+        return approval_state(self.project.approval(self.study_id), reported)
+
+    def approve(self) -> None:
+        """Vouch by name for every slice of the phases that are reported, and for the report as it is.
+
+        Raises
+        ------
+        PhaseError
+            If ED and ES are not known, or have slices without a label.
+        ProjectError
+            If the reader gave no name, or nothing can be saved.
+        """
+        if not self.project.reader:
+            raise ProjectError("A report is approved by a named reader. Give your name first; a pseudonym will do.")
+        self.accept_phases()
+        found = self.measure()
+        assert found is not None and found.ed_phase is not None and found.es_phase is not None  # accepted, so measured
+        of_rv = sorted({t for t in (found.rv_ed_phase, found.rv_es_phase) if t is not None})
+        self.accept((t, z) for t in of_rv for z in range(self.cine.n_slices))
+        reported = PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase)
+        self.project.approve(self.study_id, reported)
+        self.project.log_event("approved", {"study": self.study_id})
+        self.events.approval_changed.emit()
+        self.notify(f"Approved by {self.project.reader}.")
 
     # ---------------------------------------------------------------- the model
 
@@ -496,7 +546,7 @@ class Reading:
         StorageError
             If the file cannot be written; then there is no half file.
         """
-        write_report(path, [report_of(self)])
+        write_report(path, [report_row(result_of(self))])
         self.project.log_event("exported", {"study": self.study_id, "format": "csv"})
         self.notify(f"Report saved: {path.name}, in the folder {path.absolute().parent.name}")
 

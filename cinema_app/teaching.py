@@ -151,9 +151,15 @@ def read_again(record: StudyRecord, choices: Callable[[str], ImportChoices]) -> 
     InputError
         If it cannot be read, or is another image by now.
     """
+    return read_with_notes(record, choices)[0]
+
+
+def read_with_notes(record: StudyRecord, choices: Callable[[str], ImportChoices]) -> tuple[Cine, tuple[str, ...]]:
+    """Read the same, and what the importer noted; see :func:`read_again`."""
     # Labels of a second cine are kept under the study's pseudonym with the cine's name behind it.
     study = record.study_id.partition(".")[0]
-    for cine in load_study(record.image_path, study=study, choices=choices).cines:
+    found = load_study(record.image_path, study=study, choices=choices)
+    for cine in found.cines:
         if cine.id == record.cine_id and cine.content_sha256 == record.content_sha256:
-            return cine
+            return cine, found.report.notes
     raise InputError(f"the images at {record.image_path} are not the ones that were labelled. Open the study again.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from math import sqrt
 from pathlib import Path
@@ -244,6 +245,13 @@ class Timing:
         return 60000.0 / rr if rr else None
 
 
+class BsaFormula(StrEnum):
+    """How body surface follows from height and weight."""
+
+    MOSTELLER = "Mosteller"
+    DUBOIS = "DuBois"
+
+
 @dataclass(frozen=True)
 class Patient:
     """What measurement needs to know of a person; nothing that names them."""
@@ -255,10 +263,22 @@ class Patient:
 
     @property
     def bsa_m2(self) -> float | None:
-        """Body surface area after Mosteller (N Engl J Med 317:1098, 1987); None if not known."""
+        """Body surface area after Mosteller; None if not known."""
+        return self.body_surface_m2(BsaFormula.MOSTELLER)
+
+    def body_surface_m2(self, formula: BsaFormula) -> float | None:
+        """Body surface area; None without height and weight.
+
+        References
+        ----------
+        Mosteller, N Engl J Med 317:1098 (1987); DuBois and DuBois, Arch Intern Med 17:863 (1916).
+        """
         if not self.height_m or not self.weight_kg:
             return None
-        return sqrt(self.height_m * 100 * self.weight_kg / 3600)
+        height_cm = self.height_m * 100
+        if formula is BsaFormula.DUBOIS:
+            return float(0.007184 * self.weight_kg**0.425 * height_cm**0.725)
+        return sqrt(height_cm * self.weight_kg / 3600)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from cinema_core.cards import ModelCard
-    from cinema_core.cine import Cine
     from cinema_core.progress import Progress
-    from cinema_core.project import Effort, Project, StudyRecord, StudySnapshot
-    from cinema_core.report import ReportRow
+    from cinema_core.project import Effort, Project, StudyRecord
 
 REPORT: Final = "report.csv"
 EFFORT: Final = "effort.csv"
@@ -107,24 +104,28 @@ def _write(
     folder: Path, project: Project, studies: list[StudyRecord], formats: list[Format], progress: Progress
 ) -> list[str]:
     """Write all that can be written; returns what could not, one sentence per study."""
-    from cinema_app.teaching import read_again
+    from cinema_app.teaching import read_with_notes
+    from cinema_core.cards import list_models
     from cinema_core.errors import CinemaError, StorageError
     from cinema_core.io import write_labels
     from cinema_core.project import study_snapshot
-    from cinema_core.report import write_report
+    from cinema_core.report import report_row, write_report
+    from cinema_core.report.from_project import project_result
 
+    cards = list_models(project.models_folder)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     rows, effort, problems = [], {}, []
     for k, study in enumerate(studies):
         progress(k / len(studies), study.study_id)
         try:
-            cine = read_again(study, project.import_choices)
+            cine, notes = read_with_notes(study, project.import_choices)
             snapshot = study_snapshot(project, study.study_id)
             if Format.NIFTI in formats:
                 write_labels(folder / _labels_name(study), snapshot.labels, cine)
             if Format.EFFORT in formats:
                 effort[study.study_id] = project.effort(study.study_id, cine.geometry.pixel_spacing_mm)
             if Format.CSV in formats:
-                rows.append(_row(project, snapshot, cine))
+                rows.append(report_row(project_result(snapshot, cine, cards, notes=notes, created_utc=now)))
         except StorageError:
             raise  # the next study would not fit either
         except CinemaError as error:
@@ -146,66 +147,3 @@ def _write_effort(path: Path, effort: dict[str, Effort]) -> None:
         writer.writerow(["study_id", *asdict(next(iter(effort.values())))])
         for study_id, found in effort.items():
             writer.writerow([study_id, *(round(value, 1) for value in asdict(found).values())])
-
-
-def _row(project: Project, snapshot: StudySnapshot, cine: Cine) -> ReportRow:
-    """Row of the report.
-
-    Raises
-    ------
-    InputError
-        If the study cannot be measured as it is.
-    """
-    from cinema_core import __version__
-    from cinema_core.cine import View
-    from cinema_core.errors import PhaseError, StudyError
-    from cinema_core.measure import ventricular_function
-    from cinema_core.report import report_row
-
-    if cine.view is not View.SAX:
-        raise StudyError(f"Volumes come from the short axis; this is a cine of the view {cine.view.value}.")
-    if not snapshot.labelled_phases:
-        raise PhaseError("No phase has labels on all of its slices. Segment or draw the missing ones.")
-    chosen = snapshot.phases
-    function = ventricular_function(
-        snapshot.labels,
-        cine,
-        phases=snapshot.labelled_phases,
-        ed_phase=chosen.ed_phase if chosen else None,
-        es_phase=chosen.es_phase if chosen else None,
-        rv_ed_phase=chosen.rv_ed_phase if chosen else None,
-        rv_es_phase=chosen.rv_es_phase if chosen else None,
-    )
-    reader = snapshot.approved_by if _is_accepted(snapshot) else ""
-    return report_row(
-        snapshot.study.study_id,
-        cine,
-        function,
-        reader=reader,
-        status="approved" if reader else "draft",
-        corrected_slices=snapshot.corrected_slices,
-        accepted_slices=snapshot.accepted_slices,
-        card=_card(project, snapshot),
-        software_version=__version__,
-        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _is_accepted(snapshot: StudySnapshot) -> bool:
-    """Whether every slice of the chosen ED and ES is accepted."""
-    from cinema_core.anatomy import LabelState
-
-    chosen = snapshot.phases
-    return chosen is not None and all(
-        snapshot.states[t, z] is LabelState.ACCEPTED
-        for t in (chosen.ed_phase, chosen.es_phase)
-        for z in range(snapshot.study.shape[1])
-    )
-
-
-def _card(project: Project, snapshot: StudySnapshot) -> ModelCard | None:
-    """Card of the weights that the labels came from, which may not be those in use now; None if a hand drew all."""
-    from cinema_core.cards import list_models
-
-    by_hash = {card.sha256: card for card in list_models(project.models_folder)}
-    return next((by_hash[sha256] for sha256 in snapshot.label_models if sha256 in by_hash), None)

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cinema_app.commands.choices import Age, Areas, Bsa, Ends, Height, Sex, Weight
+from cinema_core.cine import BsaFormula
+from cinema_core.measure.volumes import AreaRule, EndSliceRule
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from cinema_core.cine import Cine
     from cinema_core.io import Study
-    from cinema_core.measure import VentricularFunction
-    from cinema_core.report import ReportRow
+    from cinema_core.measure.choices import ReportChoices
+    from cinema_core.report import StudyResult
 
     Labels = NDArray[np.uint8]
 
@@ -36,6 +40,13 @@ def measure(
         bool,
         typer.Option("--details", help="Also write NAME_phases.csv and NAME_segments.csv beside the report NAME.csv."),
     ] = False,
+    areas: Areas = AreaRule.PIXELS,
+    ends: Ends = EndSliceRule.FULL,
+    bsa: Bsa = BsaFormula.MOSTELLER,
+    sex: Sex = None,
+    age: Age = None,
+    height: Height = None,
+    weight: Weight = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report's row as JSON, for a program.")] = False,
 ) -> None:
@@ -54,7 +65,8 @@ def measure(
     from cinema_app.terminal import say, say_json, say_measures
     from cinema_core.cine import View
     from cinema_core.errors import InputError
-    from cinema_core.report import write_report
+    from cinema_core.measure.choices import ReportChoices
+    from cinema_core.report import report_row, write_report
 
     pair = (ed_image, es_image, ed_labels, es_labels)
     if image and labels and not any(pair):
@@ -67,10 +79,13 @@ def measure(
     if taken := [path for path in written if path.exists() and not overwrite]:
         raise InputError(f"{taken[0]} is there already. Choose another name, or replace it with --overwrite.")
     cine = study.best(View.SAX)
-    function = _function(cine, drawn)
-    row = _row(study, cine, function)
+    choices = ReportChoices.of(
+        sex=sex, age_years=age, height_cm=height, weight_kg=weight, areas=areas, ends=ends, bsa_formula=bsa
+    )
+    result = _result(study, cine, drawn, choices)
+    row = report_row(result)
     write_report(out, [row])
-    to_check = write_details(out, study.id, drawn, cine, function) if details else []
+    to_check = write_details(out, result, drawn) if details else []
     if as_json:
         say_json(asdict(row))
         return
@@ -115,29 +130,23 @@ def _pair(ed_image: Path, es_image: Path, ed_labels: Path, es_labels: Path) -> t
     return study, np.concatenate(drawn)  # 2 x (1, z, y, x) -> (2, z, y, x)
 
 
-def _function(cine: Cine, labels: Labels) -> VentricularFunction:
+def _result(study: Study, cine: Cine, labels: Labels, choices: ReportChoices) -> StudyResult:
     """Measure the phases that somebody labelled completely."""
+    from datetime import UTC, datetime
+
+    from cinema_core import __version__
     from cinema_core.anatomy import UNLABELLED
     from cinema_core.errors import LabelError
-    from cinema_core.measure import ventricular_function
+    from cinema_core.measure import study_measures
+    from cinema_core.report import Origin, StudyResult, import_rules
 
     # An all-zero phase is one that nobody drew: public sets label ED and ES and leave the rest zero.
     phases = [t for t, frame in enumerate(labels) if frame.any() and not (frame == UNLABELLED).any()]
     if not phases:
         raise LabelError("No phase of the labels is drawn completely, so nothing can be measured. Label ED and ES.")
-    return ventricular_function(labels, cine, phases=phases)
-
-
-def _row(study: Study, cine: Cine, function: VentricularFunction) -> ReportRow:
-    from datetime import UTC, datetime
-
-    from cinema_core import __version__
-    from cinema_core.report import report_row
-
-    return report_row(
-        study.id,
-        cine,
-        function,
+    origin = Origin(
         software_version=__version__,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        import_rules=import_rules(study.report.notes, cine),
     )
+    return StudyResult(study.id, cine, study_measures(labels, cine, phases=phases, choices=choices), origin)

@@ -15,13 +15,12 @@ from cinema_core.errors import InputError
 if TYPE_CHECKING:
     from cinema_core.cine import Cine
     from cinema_core.io import Study
-    from cinema_core.measure import VentricularFunction
     from cinema_core.models.zoo import LoadedModel
     from cinema_core.predict import Segmentation
-    from cinema_core.report import ReportRow
+    from cinema_core.report import ReportRow, StudyResult
 
 LABELS, REPORT, PROVENANCE = "labels.nii.gz", "report.csv", "provenance.json"
-PHASES, SEGMENTS = (path.name for path in details_paths(Path(REPORT)))
+DETAILS = tuple(path.name for path in details_paths(Path(REPORT)))
 
 
 class Phases(StrEnum):
@@ -52,9 +51,7 @@ def segment(
         Phases, typer.Option(help="Segment every phase, or end-diastole and end-systole only.")
     ] = Phases.ALL,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    details: Annotated[
-        bool, typer.Option("--details", help=f"Also write {PHASES} and {SEGMENTS}: volumes by phase, wall by segment.")
-    ] = False,
+    details: Annotated[bool, typer.Option("--details", help=f"Also write {', '.join(DETAILS)}.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report's row as JSON, for a program.")] = False,
 ) -> None:
@@ -80,7 +77,7 @@ def segment(
     from cinema_core.models import zoo
 
     if not overwrite:
-        refuse_existing(out, (LABELS, REPORT, PROVENANCE, *((PHASES, SEGMENTS) if details else ())))
+        refuse_existing(out, (LABELS, REPORT, PROVENANCE, *(DETAILS if details else ())))
     with progress_bar() as progress:
         study = open_study(path or Path(), ed=ed, es=es, study=study_id, progress=progress)
     cine = study.best(View.SAX)
@@ -102,14 +99,15 @@ def segment_short_axis(
 ) -> None:
     """Segment and measure a short-axis cine, write labels, tables and provenance, and tell the reader."""
     from cinema_app.results import written_together
+    from cinema_core.report import report_row
 
     with written_together(out) as folder:
         segmentation = _segment(cine, model, phases, device)
         settings = {"phases": phases.value, "device": model.device.type}
-        row, function = _write(folder, study, cine, segmentation, settings)
-        to_check = write_details(folder / REPORT, study.id, segmentation.labels, cine, function) if details else []
-    names = (LABELS, REPORT, PROVENANCE, *((PHASES, SEGMENTS) if details else ()))
-    _tell([out / name for name in names], study, [*cine.warnings, *to_check], row, as_json)
+        result = _write(folder, study, cine, segmentation, settings)
+        to_check = write_details(folder / REPORT, result, segmentation.labels) if details else []
+    names = (LABELS, REPORT, PROVENANCE, *(DETAILS if details else ()))
+    _tell([out / name for name in names], study, [*cine.warnings, *to_check], report_row(result), as_json)
 
 
 def _segment(cine: Cine, model: LoadedModel, phases: Phases, device: str) -> Segmentation:
@@ -125,27 +123,28 @@ def _segment(cine: Cine, model: LoadedModel, phases: Phases, device: str) -> Seg
         return segment_cine(cine, model, device, progress, phases=chosen)
 
 
-def _write(
-    folder: Path, study: Study, cine: Cine, segmentation: Segmentation, settings: dict[str, Any]
-) -> tuple[ReportRow, VentricularFunction]:
+def _write(folder: Path, study: Study, cine: Cine, segmentation: Segmentation, settings: dict[str, Any]) -> StudyResult:
     from cinema_app.results import write_json
     from cinema_core import __version__
     from cinema_core.io import write_labels
-    from cinema_core.measure import ventricular_function
-    from cinema_core.report import provenance, report_row, write_report
+    from cinema_core.measure import study_measures
+    from cinema_core.report import Origin, StudyResult, import_rules, report_row, result_provenance, write_report
 
-    made: dict[str, Any] = {
-        "card": segmentation.card,
-        "software_version": __version__,
-        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    settings |= {"segmented_phases": [t + 1 for t in segmentation.phases]}
-    function = ventricular_function(segmentation.labels, cine, phases=segmentation.phases)
-    row = report_row(study.id, cine, function, **made)
+    measures = study_measures(
+        segmentation.labels, cine, phases=segmentation.phases, uncertainty=segmentation.uncertainty
+    )
+    origin = Origin(
+        software_version=__version__,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        card=segmentation.card,
+        import_rules=import_rules(study.report.notes, cine),
+        settings=settings | {"segmented_phases": [t + 1 for t in segmentation.phases]},
+    )
+    result = StudyResult(study.id, cine, measures, origin)
     write_labels(folder / LABELS, segmentation.labels, cine)
-    write_report(folder / REPORT, [row])
-    write_json(folder / PROVENANCE, provenance(study.id, cine, settings=settings, **made))
-    return row, function
+    write_report(folder / REPORT, [report_row(result)])
+    write_json(folder / PROVENANCE, result_provenance(result))
+    return result
 
 
 def _tell(written: list[Path], study: Study, to_check: list[str], row: ReportRow, as_json: bool) -> None:

@@ -52,12 +52,9 @@ class ExportPanel(QWidget):
         allow(self.export, not why, why, TIP)
         if why:
             self._status.setText(why)
-        elif not self._reading.is_approved:
-            self._status.setText("The report says draft until ED and ES are accepted (tab Read).")
-        elif not self._reading.project.reader:
-            self._status.setText("ED and ES are accepted. The report says draft until you give your name.")
         else:
-            self._status.setText("ED and ES are accepted.")
+            approval = self._reading.approval
+            self._status.setText(approval.reason or f"Approved by {approval.reader}.")
 
     def _name_reader(self) -> None:
         self._reading.project.reader = self._reader.text().strip()

@@ -158,7 +158,8 @@ class MeasuresPanel(QWidget):
         self._show_curve(found)
         self._here.setVisible(found is not None)
         self._more.setText(self._second_line(found))
-        self._more.setToolTip("\n".join(found.flags) if found else "")
+        measured = self._reading.study_measures
+        self._more.setToolTip("\n".join(finding.text for finding in measured.findings) if measured else "")
 
     def _show_curve(self, found: VentricularFunction | None) -> None:
         for line, name in ((self._lv, "lv_ml"), (self._rv, "rv_ml")):
@@ -196,8 +197,9 @@ class MeasuresPanel(QWidget):
         if found.bsa_m2 is not None:
             parts.append(f"BSA {found.bsa_m2:.2f} m²")
         parts.append("papillaries in cavity")
-        if found.flags:
-            parts.append(f"<span style='color:#ffcb6b'>{found.flags[0]}</span>")
+        measured = reading.study_measures
+        if measured is not None and measured.flags:
+            parts.append(f"<span style='color:#ffcb6b'>{measured.flags[0]}</span>")
         return " · ".join(parts)
 
     def _show_phases(self) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_core.anatomy import LabelState, Structure
-from cinema_core.learn.signs import Sign, doubt_of, shows_heart, signs_of
+from cinema_core.learn.signs import Sign, doubt_of, signs_of
+from cinema_core.measure.plane_rules import shows_heart
 
 RV_SHARE: Final = 0.5
 """What a point of the RV's ejection fraction weighs in review against one of the LV's: fewer decisions rest on it."""

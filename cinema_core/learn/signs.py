@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from cinema_core.anatomy import FOREGROUND, Structure
+from cinema_core.anatomy import Structure
+from cinema_core.measure.plane_rules import cut_to_heart, hole_share, open_share, share_apart, shows_heart
 
 Labels = NDArray[np.uint8]
 Slice = tuple[int, int]
@@ -76,7 +76,7 @@ def signs_of(
         for z in range(labels.shape[1]):
             signs = [*_along_the_heart(areas, hearts, t, z), *off_beat.get((t, z), ())]
             if hearts[t, z]:
-                plane = _cut_to_heart(labels[t, z])
+                plane = cut_to_heart(labels[t, z])
                 signs += _in_the_plane(plane.tobytes(), plane.shape)
                 if uncertainty is not None and np.isfinite(uncertainty[t, z]):
                     signs.append(_unsure(float(uncertainty[t, z])))
@@ -95,53 +95,21 @@ def _unsure(uncertainty: float) -> Sign:
     return Sign(_ramp(uncertainty, 0.08, 0.6), "the model is unsure of the borders")
 
 
-def shows_heart(labels: Labels) -> NDArray[np.bool_]:
-    """Where one of the three structures is."""
-    return np.asarray((labels >= min(FOREGROUND)) & (labels <= max(FOREGROUND)))
-
-
-def _cut_to_heart(plane: Labels) -> Labels:
-    """Part of a slice (y, x) that holds its heart."""
-    (box,) = ndimage.find_objects(shows_heart(plane).astype(np.uint8))
-    return np.ascontiguousarray(plane[box])
-
-
 @lru_cache(maxsize=8192)
 def _in_the_plane(data: bytes, shape: tuple[int, int]) -> tuple[Sign, ...]:
     """Signs within one slice that shows a heart; by its bytes, for all but one slice are the same at the next look."""
     plane = np.frombuffer(data, dtype=np.uint8).reshape(shape)
-    signs = [Sign(_ramp(_open_share(plane), 0.1, 0.6), "the ring of muscle around the LV is open")]
+    signs = [Sign(_ramp(open_share(plane), 0.1, 0.6), "the ring of muscle around the LV is open")]
     for structure in (*CAVITIES, Structure.LV_MYOCARDIUM):
-        apart = _share_apart(plane == structure)
+        apart = share_apart(plane == structure)
         signs.append(Sign(_ramp(apart, 0.02, 0.35), f"the {structure.display_name} is in several pieces"))
-    heart = shows_heart(plane)
-    holes = ndimage.binary_fill_holes(heart) & ~heart
-    signs.append(Sign(_ramp(holes.sum() / heart.sum(), 0.005, 0.1), "there is a hole in the heart"))
+    signs.append(Sign(_ramp(hole_share(plane), 0.005, 0.1), "there is a hole in the heart"))
     has_lv, has_muscle = ((plane == s).any() for s in (Structure.LV_CAVITY, Structure.LV_MYOCARDIUM))
     if has_lv and not has_muscle:
         signs.append(Sign(0.6, "an LV cavity without muscle around it"))
     if (plane == Structure.RV_CAVITY).any() and not has_lv and not has_muscle:
         signs.append(Sign(0.4, "an RV without an LV beside it"))
     return tuple(signs)
-
-
-def _open_share(plane: Labels) -> float:
-    """Share of the LV cavity's border that touches something else than muscle."""
-    cavity = np.pad(plane == Structure.LV_CAVITY, 1)
-    muscle = np.pad(plane == Structure.LV_MYOCARDIUM, 1)
-    border = outside = 0
-    for axis in (0, 1):
-        for step in (-1, 1):
-            leaving = cavity & ~np.roll(cavity, step, axis)
-            border += int(leaving.sum())
-            outside += int((leaving & ~np.roll(muscle, step, axis)).sum())
-    return outside / border if border else 0.0
-
-
-def _share_apart(mask: NDArray[np.bool_]) -> float:
-    """Share of a structure that is not in its largest piece."""
-    pieces, n = ndimage.label(mask, structure=np.ones((3, 3)))
-    return 1 - float(np.bincount(pieces[mask]).max()) / float(mask.sum()) if n > 1 else 0.0
 
 
 def _along_the_heart(

@@ -13,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_core.anatomy import MYOCARDIAL_DENSITY_G_PER_ML, Structure
-from cinema_core.cine import Cine
+from cinema_core.cine import BsaFormula, Cine
 from cinema_core.errors import LabelError, PhaseError
-from cinema_core.measure.quality import Flag, quality_flags
+from cinema_core.measure.quality import BODY_SURFACE_M2, Flag, quality_flags
 from cinema_core.measure.ventricle import at_phase, incomplete_phases, read_ventricle
 from cinema_core.measure.volumes import (
+    DEFAULT_METHOD,
+    AreaRule,
     VolumeCurves,
+    VolumeMethod,
     count_pixels,
-    curves_of_counts,
+    curves_of_areas,
     open_structures,
+    outlined_pixels,
     segmented_phases,
 )
 
@@ -43,6 +47,12 @@ class VentricularFunction:
         Volumes of every measured phase.
     convention
         How papillary muscles were counted.
+    method
+        How areas became volumes.
+    bsa_m2
+        None also where height and weight give a body surface that nobody has; a flag then says so.
+    bsa_formula
+        How it follows from height and weight.
     """
 
     ed_phase: int | None
@@ -72,6 +82,8 @@ class VentricularFunction:
     flags: tuple[Flag, ...]
     curve: VolumeCurves
     convention: str = CONVENTION
+    method: VolumeMethod = DEFAULT_METHOD
+    bsa_formula: BsaFormula = BsaFormula.MOSTELLER
 
 
 def myocardial_mass_g(volume_ml: float | None) -> float | None:
@@ -103,6 +115,8 @@ def ventricular_function(
     es_phase: int | None = None,
     rv_ed_phase: int | None = None,
     rv_es_phase: int | None = None,
+    method: VolumeMethod = DEFAULT_METHOD,
+    bsa_formula: BsaFormula = BsaFormula.MOSTELLER,
 ) -> VentricularFunction:
     """Measure the ventricles.
 
@@ -123,6 +137,10 @@ def ventricular_function(
         measured: their volume would be too small.
     ed_phase, es_phase, rv_ed_phase, rv_es_phase
         Frames from 0, set by the reader. The RV follows the LV's where only those are set.
+    method
+        How areas become volumes.
+    bsa_formula
+        How body surface follows from height and weight.
 
     Raises
     ------
@@ -147,7 +165,8 @@ def ventricular_function(
     es_phase = named.get("es") if es_phase is None else es_phase
 
     counts = count_pixels(labels, measured)
-    curve = curves_of_counts(counts, cine.geometry, measured, open_structures(labels, measured))
+    areas = counts if method.areas is AreaRule.PIXELS else outlined_pixels(labels, measured)
+    curve = curves_of_areas(areas, cine.geometry, measured, open_structures(labels, measured), method.ends)
     lv = read_ventricle(curve.lv_ml, incomplete_phases(counts, Structure.LV_CAVITY, measured), ed_phase, es_phase)
     rv = read_ventricle(
         curve.rv_ml,
@@ -156,7 +175,7 @@ def ventricular_function(
         es_phase if rv_es_phase is None else rv_es_phase,
     )
     mass_g = myocardial_mass_g(at_phase(curve.myo_ml, lv.ed_phase))
-    rate, bsa = cine.timing.heart_rate_bpm, cine.patient.bsa_m2
+    rate, bsa = cine.timing.heart_rate_bpm, _believed(cine.patient.body_surface_m2(bsa_formula))
     output = cardiac_output_l_min(lv.sv_ml, rate)
     return VentricularFunction(
         ed_phase=lv.ed_phase,
@@ -193,4 +212,11 @@ def ventricular_function(
             phases_were_given=ed_phase is not None and es_phase is not None,
         ),
         curve=curve,
+        method=method,
+        bsa_formula=bsa_formula,
     )
+
+
+def _believed(bsa_m2: float | None) -> float | None:
+    """Body surface; None where it is nobody's, as height or weight was entered in other units."""
+    return bsa_m2 if bsa_m2 is not None and BODY_SURFACE_M2[0] <= bsa_m2 <= BODY_SURFACE_M2[1] else None

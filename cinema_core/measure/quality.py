@@ -1,4 +1,7 @@
-"""What a reader should look at before trusting the figures."""
+"""What a reader should look at before trusting the figures: the flags, and those that volumes and timing raise.
+
+Those that the pictures of the slices raise, and where each flag belongs, are in :mod:`cinema_core.measure.findings`.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,19 @@ class Flag(StrEnum):
     HEART_RATE = f"heart rate outside {HEART_RATE_BPM[0]:g} to {HEART_RATE_BPM[1]:g} per minute"
     BODY_SURFACE = f"body surface outside {BODY_SURFACE_M2[0]:g} to {BODY_SURFACE_M2[1]:g} m2"
     UNEVEN_SLICES = "slices are not evenly spaced"
+    RV_AWAY = "a piece of the RV lies away from the heart"
+    RING_LOST = "the LV cavity lies outside its muscle"
+    RV_TOUCHES_LV = "RV and LV cavity touch"
+    RING_OPEN = "the ring of muscle around the LV is open"
+    LV_PIECES = "the LV cavity is in several pieces"
+    RV_PIECES = "the RV cavity is in several pieces"
+    HOLE = "there is a hole in the heart"
+    RV_GAP = "RV is missing on a slice between base and apex"
+    AREA_JUMP = "the area of a cavity jumps from slice to slice"
+    SEVERAL_MINIMA = "the LV volume curve has more than one minimum"
+    UNSURE = "the model is unsure of the borders"
+    EF_RESTS_ON_SLICE = "the LV ejection fraction rests on one slice"
+    FEW_SLICES = "few slices show LV and muscle"
 
 
 def quality_flags(
@@ -103,7 +119,7 @@ def quality_flags(
         Flag.BODY_SURFACE: _is_outside(cine.patient.bsa_m2, BODY_SURFACE_M2),
         Flag.UNEVEN_SLICES: not cine.geometry.is_regular,
     }
-    return tuple(flag for flag in Flag if holds[flag])
+    return tuple(flag for flag in Flag if holds.get(flag))
 
 
 def _has_gap(shown: NDArray[np.bool_]) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.measure import find_contours
 
 from cinema_core.anatomy import FOREGROUND, OUTSIDE_VALUES, UNLABELLED, Structure, may_hold
 from cinema_core.cine import PARALLEL_TOLERANCE_DEG, Geometry
@@ -19,20 +22,75 @@ SAME_POSITION_MM: Final = 0.1
 """Slices closer than this lie at one place: positions are written to 0.01 mm, slices are 4 mm apart and more."""
 
 
+class AreaRule(StrEnum):
+    """How the area of a structure on a slice is found."""
+
+    PIXELS = "pixels"
+    """Pixels whose middle lies inside, counted."""
+    CONTOURS = "contours"
+    """Polygons through the borders at half a pixel; the muscle lies between epicardium and endocardium."""
+
+
+class EndSliceRule(StrEnum):
+    """What the first and the last slice of a structure stand for."""
+
+    FULL = "full"
+    """As much as any other: half way to the neighbour, and as far outwards."""
+    HALF = "half"
+    """Only the half that faces the heart: the structure ends in the middle of its outermost slices."""
+
+
+@dataclass(frozen=True)
+class VolumeMethod:
+    """How areas become a volume; printed with every result, because methods differ by some percent."""
+
+    areas: AreaRule = AreaRule.PIXELS
+    ends: EndSliceRule = EndSliceRule.FULL
+
+    @property
+    def description(self) -> str:
+        """The method in one line."""
+        areas = {
+            AreaRule.PIXELS: "area by counted pixels",
+            AreaRule.CONTOURS: "area within sub-pixel contours, muscle between epicardium and endocardium",
+        }[self.areas]
+        ends = {
+            EndSliceRule.FULL: "end slices count in full",
+            EndSliceRule.HALF: "end slices count by half",
+        }[self.ends]
+        return f"summation of discs, distance between slice centres; {areas}; {ends}"
+
+
+DEFAULT_METHOD: Final = VolumeMethod()
+
+
 @dataclass(frozen=True, eq=False)
 class VolumeCurves:
-    """Volume of each structure over the cycle, shape (t,), in ml; NaN where it was not drawn."""
+    """Volume of each structure over the cycle, shape (t,), in ml; NaN where it was not drawn.
+
+    Attributes
+    ----------
+    slice_ml
+        What each slice adds, shape (t, z, structure), the last axis indexed by
+        :class:`~cinema_core.anatomy.Structure`; background is 0.
+    """
 
     lv_ml: Curve
     rv_ml: Curve
     myo_ml: Curve
+    slice_ml: Curve
 
 
-def volume_curves(labels: NDArray[np.uint8], geometry: Geometry, phases: Iterable[int] | None = None) -> VolumeCurves:
+def volume_curves(
+    labels: NDArray[np.uint8],
+    geometry: Geometry,
+    phases: Iterable[int] | None = None,
+    method: VolumeMethod = DEFAULT_METHOD,
+) -> VolumeCurves:
     """Volumes of every phase.
 
     A slice reaches half way to each neighbour, whatever their distances; on a regular stack that is area times
-    slice step on every slice, the first and the last included.
+    slice step on every slice, the first and the last included unless the method says otherwise.
 
     Parameters
     ----------
@@ -43,6 +101,8 @@ def volume_curves(labels: NDArray[np.uint8], geometry: Geometry, phases: Iterabl
         Planes of the slices.
     phases
         Frames that are segmented; None for all.
+    method
+        How areas are found and how end slices count.
 
     Raises
     ------
@@ -59,7 +119,9 @@ def volume_curves(labels: NDArray[np.uint8], geometry: Geometry, phases: Iterabl
     Schulz-Menger et al., J Cardiovasc Magn Reson 22:19 (2020).
     """
     chosen = segmented_phases(len(labels), phases)
-    return curves_of_counts(count_pixels(labels, chosen), geometry, chosen, open_structures(labels, chosen))
+    counts = count_pixels(labels, chosen)
+    areas = counts if method.areas is AreaRule.PIXELS else outlined_pixels(labels, chosen)
+    return curves_of_areas(areas, geometry, chosen, open_structures(labels, chosen), method.ends)
 
 
 def segmented_phases(n_phases: int, phases: Iterable[int] | None = None) -> tuple[int, ...]:
@@ -108,6 +170,57 @@ def count_pixels(labels: NDArray[np.uint8], phases: Iterable[int]) -> NDArray[np
     return counts
 
 
+def outlined_pixels(labels: NDArray[np.uint8], phases: Iterable[int]) -> Curve:
+    """Area within the outlines of each structure on each slice, in pixels.
+
+    An outline runs through the border at half a pixel, so that it cuts the corners of the pixels' steps; holes are
+    taken off. The LV myocardium is what lies between the outline of the whole ventricle and that of its cavity.
+
+    Parameters
+    ----------
+    labels
+        Values 0 to 3, shape (t, z, y, x).
+    phases
+        Frames to outline.
+
+    Returns
+    -------
+    Shape (t, z, structure), like that of :func:`count_pixels`.
+    """
+    areas = np.zeros((*labels.shape[:2], len(Structure)))
+    for t in phases:
+        for z, plane in enumerate(labels[t]):
+            lv, muscle = plane == Structure.LV_CAVITY, plane == Structure.LV_MYOCARDIUM
+            cavity = _outlined(lv)
+            areas[t, z, Structure.LV_CAVITY] = cavity
+            areas[t, z, Structure.RV_CAVITY] = _outlined(plane == Structure.RV_CAVITY)
+            if muscle.any():
+                areas[t, z, Structure.LV_MYOCARDIUM] = _outlined(lv | muscle) - cavity
+    return areas
+
+
+def polygon_area(points: NDArray[np.floating[Any]]) -> float:
+    """Signed area of a closed polygon of points, shape (n, 2): Gauss's trapezoid rule, in the square of their unit."""
+    first, second = points[:, 0], points[:, 1]
+    return float(np.sum(first * np.roll(second, -1) - np.roll(first, -1) * second)) / 2
+
+
+def _outlined(mask: NDArray[np.bool_]) -> float:
+    if not mask.any():
+        return 0.0
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    part = np.ascontiguousarray(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return _outlined_part(part.tobytes(), part.shape)
+
+
+@lru_cache(maxsize=8192)
+def _outlined_part(data: bytes, shape: tuple[int, int]) -> float:
+    """Area within the outlines of a mask; by its bytes, for all but one slice are the same at the next edit."""
+    mask = np.pad(np.frombuffer(data, dtype=np.bool_).reshape(shape), 1).astype(np.float64)
+    # Outlines go one way round pixels and the other way round holes.
+    return -sum(polygon_area(curve) for curve in find_contours(mask, 0.5))
+
+
 def open_structures(labels: NDArray[np.uint8], phases: Iterable[int]) -> NDArray[np.bool_]:
     """Structures of which the labels leave open where they are, as who drew them drew others only.
 
@@ -131,35 +244,64 @@ def open_structures(labels: NDArray[np.uint8], phases: Iterable[int]) -> NDArray
     return is_open
 
 
-def curves_of_counts(
-    counts: NDArray[np.int64],
+def curves_of_areas(
+    areas: NDArray[np.integer[Any]] | NDArray[np.floating[Any]],
     geometry: Geometry,
     phases: Iterable[int],
     is_open: NDArray[np.bool_] | None = None,
+    ends: EndSliceRule = EndSliceRule.FULL,
 ) -> VolumeCurves:
-    """Volumes from pixel counts, shape (t, z, structure); NaN in frames that are not among ``phases``.
+    """Volumes from areas in pixels, shape (t, z, structure); NaN in frames that are not among ``phases``.
 
     Parameters
     ----------
+    areas
+        From :func:`count_pixels` or :func:`outlined_pixels`.
     is_open
         From :func:`open_structures`; None if every structure was drawn.
+    ends
+        What the outermost slices of each structure stand for.
     """
-    if counts.shape[1] != geometry.n_slices:
+    if areas.shape[1] != geometry.n_slices:
         raise LabelError(
-            f"The labels have {counts.shape[1]} slices; the cine has {geometry.n_slices} slices. "
+            f"The labels have {areas.shape[1]} slices; the cine has {geometry.n_slices} slices. "
             "Choose the labels that were drawn on this cine."
         )
-    segmented = np.zeros(len(counts), dtype=bool)
+    segmented = np.zeros(len(areas), dtype=bool)
     segmented[list(phases)] = True
-    volumes_ml = np.einsum("tzs,z->ts", counts, pixel_volumes_ml(geometry))
-    volumes_ml[~segmented] = np.nan
+    slice_ml = np.einsum("tzs,z->tzs", areas, pixel_volumes_ml(geometry))
+    if ends is EndSliceRule.HALF:
+        slice_ml = _with_half_ends(slice_ml)
+    slice_ml[~segmented] = np.nan
     if is_open is not None:
-        volumes_ml[is_open] = np.nan
+        slice_ml = np.where(is_open[:, None, :], np.nan, slice_ml)
+    slice_ml[..., Structure.BACKGROUND] = 0.0
+    volumes_ml = slice_ml.sum(axis=1)  # (t, z, s) -> (t, s)
     return VolumeCurves(
         lv_ml=volumes_ml[:, Structure.LV_CAVITY],
         rv_ml=volumes_ml[:, Structure.RV_CAVITY],
         myo_ml=volumes_ml[:, Structure.LV_MYOCARDIUM],
+        slice_ml=slice_ml,
     )
+
+
+def _with_half_ends(slice_ml: Curve) -> Curve:
+    """Halve the outermost slices of each cavity and of the whole LV, whose muscle is what the cavity leaves."""
+    lv = _halved(slice_ml[..., Structure.LV_CAVITY])
+    whole_lv = _halved(slice_ml[..., Structure.LV_CAVITY] + slice_ml[..., Structure.LV_MYOCARDIUM])
+    halved = np.zeros_like(slice_ml)
+    halved[..., Structure.LV_CAVITY] = lv
+    halved[..., Structure.RV_CAVITY] = _halved(slice_ml[..., Structure.RV_CAVITY])
+    halved[..., Structure.LV_MYOCARDIUM] = whole_lv - lv
+    return halved
+
+
+def _halved(volume_ml: Curve) -> Curve:
+    """Halve the first and the last slice that shows a structure, shape (t, z)."""
+    shown = volume_ml > 0
+    first = shown & (np.cumsum(shown, axis=1) == 1)
+    last = shown & (np.cumsum(shown[:, ::-1], axis=1)[:, ::-1] == 1)
+    return np.where(first | last, volume_ml / 2, volume_ml)
 
 
 def pixel_volumes_ml(geometry: Geometry) -> Curve:

@@ -14,6 +14,8 @@ from cinema_core.project.export import (
     training_slices,
 )
 from cinema_core.project.records import (
+    ApprovalRecord,
+    EditSince,
     Event,
     LandmarkSet,
     PhaseChoice,
@@ -26,6 +28,8 @@ from cinema_core.project.records import (
 from cinema_core.project.store import Project
 
 __all__ = [
+    "ApprovalRecord",
+    "EditSince",
     "Effort",
     "Event",
     "LandmarkSet",

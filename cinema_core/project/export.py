@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_core.anatomy import UNLABELLED, LabelState, without_outside
-from cinema_core.project.records import PhaseChoice, SliceLabel, Source, StudyRecord
+from cinema_core.measure.choices import NOTHING_CHOSEN, ReportChoices
+from cinema_core.project.records import ApprovalRecord, PhaseChoice, SliceLabel, StudyRecord
 from cinema_core.project.store import Project
 
 
@@ -30,11 +32,15 @@ class StudySnapshot:
     model
         Name of the model in use for the study.
     label_models
-        Hashes of the weights that the labels came or started from; more than one after a mixture.
+        Hashes of the weights that the labels came or started from, that of most labels first.
     journal_position
         Pins the labels: ``project.slices(study_id, at=journal_position)`` gives them again.
     uncertainty
         How unsure the model was when it drew each slice last, shape (t, z); see :meth:`Project.uncertainty`.
+    approval
+        Last approval with what changed since; None if there was none.
+    choices
+        What was entered and chosen for the report.
     """
 
     study: StudyRecord
@@ -45,6 +51,8 @@ class StudySnapshot:
     label_models: tuple[str, ...]
     journal_position: int
     uncertainty: NDArray[np.float32] | None = None
+    approval: ApprovalRecord | None = None
+    choices: ReportChoices = NOTHING_CHOSEN
 
     def count(self, state: LabelState) -> int:
         """Return the number of slices in a state."""
@@ -67,13 +75,6 @@ class StudySnapshot:
         return tuple(
             t for t in range(n_phases) if all(self.states[t, z] is not LabelState.ABSENT for z in range(n_slices))
         )
-
-    @property
-    def approved_by(self) -> str:
-        """Name of the reader who chose ED and ES last; empty while the reading is a draft."""
-        if self.phases is None or self.phases.source is not Source.READER:
-            return ""
-        return self.phases.reader
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +123,14 @@ def study_snapshot(project: Project, study_id: str) -> StudySnapshot:
             states=states,
             phases=project.phases(study_id),
             model=project.current_model(study_id),
-            label_models=tuple(dict.fromkeys(row.model_sha256 for row in rows.values() if row.model_sha256)),
+            label_models=tuple(
+                sha256
+                for sha256, _ in Counter(row.model_sha256 for row in rows.values() if row.model_sha256).most_common()
+            ),
             journal_position=project.journal_position(),
             uncertainty=project.uncertainty(study_id),
+            approval=project.approval(study_id),
+            choices=project.report_choices(study_id),
         )
 
 

@@ -141,6 +141,46 @@ class PhaseChoice:
     reader: str = ""
     utc: str = ""
 
+    @property
+    def all_phases(self) -> tuple[int | None, ...]:
+        """ED and ES of the LV, then of the RV."""
+        return self.ed_phase, self.es_phase, self.rv_ed_phase, self.rv_es_phase
+
+
+@dataclass(frozen=True)
+class EditSince:
+    """A slice that is drawn otherwise than when it was approved: where, by what tool, by whom, when."""
+
+    t: int
+    z: int
+    tool: str
+    reader: str
+    utc: str
+
+
+@dataclass(frozen=True)
+class ApprovalRecord:
+    """A reader's word for ED and ES, and what happened to them since.
+
+    Attributes
+    ----------
+    phases
+        ED and ES of the LV, then of the RV, from 0.
+    journal_position
+        Newest row of the journal when it was given.
+    choices_changed
+        Whether what was entered and chosen for the report has changed since.
+    edits
+        Slices of these phases that have changed since, oldest first.
+    """
+
+    reader: str
+    utc: str
+    phases: tuple[int | None, ...]
+    journal_position: int
+    choices_changed: bool
+    edits: tuple[EditSince, ...]
+
 
 @dataclass(frozen=True)
 class VersionRecord:

@@ -24,12 +24,15 @@ from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 from cinema_core.errors import PhaseError, ProjectError, StorageError
 from cinema_core.io.study import ImportChoices
+from cinema_core.measure.choices import ReportChoices
+from cinema_core.project.approvals import append_approval, append_choices, newest_approval, newest_choices
 from cinema_core.project.database import Database
 from cinema_core.project.effort import Effort, read_effort
 from cinema_core.project.landmarks import append_landmarks, newest_landmarks
 from cinema_core.project.ledger import assign_fold, read_ledger
 from cinema_core.project.masks import checked_mask, pack, unpack
 from cinema_core.project.records import (
+    ApprovalRecord,
     Event,
     LandmarkSet,
     PhaseChoice,
@@ -451,7 +454,37 @@ class Project:
             ).fetchall()
         return [PhaseChoice(**{**dict(row), "source": Source(row["source"])}) for row in found]
 
-    # Landmarks
+    # The report
+
+    def set_report_choices(self, study_id: str, choices: ReportChoices) -> None:
+        """Append what the reader entered and chose for the report of a study."""
+        with self._database.writing() as rows:
+            _study_row(rows, study_id)
+            append_choices(rows, study_id, choices, self.reader, _utc_now())
+
+    def report_choices(self, study_id: str) -> ReportChoices:
+        """Return what was entered and chosen last; nothing if nobody did."""
+        with self._database.reading() as rows:
+            return newest_choices(rows, study_id)
+
+    def approve(self, study_id: str, phases: PhaseChoice) -> None:
+        """Append that the reader vouches for ED and ES as they are drawn now.
+
+        Raises
+        ------
+        ProjectError
+            If the reader gave no name, or the project is read-only.
+        """
+        with self._database.writing() as rows:
+            _study_row(rows, study_id)
+            append_approval(rows, study_id, phases.all_phases, _journal_position(rows), self.reader, _utc_now())
+
+    def approval(self, study_id: str) -> ApprovalRecord | None:
+        """Return the last approval of a study with what changed since; None if there was none."""
+        with self._database.reading() as rows:
+            return newest_approval(rows, study_id)
+
+    # Imports and landmarks
 
     def set_import_choices(self, study: str, choices: ImportChoices) -> None:
         """Keep what the reader decided against the importer; it is applied whenever the study is opened.

@@ -7,9 +7,51 @@ from dataclasses import dataclass
 import numpy as np
 
 from cinema_core.cine import Cine
+from cinema_core.measure.findings import NOTHING_FOUND, Light
 from cinema_core.measure.function import VentricularFunction
 from cinema_core.measure.segments import N_SEGMENTS, SEGMENT_NAMES
 from cinema_core.measure.wall import WallMeasures
+from cinema_core.report.result import StudyResult
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One figure of the report with its reference range; None is an empty field.
+
+    Attributes
+    ----------
+    reason
+        Why there is no value.
+    position, z
+        Where it lies in the range; ``no_verdict`` says why that is not told.
+    range_of
+        Whose range it is: table, sex, age, convention, number of persons, and how far it was checked.
+    """
+
+    study_id: str
+    measure: str
+    title: str
+    unit: str
+    value: float | None
+    reason: str
+    position: str
+    z: float | None
+    lower: float | None
+    upper: float | None
+    no_verdict: str
+    range_of: str
+
+
+@dataclass(frozen=True)
+class FindingRow:
+    """One thing to look at; phases and slices count from 1. A study in which nothing was found has one green row."""
+
+    study_id: str
+    light: str
+    flag: str
+    detail: str
+    phase: int | None
+    slice: int | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +99,48 @@ class SegmentRow:
     motion_mm: float | None
     reason: str
     method: str
+
+
+def measure_rows(result: StudyResult) -> list[MeasureRow]:
+    """One row for every figure, known or not."""
+    rows = []
+    for value in result.values.values():
+        verdict = value.verdict
+        found = verdict.range if verdict else None
+        rows.append(
+            MeasureRow(
+                study_id=result.study_id,
+                measure=value.name,
+                title=value.title,
+                unit=value.unit,
+                value=value.value,
+                reason=value.reason,
+                position=str(verdict.position or "") if verdict else "",
+                z=verdict.z if verdict else None,
+                lower=found.lower if found else None,
+                upper=found.upper if found else None,
+                no_verdict=str(verdict.reason or "") if verdict else "",
+                range_of=found.description if found else "",
+            )
+        )
+    return rows
+
+
+def finding_rows(result: StudyResult) -> list[FindingRow]:
+    """One row for every finding, red first; a green one if there is none."""
+    if not result.findings:
+        return [FindingRow(result.study_id, Light.GREEN.value, "", NOTHING_FOUND, None, None)]
+    return [
+        FindingRow(
+            study_id=result.study_id,
+            light=finding.light.value,
+            flag=finding.flag.value,
+            detail=finding.detail,
+            phase=None if finding.t is None else finding.t + 1,
+            slice=None if finding.z is None else finding.z + 1,
+        )
+        for finding in result.findings
+    ]
 
 
 def phase_rows(study_id: str, cine: Cine, function: VentricularFunction) -> list[PhaseRow]:

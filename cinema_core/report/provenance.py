@@ -10,6 +10,7 @@ from typing import Any, Final
 from cinema_core.cards import ModelCard
 from cinema_core.cine import Cine
 from cinema_core.measure.function import CONVENTION
+from cinema_core.report.result import StudyResult
 
 LIBRARIES: Final = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom")
 """Whose version can move a figure: those that read, resample and compute."""
@@ -54,6 +55,33 @@ def provenance(
             **{name: found for name in LIBRARIES if (found := _version(name))},
         },
         "created_utc": created_utc,
+    }
+
+
+def result_provenance(result: StudyResult) -> dict[str, Any]:
+    """Plain values for a short-axis study as reported: also who read it, by which rules, and how it was imported."""
+    origin, measures, approval = result.origin, result.measures, result.approval
+    return provenance(
+        result.study_id,
+        result.cine,
+        card=origin.card,
+        settings=origin.settings,
+        software_version=origin.software_version,
+        created_utc=origin.created_utc,
+    ) | {
+        "import_rules": list(origin.import_rules),
+        "tuned_from": origin.tuned_from,
+        "labels": {
+            "corrected_slices": origin.corrected_slices,
+            "accepted_slices": origin.accepted_slices,
+            "journal_position": origin.journal_position,
+        },
+        "method": measures.function.method.description,
+        "body_surface_formula": measures.function.bsa_formula.value,
+        "reference_table": measures.choices.table,
+        "status": approval.status.value,
+        "reader": approval.reader,
+        "approved_utc": approval.utc,
     }
 
 

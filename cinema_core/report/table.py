@@ -10,14 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from cinema_core.cards import ModelCard
-from cinema_core.cine import Cine
 from cinema_core.errors import StorageError
-from cinema_core.measure.function import VentricularFunction
-from cinema_core.report.long_form import PhaseRow, SegmentRow
+from cinema_core.report.long_form import FindingRow, MeasureRow, PhaseRow, SegmentRow
+from cinema_core.report.result import DECIMALS, StudyResult, rounded
 
 
 @dataclass(frozen=True)
@@ -65,63 +63,37 @@ class ReportRow:
     created_utc: str
 
 
-Row = TypeVar("Row", ReportRow, PhaseRow, SegmentRow)
+Row = TypeVar("Row", ReportRow, MeasureRow, FindingRow, PhaseRow, SegmentRow)
 
 REPORT_COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
 
-MEASURED_COLUMNS: Final = tuple(
-    name for name in REPORT_COLUMNS if name in {field.name for field in fields(VentricularFunction)} - {"flags"}
-)
-"""Columns that are values of :class:`~cinema_core.measure.VentricularFunction`."""
 
-DECIMALS: Final = 2
-"""Of every figure. Readers differ by 5 ml and 5 % EF (Suinesiaputra et al., JCMR 17:63, 2015); the second decimal
-is there so that EF and stroke volume can be recomputed from the volumes of the table."""
-
-
-def report_row(
-    study_id: str,
-    cine: Cine,
-    function: VentricularFunction,
-    *,
-    reader: str = "",
-    status: str = "draft",
-    corrected_slices: int = 0,
-    accepted_slices: int = 0,
-    card: ModelCard | None = None,
-    software_version: str,
-    created_utc: str,
-) -> ReportRow:
-    """Row of a reading.
-
-    Parameters
-    ----------
-    status
-        ``draft`` until a named reader approved ED and ES.
-    card
-        Model that drew the labels; None if none did.
-    created_utc
-        ISO 8601.
-    """
-    measured = {name: getattr(function, name) for name in MEASURED_COLUMNS}
-    for name in ("ed_phase", "es_phase", "rv_ed_phase", "rv_es_phase"):
-        measured[name] = None if measured[name] is None else measured[name] + 1  # as on the screen
+def report_row(result: StudyResult) -> ReportRow:
+    """Row of a study."""
+    cine, function, origin = result.cine, result.measures.function, result.origin
+    figures: dict[str, Any] = {name: value.value for name, value in result.values.items() if name in REPORT_COLUMNS}
+    phases = ("ed_phase", "es_phase", "rv_ed_phase", "rv_es_phase")
+    chosen: dict[str, Any] = {
+        name: None if (t := getattr(function, name)) is None else t + 1 for name in phases
+    }  # as on the screen
     return ReportRow(
-        study_id=study_id,
+        study_id=result.study_id,
         view=cine.view.value,
-        reader=reader,
-        status=status,
+        reader=result.approval.reader,
+        status=result.approval.status.value,
+        convention=function.convention,
         n_slices=cine.n_slices,
         n_phases=cine.n_phases,
-        slice_step_mm=cine.geometry.slice_step_mm,
-        **measured,
-        corrected_slices=corrected_slices,
-        accepted_slices=accepted_slices,
-        flags="; ".join(function.flags),
-        model=card.name if card else "",
-        model_sha256=card.sha256 if card else "",
-        software_version=software_version,
-        created_utc=created_utc,
+        slice_step_mm=rounded(cine.geometry.slice_step_mm),
+        **chosen,
+        **figures,
+        corrected_slices=origin.corrected_slices,
+        accepted_slices=origin.accepted_slices,
+        flags=result.flags,
+        model=origin.card.name if origin.card else "",
+        model_sha256=origin.card.sha256 if origin.card else "",
+        software_version=origin.software_version,
+        created_utc=origin.created_utc,
     )
 
 

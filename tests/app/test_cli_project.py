@@ -59,6 +59,7 @@ def approve(project: Path, phantom_study: PhantomStudy) -> None:
             for t in (0, 2)
             for z in range(5)
         )
+        opened.approve(name, PhaseChoice(0, 2, 0, 2))
 
 
 def test_export_writes_one_row_per_study(project: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:

@@ -354,8 +354,11 @@ def test_the_report_names_what_it_was_made_from(
     assert float(row["lv_ef_pct"]) == pytest.approx(segmented.measures.lv_ef_pct, abs=0.1)
 
 
-def test_a_report_is_a_draft_until_ed_and_es_are_accepted(segmented: Reading, tmp_path: Path) -> None:
+def test_a_report_is_a_draft_until_ed_and_es_are_approved(segmented: Reading, tmp_path: Path) -> None:
     segmented.accept_phases()
+    segmented.export_csv(tmp_path / "report.csv")
+    assert only_row(tmp_path / "report.csv")["status"] == "draft"
+    segmented.approve()
     segmented.export_csv(tmp_path / "report.csv")
     row = only_row(tmp_path / "report.csv")
     assert row["status"] != "draft"

@@ -54,16 +54,10 @@ def test_a_snapshot_says_what_the_labels_were_made_with(read_project: Project) -
     assert snapshot.journal_position == read_project.journal_position() == 6
 
 
-def test_a_reading_is_a_draft_until_a_named_reader_chose_the_phases(read_project: Project) -> None:
-    assert study_snapshot(read_project, "study-1").approved_by == "Dr Reader"
-    read_project.set_phases("study-1", PhaseChoice(0, 2, source=Source.MODEL))
-    assert study_snapshot(read_project, "study-1").approved_by == ""
-
-
 def test_a_study_without_labels_has_an_empty_snapshot(project: Project) -> None:
     (snapshot,) = study_snapshots(project)
     assert (snapshot.labels.any(), snapshot.phases, snapshot.labelled_phases) == (False, None, ())
-    assert snapshot.approved_by == ""
+    assert snapshot.approval is None
 
 
 def test_a_snapshot_of_an_unknown_study_is_refused(project: Project) -> None:

@@ -67,7 +67,8 @@ def as_format_1(folder: Path) -> None:
     connection = sqlite3.connect(folder / "project.sqlite")
     connection.executescript(
         "DROP TABLE landmarks; DROP TABLE import_choices; DROP TABLE slice_uncertainty; DROP TABLE version_title; "
-        "DROP TABLE version_removed; DROP TABLE split_fold; PRAGMA user_version = 1;"
+        "DROP TABLE version_removed; DROP TABLE split_fold; DROP TABLE approval; DROP TABLE report_choices; "
+        "PRAGMA user_version = 1;"
         "CREATE TABLE split_ledger (patient TEXT PRIMARY KEY, split TEXT NOT NULL, utc TEXT NOT NULL) STRICT;"
     )
     connection.close()

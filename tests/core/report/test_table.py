@@ -13,9 +13,9 @@ import pytest
 from cinema_core.cards import ModelCard
 from cinema_core.cine import Patient
 from cinema_core.errors import StorageError
-from cinema_core.measure import ventricular_function
+from cinema_core.measure import study_measures, ventricular_function
 from cinema_core.phantom import PhantomStudy
-from cinema_core.report import REPORT_COLUMNS, ReportRow, report_row, write_report
+from cinema_core.report import REPORT_COLUMNS, Origin, ReportRow, StudyResult, report_row, write_report
 
 COLUMNS = """study_id, view, reader, status, convention, n_slices, n_phases, slice_step_mm, ed_phase, es_phase,
 rv_ed_phase, rv_es_phase, lv_edv_ml, lv_esv_ml, lv_sv_ml, lv_ef_pct, lv_mass_g, rv_edv_ml, rv_esv_ml, rv_sv_ml,
@@ -27,16 +27,13 @@ model_sha256, software_version, created_utc"""
 @pytest.fixture
 def row(phantom_study: PhantomStudy) -> ReportRow:
     cine = replace(phantom_study.cine, patient=Patient())
-    function = ventricular_function(phantom_study.labels, cine)
-    return report_row(
-        "study-0a1b2c3d",
-        cine,
-        function,
+    origin = Origin(
         card=ModelCard(name="reader-1", sha256="f" * 64),
         corrected_slices=3,
         software_version="1.2.3",
         created_utc="2026-01-02T03:04:05+00:00",
     )
+    return report_row(StudyResult("study-0a1b2c3d", cine, study_measures(phantom_study.labels, cine), origin))
 
 
 def written(path: Path) -> dict[str, str]:
@@ -84,8 +81,7 @@ def test_every_row_is_one_line(row: ReportRow, tmp_path: Path) -> None:
 
 
 def test_flags_are_words_in_one_field(phantom_study: PhantomStudy, row: ReportRow) -> None:
-    function = ventricular_function(phantom_study.labels, phantom_study.cine)
-    assert row.flags == "; ".join(function.flags)
+    assert row.flags == "; ".join(study_measures(phantom_study.labels, phantom_study.cine).flags)
     assert "ED and ES chosen among fewer than 10 phases" in row.flags
 
 
