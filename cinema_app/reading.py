@@ -29,7 +29,7 @@ from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.measure import ReportChoices, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Source, VersionRecord
-from cinema_core.report import Approval, report_row, write_report
+from cinema_core.report import Approval, clipboard_text, report_row, write_report
 from cinema_core.report.from_project import approval_state, unread_uncertainty
 from cinema_core.tasks import TASKS, Task, answers
 
@@ -549,6 +549,37 @@ class Reading:
         write_report(path, [report_row(result_of(self))])
         self.project.log_event("exported", {"study": self.study_id, "format": "csv"})
         self.notify(f"Report saved: {path.name}, in the folder {path.absolute().parent.name}")
+
+    def export_document(self, path: Path) -> None:
+        """Write the report of this reading as a page; the file's ending tells whether PDF or HTML.
+
+        Raises
+        ------
+        InputError
+            If nothing is measured yet, or the ending is another one.
+        StorageError
+            If the file cannot be written; then there is no half file.
+        """
+        from cinema_core.report.document import write_document
+
+        write_document(path, result_of(self), self.labels)
+        self.project.log_event("exported", {"study": self.study_id, "format": path.suffix.lower().lstrip(".")})
+        self.notify(f"Report saved: {path.name}, in the folder {path.absolute().parent.name}")
+
+    def clipboard_text(self) -> str:
+        """Every figure as text, columns parted by tabs.
+
+        Raises
+        ------
+        InputError
+            If nothing is measured yet.
+        """
+        return clipboard_text(result_of(self))
+
+    def name_reader(self, name: str) -> None:
+        """Take the name that goes beside every edit and approval from now on."""
+        self.project.reader = name.strip()
+        self.events.approval_changed.emit()
 
     # ---------------------------------------------------------------- learning
 

@@ -15,34 +15,38 @@ if TYPE_CHECKING:
 
 REPORT: Final = "report.csv"
 EFFORT: Final = "effort.csv"
-CHOICES: Final = "Choose among csv, nifti and effort."
+CHOICES: Final = "Choose among csv, pdf, html, nifti and effort."
 
 
 class Format(StrEnum):
     """What can be written."""
 
     CSV = "csv"
+    PDF = "pdf"
+    HTML = "html"
     NIFTI = "nifti"
     EFFORT = "effort"
 
 
-LATER: Final = ("pdf", "dicom-seg", "dicom-sr")
+DOCUMENTS: Final = (Format.PDF, Format.HTML)
+
+LATER: Final = ("dicom-seg", "dicom-sr")
 """Formats that are planned; asking for one is no typing mistake."""
 
 
 def export(
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema.")],
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="csv, nifti, effort, or several: csv,nifti")
+        str, typer.Option("--format", metavar="LIST", help="csv, pdf, html, nifti, effort, or several: csv,pdf")
     ] = "csv",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where files go. Default: a new folder in the project's exports.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
 ) -> None:
-    """Write the report of all studies of a project (csv), their labels on their own grids (nifti), or what those cost.
+    """Write the results of all studies of a project: a table (csv), a report each (pdf, html), labels (nifti).
 
-    The last is ``effort``: slices and edits, border redrawn, active time; numbers only, no image data.
+    ``effort`` is what those cost: slices and edits, border redrawn, active time; numbers only, no image data.
 
     Example: cinema export --project heart.cinema --format csv,nifti --out results
     """
@@ -58,6 +62,7 @@ def export(
         names = [name for kind, name in ((Format.CSV, REPORT), (Format.EFFORT, EFFORT)) if kind in chosen]
         if Format.NIFTI in chosen:
             names += [_labels_name(study) for study in studies]
+        names += [_document_name(study, kind) for kind in DOCUMENTS if kind in chosen for study in studies]
         if not overwrite:
             refuse_existing(folder, names)
         with written_together(folder) as partial, progress_bar() as progress:
@@ -96,6 +101,10 @@ def _labelled(project: Project) -> list[StudyRecord]:
     return studies
 
 
+def _document_name(study: StudyRecord, kind: Format) -> str:
+    return f"report-{study.study_id}.{kind.value}"
+
+
 def _labels_name(study: StudyRecord) -> str:
     return f"labels-{study.study_id}.nii.gz"
 
@@ -110,6 +119,7 @@ def _write(
     from cinema_core.io import write_labels
     from cinema_core.project import study_snapshot
     from cinema_core.report import report_row, write_report
+    from cinema_core.report.document import write_document
     from cinema_core.report.from_project import project_result
 
     cards = list_models(project.models_folder)
@@ -124,8 +134,13 @@ def _write(
                 write_labels(folder / _labels_name(study), snapshot.labels, cine)
             if Format.EFFORT in formats:
                 effort[study.study_id] = project.effort(study.study_id, cine.geometry.pixel_spacing_mm)
-            if Format.CSV in formats:
-                rows.append(report_row(project_result(snapshot, cine, cards, notes=notes, created_utc=now)))
+            if {Format.CSV, *DOCUMENTS} & set(formats):
+                result = project_result(snapshot, cine, cards, notes=notes, created_utc=now)
+                if Format.CSV in formats:
+                    rows.append(report_row(result))
+                for kind in DOCUMENTS:
+                    if kind in formats:
+                        write_document(folder / _document_name(study, kind), result, snapshot.labels)
         except StorageError:
             raise  # the next study would not fit either
         except CinemaError as error:

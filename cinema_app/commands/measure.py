@@ -40,6 +40,9 @@ def measure(
         bool,
         typer.Option("--details", help="Also write NAME_phases.csv and NAME_segments.csv beside the report NAME.csv."),
     ] = False,
+    document: Annotated[
+        Path | None, typer.Option(metavar="F", help="Also write the report as a page: a .pdf or .html file.")
+    ] = None,
     areas: Areas = AreaRule.PIXELS,
     ends: Ends = EndSliceRule.FULL,
     bsa: Bsa = BsaFormula.MOSTELLER,
@@ -75,7 +78,7 @@ def measure(
         study, drawn = _pair(ed_image, es_image, ed_labels, es_labels)
     else:
         raise InputError("Give --image and --labels, or all of --ed-image, --es-image, --ed-labels and --es-labels.")
-    written = [out, *(details_paths(out) if details else ())]
+    written = [out, *(details_paths(out) if details else ()), *([document] if document else ())]
     if taken := [path for path in written if path.exists() and not overwrite]:
         raise InputError(f"{taken[0]} is there already. Choose another name, or replace it with --overwrite.")
     cine = study.best(View.SAX)
@@ -86,6 +89,10 @@ def measure(
     row = report_row(result)
     write_report(out, [row])
     to_check = write_details(out, result, drawn) if details else []
+    if document:
+        from cinema_core.report.document import write_document
+
+        write_document(document, result, drawn)
     if as_json:
         say_json(asdict(row))
         return

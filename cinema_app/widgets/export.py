@@ -22,7 +22,8 @@ class ExportPanel(QWidget):
         self._reading = reading
         self._build()
         self._show()
-        for signal in (reading.events.cine_changed, reading.events.measures_changed, reading.events.labels_changed):
+        events = reading.events
+        for signal in (events.cine_changed, events.measures_changed, events.labels_changed, events.approval_changed):
             signal.connect(self._show)
 
     def _build(self) -> None:
@@ -44,6 +45,8 @@ class ExportPanel(QWidget):
         layout.addStretch(1)
 
     def _show(self, *_: object) -> None:
+        if not self._reader.hasFocus():
+            self._reader.setText(self._reading.project.reader)
         why = ""
         if not self._reading.is_open:
             why = "Open a study first."
@@ -57,9 +60,8 @@ class ExportPanel(QWidget):
             self._status.setText(approval.reason or f"Approved by {approval.reader}.")
 
     def _name_reader(self) -> None:
-        self._reading.project.reader = self._reader.text().strip()
+        self._reading.name_reader(self._reader.text())
         self._reader.clearFocus()
-        self._show()
 
     def _ask(self) -> None:
         name, _ = QFileDialog.getSaveFileName(

@@ -29,6 +29,7 @@ from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.predict import PredictPanel
+from cinema_app.widgets.report import ReportPanel
 from cinema_app.widgets.review import ReviewPanel
 from cinema_app.widgets.segment import SegmentPanel
 from cinema_app.widgets.status import StatusPanel
@@ -120,6 +121,7 @@ class Workspace(QWidget):
         self.train = TrainPanel(self.reading, finetune_settings)
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
         self.predict = PredictPanel(self.reading, self.predictions, self.layers)
+        self.report = ReportPanel(self.reading, self.layers)
         self.export = ExportPanel(self.reading)
         self.status = StatusPanel(self.reading, device)
         self.tabs = QTabWidget()
@@ -129,9 +131,10 @@ class Workspace(QWidget):
             (self.segment, self.review),
             (self.train, self.versions),
             (self.predict,),
+            (self.report,),
             (self.export,),
         )
-        for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Predict", "Export"), strict=True):
+        for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Predict", "Report", "Export"), strict=True):
             self.tabs.addTab(_column(*panels), title)
         self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.tabs.currentChanged.connect(self._fit_tabs)

@@ -7,20 +7,23 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from cinema_core.cine import Timing
 from cinema_core.measure.volumes import Curve
 
-METHOD: Final = "slopes of a periodic cubic spline through the volumes of all phases"
+HARMONICS: Final = 5
+"""Waves per beat that are fitted, fewer where there are not three phases for each: pixels and slices that come and go
+make steps that are no flow, and a spline through every point takes them for the fastest one."""
+
+METHOD: Final = f"slopes of the {HARMONICS} slowest waves of the volume curve"
 """Printed with every rate."""
 
 FEWEST_PHASES: Final = 10
 """With fewer the steepest slope falls between two phases; the same limit as for the choice of ED and ES."""
 
 LONGEST_GAP: Final = 2.0
-"""Of the steps between phases, relative to their median: what prospective gating leaves out at the end of a beat is
-not measured, and no slope is read there."""
+"""Of the steps between phases, relative to their median. Prospective gating leaves out the end of a beat; with a longer
+gap the beat is not whole, and slopes are not read."""
 
 STEPS: Final = 1000
 """Places per beat at which the slope is looked up."""
@@ -82,44 +85,57 @@ def filling_rates(volume_ml: Curve, timing: Timing, ed_phase: int | None, es_pha
 
     References
     ----------
-    Peak ejection and filling rate of a volume curve: Bacharach et al., J Nucl Med 20:189 (1979).
+    Peak ejection and filling rates of a volume curve: Bacharach et al., J Nucl Med 20:189 (1979).
     """
     n_phases = len(volume_ml)
     times = phase_times_ms(timing, n_phases) if n_phases >= FEWEST_PHASES else None
     if times is None or ed_phase is None or es_phase is None or not np.isfinite(volume_ml).all():
         return None
-    spline = CubicSpline(times, np.append(volume_ml, volume_ml[0]), bc_type="periodic")
-    rr_ms = float(times[-1])
-    at = np.arange(STEPS) * (rr_ms / STEPS)
-    slope = 1000 * spline(at, 1)  # ml/s
     steps = np.diff(times)
-    step_at = steps[np.searchsorted(times, at, side="right") - 1]
-    slope[step_at > LONGEST_GAP * np.median(steps)] = np.nan
-    after_ed, after_es = (at - times[ed_phase]) % rr_ms, (at - times[es_phase]) % rr_ms
-    systole_ms = (times[es_phase] - times[ed_phase]) % rr_ms
-    ejecting, filling = after_ed <= systole_ms, after_ed >= systole_ms
-    falls, rises = np.where(ejecting, -slope, np.nan), np.where(filling, slope, np.nan)
-    if not np.isfinite(falls).any() or not np.isfinite(rises).any():
+    if steps.max() > LONGEST_GAP * np.median(steps):
         return None
-    fastest_fall, fastest_rise = int(np.nanargmax(falls)), int(np.nanargmax(rises))
-    in_order = np.argsort(after_es[filling], kind="stable")
+    rr_ms = float(times[-1])
+    since_ed = np.arange(STEPS) * (rr_ms / STEPS)
+    smooth, slope = _waves(volume_ml, times, times[ed_phase] + since_ed)
+    systole_ms = (times[es_phase] - times[ed_phase]) % rr_ms
+    in_systole = since_ed <= systole_ms
+    falls, rises = np.where(in_systole, -slope, -np.inf), np.where(in_systole, -np.inf, slope)
+    fastest_fall, fastest_rise = int(falls.argmax()), int(rises.argmax())
+    if not np.isfinite(rises[fastest_rise]):
+        return None
     stroke_ml = float(volume_ml[ed_phase] - volume_ml[es_phase])
     return FillingRates(
         peak_ejection_ml_s=float(falls[fastest_fall]),
-        peak_ejection_ms=float(after_ed[fastest_fall]),
+        peak_ejection_ms=float(since_ed[fastest_fall]),
         peak_filling_ml_s=float(rises[fastest_rise]),
-        peak_filling_ms=float(after_es[fastest_rise]),
-        atrial_pct=_atrial_pct(slope[filling][in_order], spline(at[filling][in_order]), stroke_ml),
+        peak_filling_ms=float(since_ed[fastest_rise] - systole_ms),
+        atrial_pct=_atrial_pct(slope[~in_systole], smooth[~in_systole], stroke_ml),
     )
+
+
+def _waves(volume_ml: Curve, times: Curve, at: Curve) -> tuple[Curve, Curve]:
+    """Volume (ml) and slope (ml/s) at given times of the waves that fit the phases best; times in ms, with the end."""
+    n_waves = min(HARMONICS, len(volume_ml) // 3)
+    pace = 2 * np.pi / times[-1] * np.arange(1, n_waves + 1)  # radians per ms
+
+    def terms(when: Curve) -> Curve:
+        angle = when[:, None] * pace
+        return np.concatenate([np.ones((len(when), 1)), np.cos(angle), np.sin(angle)], axis=1)
+
+    found, *_ = np.linalg.lstsq(terms(times[:-1]), volume_ml, rcond=None)
+    cosines, sines = found[1 : n_waves + 1], found[n_waves + 1 :]
+    angle = at[:, None] * pace
+    slope = 1000 * (np.cos(angle) @ (pace * sines) - np.sin(angle) @ (pace * cosines))
+    return np.asarray(terms(at) @ found), np.asarray(slope)
 
 
 def _atrial_pct(slope: NDArray[np.float64], volume_ml: NDArray[np.float64], stroke_ml: float) -> float | None:
     """Share of filling after the valley between two waves, from ES on; None where two waves cannot be seen."""
-    if stroke_ml <= 0 or not np.isfinite(slope).all():
+    if stroke_ml <= 0 or len(slope) < 3:
         return None
     inner = slope[1:-1]
     peaks = np.flatnonzero((inner > slope[:-2]) & (inner >= slope[2:])) + 1
-    peaks = peaks[slope[peaks] > LEAST_VALLEY * slope.max() / 2]  # the spline's ripples are smaller
+    peaks = peaks[slope[peaks] > LEAST_VALLEY * slope.max() / 2]  # ripples are smaller
     if len(peaks) < 2:
         return None
     early, late = int(peaks[0]), int(peaks[-1])

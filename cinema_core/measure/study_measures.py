@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,6 @@ class StudyMeasures:
         Peak ejection and filling.
     lv_mass_es_g
         Mass at end-systole; that of the report is at end-diastole.
-    wall
-        Thickness by segment at ED and ES; None where the LV has no ED.
     lv_drivers, rv_drivers
         Slices by what leaving one out does to the ejection fraction.
     findings
@@ -55,11 +53,16 @@ class StudyMeasures:
     lv_rates: FillingRates | None
     rv_rates: FillingRates | None
     lv_mass_es_g: float | None
-    wall: WallMeasures | None
     lv_drivers: tuple[EfDriver, ...]
     rv_drivers: tuple[EfDriver, ...]
     findings: tuple[Finding, ...]
     verdicts: Mapping[str, Verdict]
+    _measure_wall: Callable[[], WallMeasures | None] = field(repr=False)
+
+    @cached_property
+    def wall(self) -> WallMeasures | None:
+        """Thickness by segment at ED and ES, measured when it is first asked for; None where the LV has no ED."""
+        return self._measure_wall()
 
     @property
     def light(self) -> Light:
@@ -158,11 +161,12 @@ def study_measures(
         lv_rates=_rates(curve.lv_ml, cine, lv),
         rv_rates=_rates(curve.rv_ml, cine, rv),
         lv_mass_es_g=myocardial_mass_g(at_phase(curve.myo_ml, lv.es_phase)),
-        wall=_wall(labels, cine, lv, insertions),
         lv_drivers=drivers[Structure.LV_CAVITY],
         rv_drivers=drivers[Structure.RV_CAVITY],
         findings=find(labels, cine, function, drivers[Structure.LV_CAVITY], uncertainty),
         verdicts=verdicts(function, patient, table=choices.table, ethnicity=choices.ethnicity or None),
+        # A copy of these phases alone: the window edits its labels in place.
+        _measure_wall=partial(_wall, _phases_of(labels, lv), cine, lv, insertions),
     )
 
 
@@ -173,10 +177,20 @@ def _rates(volume_ml: NDArray[np.float64], cine: Cine, ventricle: VentricleVolum
     return filling_rates(volume_ml, cine.timing, ventricle.ed_phase, ventricle.es_phase)
 
 
+def _phases_of(labels: NDArray[np.uint8], lv: VentricleVolumes) -> Mapping[int, NDArray[np.uint8]]:
+    """Labels of ED and ES, copied; by frame."""
+    return {t: labels[t].copy() for t in (lv.ed_phase, lv.es_phase) if t is not None}
+
+
 def _wall(
-    labels: NDArray[np.uint8], cine: Cine, lv: VentricleVolumes, insertions: Mapping[int, Insertions] | None
+    frames: Mapping[int, NDArray[np.uint8]],
+    cine: Cine,
+    lv: VentricleVolumes,
+    insertions: Mapping[int, Insertions] | None,
 ) -> WallMeasures | None:
     if lv.ed_phase is None:
         return None
-    phases = sorted({t for t in (lv.ed_phase, lv.es_phase) if t is not None})
-    return wall_measures(labels, cine, lv.ed_phase, phases=phases, insertions=insertions)
+    labels = np.zeros(cine.shape, dtype=np.uint8)
+    for t, frame in frames.items():
+        labels[t] = frame
+    return wall_measures(labels, cine, lv.ed_phase, phases=sorted(frames), insertions=insertions)

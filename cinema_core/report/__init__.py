@@ -21,7 +21,7 @@ from cinema_core.report.result import (
     Value,
     import_rules,
 )
-from cinema_core.report.table import REPORT_COLUMNS, ReportRow, report_row, write_report, write_rows
+from cinema_core.report.table import REPORT_COLUMNS, ReportRow, clipboard_text, report_row, write_report, write_rows
 
 __all__ = [
     "REPORT_COLUMNS",
@@ -35,6 +35,7 @@ __all__ = [
     "Status",
     "StudyResult",
     "Value",
+    "clipboard_text",
     "finding_rows",
     "import_rules",
     "measure_rows",

@@ -196,7 +196,7 @@ class StudyResult:
         if name.endswith("_atrial_pct"):
             return "no second wave of filling is seen"
         if "_peak_" in name:
-            return "needs ten phases and more, all measured, with their times"
+            return "needs ten phases and more over the whole beat, all measured, with their times"
         if "mass" in name:
             return "the LV muscle is not drawn"
         return "LV or RV is not drawn" if name.startswith("sv_") else "not measured"
@@ -266,3 +266,5 @@ _FIGURES: Final = (
     ("bsa_m2", "Body surface", "m²"),
 )
 """Name, title and unit of every figure, in the order of the SCMR's report (J Cardiovasc Magn Reson 24:29, 2022)."""
+
+FIGURE_NAMES: Final = frozenset(name for name, _, _ in _FIGURES)

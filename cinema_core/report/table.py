@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from cinema_core.errors import StorageError
 from cinema_core.report.long_form import FindingRow, MeasureRow, PhaseRow, SegmentRow
-from cinema_core.report.result import DECIMALS, StudyResult, rounded
+from cinema_core.report.result import DECIMALS, FIGURE_NAMES, RESEARCH_USE, StudyResult, rounded
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,15 @@ Row = TypeVar("Row", ReportRow, MeasureRow, FindingRow, PhaseRow, SegmentRow)
 REPORT_COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
 
 
+MEASURED_COLUMNS: Final = tuple(name for name in REPORT_COLUMNS if name in FIGURE_NAMES)
+"""Columns that are figures of a :class:`~cinema_core.report.result.StudyResult`."""
+
+
 def report_row(result: StudyResult) -> ReportRow:
     """Row of a study."""
     cine, function, origin = result.cine, result.measures.function, result.origin
-    figures: dict[str, Any] = {name: value.value for name, value in result.values.items() if name in REPORT_COLUMNS}
+    # Not from result.values: its wall takes longer than all the rest, and a cohort has thousands of rows.
+    figures: dict[str, Any] = {name: rounded(getattr(function, name)) for name in MEASURED_COLUMNS}
     phases = ("ed_phase", "es_phase", "rv_ed_phase", "rv_es_phase")
     chosen: dict[str, Any] = {
         name: None if (t := getattr(function, name)) is None else t + 1 for name in phases
@@ -95,6 +100,21 @@ def report_row(result: StudyResult) -> ReportRow:
         software_version=origin.software_version,
         created_utc=origin.created_utc,
     )
+
+
+def clipboard_text(result: StudyResult) -> str:
+    """Every known figure with its unit, and the state of the report; columns parted by tabs, for a spreadsheet."""
+    lines = [f"{value.title}\t{value.text}\t{value.unit}" for value in result.values.values() if value.text]
+    approval = result.approval
+    last = [
+        f"Study\t{result.study_id}",
+        f"Status\t{approval.status.value}\t{approval.reader}",
+        f"Convention\t{result.measures.function.convention}",
+        f"Method\t{result.measures.function.method.description}",
+        *(f"{finding.light.value}\t{finding.text}" for finding in result.findings),
+        RESEARCH_USE,
+    ]
+    return "\n".join([*lines, *last]) + "\n"
 
 
 def write_report(path: Path, rows: Sequence[ReportRow]) -> None:

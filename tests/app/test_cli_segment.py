@@ -70,7 +70,8 @@ def test_three_files_are_left(results: Path) -> None:
 def test_details_lie_beside_the_report(small_cine: Path, tmp_path: Path) -> None:
     assert segment(small_cine, tmp_path / "out", "--details") == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == [*RESULTS, "report_phases.csv", "report_segments.csv"]
+    details = [f"report_{table}.csv" for table in ("flags", "measures", "phases", "segments")]
+    assert names == sorted([*RESULTS, *details])
     with (tmp_path / "out" / "report_segments.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 17 * 3

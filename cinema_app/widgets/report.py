@@ -1,0 +1,356 @@
+"""The report: who the person is, figures with their ranges, what to look at, approval, and the ways out."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from qtpy.QtCore import QByteArray, Qt
+from qtpy.QtGui import QColor, QShowEvent
+from qtpy.QtSvgWidgets import QSvgWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from cinema_app.layers import CineLayers
+from cinema_app.news import Severity
+from cinema_app.reading import Reading
+from cinema_app.widgets.answering import answered
+from cinema_app.widgets.appearance import MUTED, TEXT, allow, button, colour_patch, muted, strong
+from cinema_core.cine import BsaFormula
+from cinema_core.errors import CinemaError
+from cinema_core.measure import AreaRule, EndSliceRule, Finding, Light, ReportChoices, StudyMeasures, reference_tables
+from cinema_core.measure.findings import NOTHING_FOUND
+from cinema_core.measure.reference import Position
+
+LIGHT_COLOURS = {Light.GREEN: "#3fb68b", Light.AMBER: "#ffcb6b", Light.RED: "#ff6b60"}
+LIGHT_WORDS = {Light.GREEN: "Green", Light.AMBER: "Amber", Light.RED: "Red"}
+
+FINDINGS_PX = 92
+BULLSEYE_PX = 150
+
+APPROVE_TIP = "Vouch by name for every slice of ED and ES. An edit afterwards makes the report a draft again"
+ENTRIES = (
+    ("age_years", "Age, years"),
+    ("height_cm", "Height, cm"),
+    ("weight_kg", "Weight, kg"),
+)
+ROWS = (
+    ("EDV", "edv_ml", "edvi_ml_m2", "ml"),
+    ("ESV", "esv_ml", "esvi_ml_m2", "ml"),
+    ("SV", "sv_ml", "svi_ml_m2", "ml"),
+    ("EF", "ef_pct", "", "%"),
+    ("Mass", "mass_g", "massi_g_m2", "g"),
+)
+_MARKS = {Position.BELOW: "▼", Position.WITHIN: "", Position.ABOVE: "▲"}
+
+
+class ReportPanel(QWidget):
+    """What will stand in the report, before it is written."""
+
+    def __init__(self, reading: Reading, layers: CineLayers, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._reading = reading
+        self._layers = layers
+        self._build()
+        self._show()
+        events = reading.events
+        for signal in (events.cine_changed, events.measures_changed, events.labels_changed, events.approval_changed):
+            signal.connect(self._show)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Bring what changed while another tab was in front."""
+        super().showEvent(event)
+        self._show()
+
+    # ---------------------------------------------------------------- building
+
+    def _build(self) -> None:
+        self._status = strong(wrap=True)
+        self.approve = button("Approve", APPROVE_TIP, answered(self._reading, self._reading.approve), main=True)
+        self.reader = _entry("Your name", "A pseudonym will do. It stands in the report beside the approval")
+        self.reader.editingFinished.connect(lambda: self._reading.name_reader(self.reader.text()))
+        self.findings = QListWidget()
+        self.findings.setFixedHeight(FINDINGS_PX)
+        self.findings.setWordWrap(True)
+        self.findings.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.findings.setToolTip("What to look at before the figures are trusted. A click goes there")
+        self.findings.itemClicked.connect(self._go_to)
+        self.figures = QLabel()
+        self.figures.setTextFormat(Qt.TextFormat.RichText)
+        self._table_words = muted()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(5)
+        layout.addLayout(self._build_person())
+        layout.addLayout(self._build_rules())
+        layout.addWidget(self._status)
+        layout.addLayout(_in_a_row(self.reader, self.approve))
+        layout.addWidget(self.findings)
+        layout.addWidget(self.figures)
+        layout.addWidget(self._table_words)
+        layout.addLayout(self._build_bullseyes())
+        layout.addLayout(self._build_ways_out())
+
+    def _build_person(self) -> QGridLayout:
+        grid = _grid()
+        self.sex = _combo(("not entered", "female", "male"), "For reference ranges")
+        self.sex.setMinimumWidth(84)
+        self.sex.currentIndexChanged.connect(lambda _: self._choose())
+        grid.addWidget(muted("Sex", wrap=False), 0, 0)
+        grid.addWidget(self.sex, 1, 0)
+        self.entries: dict[str, QLineEdit] = {}
+        for column, (name, title) in enumerate(ENTRIES, start=1):
+            entry = _entry("", f"{title}; empty takes what the files say. Enter goes back to the image")
+            entry.editingFinished.connect(self._choose)
+            self.entries[name] = entry
+            grid.addWidget(muted(title, wrap=False), 0, column)
+            grid.addWidget(entry, 1, column)
+        return grid
+
+    def _build_rules(self) -> QGridLayout:
+        grid = _grid()
+        self.areas = _combo([rule.value for rule in AreaRule], "How the area on a slice is found")
+        self.ends = _combo(
+            [rule.value for rule in EndSliceRule], "Whether the outermost slices count in full or by half"
+        )
+        self.bsa = _combo([rule.value for rule in BsaFormula], "Formula of the body surface")
+        self.table = _combo([table.name for table in reference_tables()], "Reference ranges")
+        titles = ("Areas", "End slices", "Body surface", "Reference")
+        for column, (title, combo) in enumerate(
+            zip(titles, (self.areas, self.ends, self.bsa, self.table), strict=True)
+        ):
+            grid.addWidget(muted(title, wrap=False), 0, column)
+            grid.addWidget(combo, 1, column)
+            combo.currentIndexChanged.connect(lambda _: self._choose())
+        return grid
+
+    def _build_bullseyes(self) -> QHBoxLayout:
+        self.bullseyes = [QSvgWidget(), QSvgWidget()]
+        for shown in self.bullseyes:
+            shown.setFixedSize(BULLSEYE_PX, BULLSEYE_PX + 12)
+            shown.setStyleSheet("background-color: white; border-radius: 3px;")
+            shown.setToolTip("AHA segments: anterior above, septum to the left")
+        return _in_a_row(*self.bullseyes)
+
+    def _build_ways_out(self) -> QHBoxLayout:
+        self.pdf = button("Report PDF…", "", answered(self._reading, lambda: self._ask("pdf")))
+        self.html = button("Report HTML…", "", answered(self._reading, lambda: self._ask("html")))
+        self.copy = button("Copy figures", "", answered(self._reading, self._copy))
+        return _in_a_row(self.pdf, self.html, self.copy)
+
+    # ---------------------------------------------------------------- showing
+
+    def _show(self, *_: object) -> None:
+        if not self.isVisible():
+            return  # shown when its tab comes to the front
+        reading = self._reading
+        measures = reading.study_measures if reading.is_open else None
+        self._show_choices(reading.report_choices if reading.is_open else ReportChoices())
+        why = "" if measures else "Open a study first." if not reading.is_open else "Segment the cine first."
+        for made, tip in (
+            (self.approve, APPROVE_TIP),
+            (
+                self.pdf,
+                "One page with figures, ranges, curve, bullseye, key images and flags; a second with all details",
+            ),
+            (self.html, "The same page for a browser, in one file"),
+            (self.copy, "Copy every figure for a spreadsheet or a letter"),
+        ):
+            allow(made, not why, why, tip)
+        approval = reading.approval if measures else None
+        words = (
+            why if approval is None else approval.reason or f"{approval.reader}, {approval.utc[:16].replace('T', ' ')}"
+        )
+        self._status.setText(words if approval is None else f"{approval.status.value.upper()}: {words}")
+        with signals_blocked(self.reader):
+            self.reader.setText(reading.project.reader)
+        self._show_findings(measures)
+        self.figures.setText(_figures_html(measures) if measures else "")
+        self._table_words.setText(_table_words(measures) if measures else "")
+        self._show_bullseyes(measures)
+
+    def _show_choices(self, choices: ReportChoices) -> None:
+        patient = self._reading.cine.patient if self._reading.is_open else None
+        of_files = {
+            "age_years": patient.age_years if patient else None,
+            "height_cm": patient.height_m * 100 if patient and patient.height_m else None,
+            "weight_kg": patient.weight_kg if patient else None,
+        }
+        for name, entry in self.entries.items():
+            value = getattr(choices, name)
+            with signals_blocked(entry):
+                entry.setText("" if value is None else f"{value:g}")
+                entry.setPlaceholderText("" if of_files[name] is None else f"{of_files[name]:.3g}")
+        shown = (
+            (
+                self.sex,
+                {None: "not entered", "F": "female", "M": "male"}[choices.sex or (patient.sex if patient else None)],
+            ),
+            (self.areas, choices.areas.value),
+            (self.ends, choices.ends.value),
+            (self.bsa, choices.bsa_formula.value),
+            (self.table, choices.table),
+        )
+        for combo, text in shown:
+            with signals_blocked(combo):
+                combo.setCurrentText(text)
+            combo.setEnabled(self._reading.is_open)
+
+    def _show_findings(self, measures: StudyMeasures | None) -> None:
+        self.findings.clear()
+        if measures is None:
+            return
+        if not measures.findings:
+            self._add_finding(Light.GREEN, f"Green: {NOTHING_FOUND}", None)
+        for finding in measures.findings:
+            self._add_finding(finding.light, f"{LIGHT_WORDS[finding.light]}: {finding.text}", finding)
+
+    def _add_finding(self, light: Light, words: str, finding: Finding | None) -> None:
+        item = QListWidgetItem(colour_patch(LIGHT_COLOURS[light]), words)
+        item.setForeground(QColor(TEXT))
+        item.setData(Qt.ItemDataRole.UserRole, finding)
+        self.findings.addItem(item)
+
+    def _show_bullseyes(self, measures: StudyMeasures | None) -> None:
+        for shown in self.bullseyes:
+            shown.setVisible(measures is not None and measures.wall is not None)
+        if measures is None or measures.wall is None:
+            return
+        from cinema_core.report.figures import bullseye_drawing, svg_of
+
+        wall, es = measures.wall, measures.function.es_phase
+        drawn = [("Wall at ED, mm", wall.thickness_mm[wall.ed_phase], 1)]
+        if es is not None and es in wall.phases:
+            drawn.append(("Thickening, %", wall.thickening_pct[es], 0))
+        for shown, (title, values, decimals) in zip(self.bullseyes, drawn, strict=False):
+            svg = svg_of(bullseye_drawing(values, title, BULLSEYE_PX, decimals))
+            shown.load(QByteArray(svg.encode("utf-8")))
+        self.bullseyes[1].setVisible(len(drawn) > 1)
+
+    # ---------------------------------------------------------------- actions
+
+    def _choose(self) -> None:
+        """Take what was entered; what is not believed is said, and stays as it was."""
+        if not self._reading.is_open:
+            return
+        patient = self._reading.cine.patient
+        sex = {"female": "F", "male": "M"}.get(self.sex.currentText())
+        try:
+            choices = ReportChoices.of(
+                **{name: entry.text() for name, entry in self.entries.items()},
+                sex=None if sex == patient.sex else sex,
+                areas=self.areas.currentText(),
+                ends=self.ends.currentText(),
+                bsa_formula=self.bsa.currentText(),
+                table=self.table.currentText(),
+                ethnicity=self._reading.report_choices.ethnicity,
+            )
+        except CinemaError as error:
+            self._reading.notify(str(error), Severity.ERROR)
+        else:
+            answered(self._reading, lambda: self._reading.choose_report(choices))()
+        for entry in self.entries.values():
+            entry.clearFocus()
+        self._show()
+
+    def _go_to(self, item: QListWidgetItem) -> None:
+        finding = item.data(Qt.ItemDataRole.UserRole)
+        if finding is None or (finding.t is None and finding.z is None):
+            return
+        t, z = self._layers.here
+        self._layers.go_to(t if finding.t is None else finding.t, z if finding.z is None else finding.z)
+
+    def _ask(self, kind: str) -> None:
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save the report", f"{self._reading.study_id}-report.{kind}", f"Report (*.{kind})"
+        )
+        if name:
+            self._reading.export_document(Path(name))
+
+    def _copy(self) -> None:
+        QApplication.clipboard().setText(self._reading.clipboard_text())
+        self._reading.notify("The figures are on the clipboard.")
+
+
+def _figures_html(measures: StudyMeasures) -> str:
+    """Table of both ventricles: value, range, and a mark where it lies outside."""
+    headings = ("", "LV", "range", "RV", "range", "LV / RV per m²")
+    cells = [f"<tr style='color:{MUTED}'>" + "".join(f"<td>{heading}</td>" for heading in headings) + "</tr>"]
+    for title, name, indexed, unit in ROWS:
+        row = [title]
+        for side in ("lv", "rv"):
+            row += _with_range(measures, f"{side}_{name}", unit)
+        row.append(
+            " / ".join(_with_range(measures, f"{side}_{indexed}", "")[0] for side in ("lv", "rv")) if indexed else ""
+        )
+        cells.append("<tr>" + "".join(f"<td style='padding-right:9px'>{cell}</td>" for cell in row) + "</tr>")
+    return f"<table style='color:{TEXT}'>{''.join(cells)}</table>"
+
+
+def _with_range(measures: StudyMeasures, name: str, unit: str) -> list[str]:
+    value = getattr(measures.function, name, None)
+    if value is None:
+        return ["–", ""]
+    verdict = measures.verdicts.get(name)
+    if verdict is None or verdict.range is None or verdict.position is None:
+        return [f"{value:.0f} {unit}", ""]
+    ends = "–".join("" if end is None else f"{end:g}" for end in (verdict.range.lower, verdict.range.upper))
+    mark = _MARKS[verdict.position]
+    text = f"{value:.0f} {unit} {mark}"
+    return [f"<b>{text}</b>" if mark else text, f"<span style='color:{MUTED}'>{ends}</span>"]
+
+
+def _table_words(measures: StudyMeasures) -> str:
+    """Whose the ranges are and how far they were checked; or why there are none."""
+    ranges = [verdict.range for verdict in measures.verdicts.values() if verdict.range is not None]
+    if ranges:
+        return escape(ranges[0].description)
+    reasons = dict.fromkeys(str(v.reason) for v in measures.verdicts.values() if v.reason and v.value is not None)
+    return escape("; ".join(reasons))
+
+
+def _entry(placeholder: str, tip: str) -> QLineEdit:
+    made = QLineEdit()
+    made.setPlaceholderText(placeholder)
+    made.setToolTip(tip)
+    made.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    return made
+
+
+def _combo(texts: tuple[str, ...] | list[str], tip: str) -> QComboBox:
+    made = QComboBox()
+    made.addItems(list(texts))
+    made.setToolTip(tip)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return made
+
+
+def _grid() -> QGridLayout:
+    grid = QGridLayout()
+    grid.setVerticalSpacing(1)
+    grid.setHorizontalSpacing(6)
+    for column in range(4):
+        grid.setColumnStretch(column, 1)
+    return grid
+
+
+def _in_a_row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(6)
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
