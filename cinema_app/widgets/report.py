@@ -91,6 +91,7 @@ class ReportPanel(QWidget):
         self.figures = QLabel()
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self._table_words = muted()
+        self._table_words.setStyleSheet("font-size: 11px;")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(5)
@@ -105,7 +106,7 @@ class ReportPanel(QWidget):
         layout.addLayout(self._build_ways_out())
 
     def _build_person(self) -> QGridLayout:
-        grid = _grid()
+        grid = _grid(1, 1, 1, 1)
         self.sex = _combo(("not entered", "female", "male"), "For reference ranges")
         self.sex.setMinimumWidth(84)
         self.sex.currentIndexChanged.connect(lambda _: self._choose())
@@ -121,7 +122,7 @@ class ReportPanel(QWidget):
         return grid
 
     def _build_rules(self) -> QGridLayout:
-        grid = _grid()
+        grid = _grid(4, 3, 5, 5)
         self.areas = _combo([rule.value for rule in AreaRule], "How the area on a slice is found")
         self.ends = _combo(
             [rule.value for rule in EndSliceRule], "Whether the outermost slices count in full or by half"
@@ -339,12 +340,12 @@ def _combo(texts: tuple[str, ...] | list[str], tip: str) -> QComboBox:
     return made
 
 
-def _grid() -> QGridLayout:
+def _grid(*stretches: int) -> QGridLayout:
     grid = QGridLayout()
     grid.setVerticalSpacing(1)
     grid.setHorizontalSpacing(6)
-    for column in range(4):
-        grid.setColumnStretch(column, 1)
+    for column, stretch in enumerate(stretches):
+        grid.setColumnStretch(column, stretch)
     return grid
 
 

@@ -106,6 +106,7 @@ def bullseye_drawing(values: NDArray[np.floating[Any]], title: str, size: float,
     use_fonts()
     drawing = Drawing(size, size + 10)
     centre_x, centre_y, radius = size / 2, size / 2, size / 2 - 9
+    drawing.add(Rect(0, 0, size, size + 10, fillColor=WHITE, strokeColor=None))  # also in a dark window
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     for outer, inner, n, before in _RINGS:

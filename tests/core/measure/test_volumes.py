@@ -8,8 +8,11 @@ import pytest
 from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.cine import Geometry, Plane
 from cinema_core.errors import GeometryError, LabelError, PhaseError
-from cinema_core.measure import volume_curves
+from cinema_core.measure import AreaRule, EndSliceRule, VolumeMethod, volume_curves
+from cinema_core.measure.volumes import outlined_pixels, polygon_area
 from cinema_core.phantom import PhantomStudy
+
+HALF = EndSliceRule.HALF
 
 
 def stack(positions_mm: list[float], spacing_mm: tuple[float, float] = (1.0, 1.0)) -> Geometry:
@@ -131,3 +134,64 @@ def test_discs_of_the_phantom_are_found(phantom_study: PhantomStudy) -> None:
     np.testing.assert_allclose(found.lv_ml, phantom_study.lv_discs_ml, rtol=0.02)
     np.testing.assert_allclose(found.myo_ml, phantom_study.myo_discs_ml, rtol=0.02)
     np.testing.assert_allclose(found.rv_ml, phantom_study.rv_discs_ml, rtol=0.03)
+
+
+def disc_stack(radii_px: list[float], wall_px: float = 8.0) -> np.ndarray:
+    """One phase; on each slice a disc of LV in a ring of muscle."""
+    y, x = np.mgrid[:120, :120]
+    away = np.hypot(y - 60.3, x - 59.6)
+    labels = np.zeros((1, len(radii_px), 120, 120), dtype=np.uint8)
+    for z, radius in enumerate(radii_px):
+        labels[0, z][away < radius + wall_px] = Structure.LV_MYOCARDIUM
+        labels[0, z][away < radius] = Structure.LV_CAVITY
+    return labels
+
+
+@pytest.mark.parametrize("areas", list(AreaRule))
+def test_both_rules_of_area_find_a_disc(areas: AreaRule) -> None:
+    radii = [30.0, 25.0, 20.0]
+    found = volume_curves(disc_stack(radii), stack([0, 10, 20]), method=VolumeMethod(areas=areas))
+    true_ml = sum(np.pi * r**2 for r in radii) * 10 / 1000
+    muscle_ml = sum(np.pi * ((r + 8) ** 2 - r**2) for r in radii) * 10 / 1000
+    assert found.lv_ml[0] == pytest.approx(true_ml, rel=5e-3)
+    assert found.myo_ml[0] == pytest.approx(muscle_ml, rel=1e-2)
+
+
+def test_contours_cut_the_corners_of_pixels_and_leave_out_holes() -> None:
+    labels = np.zeros((1, 1, 20, 20), dtype=np.uint8)
+    labels[0, 0, 5:15, 5:15] = Structure.LV_CAVITY
+    labels[0, 0, 8:12, 8:12] = 0
+    # 10 x 10 with four corners of 1/8 pixel cut off; the hole of 4 x 4 grows smaller by as much.
+    found = outlined_pixels(labels, [0])[0, 0, Structure.LV_CAVITY]
+    assert found == pytest.approx(100 - 4 / 8 - (16 - 4 / 8))
+
+
+def test_a_polygon_has_its_area() -> None:
+    angle = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+    ellipse = np.stack([7 * np.cos(angle), 3 * np.sin(angle)], axis=1)
+    assert polygon_area(ellipse) == pytest.approx(np.pi * 21, rel=1e-5)
+    assert polygon_area(ellipse[::-1]) == pytest.approx(-np.pi * 21, rel=1e-5)
+
+
+def test_end_slices_can_count_by_half() -> None:
+    found = volume_curves(lv([0, 100, 200, 100, 0]), stack([0, 10, 20, 30, 40]), method=VolumeMethod(ends=HALF))
+    assert found.lv_ml.tolist() == pytest.approx([(50 + 200 + 50) * 10 / 1000])
+
+
+def test_half_end_slices_leave_the_muscle_between_both_borders() -> None:
+    # Cavity on slices 2 and 3, the whole LV on 1 to 4: its own outermost slices are the ones that are halved.
+    labels = disc_stack([20.0, 20.0, 20.0, 20.0])
+    labels[0, [0, 3]] = np.where(labels[0, [0, 3]] > 0, Structure.LV_MYOCARDIUM, 0)
+    found = volume_curves(labels, stack([0, 10, 20, 30]), method=VolumeMethod(ends=HALF))
+    whole = np.count_nonzero(labels[0, 0]) * 10 / 1000
+    cavity = np.count_nonzero(labels[0, 1] == Structure.LV_CAVITY) * 10 / 1000
+    assert found.lv_ml[0] == pytest.approx(cavity)
+    assert found.myo_ml[0] == pytest.approx(3 * whole - cavity)
+
+
+@pytest.mark.parametrize("ends", list(EndSliceRule))
+def test_what_slices_add_is_the_volume(phantom_study: PhantomStudy, ends: EndSliceRule) -> None:
+    found = volume_curves(phantom_study.labels, phantom_study.cine.geometry, method=VolumeMethod(ends=ends))
+    added = found.slice_ml.sum(axis=1)
+    np.testing.assert_allclose(added[:, Structure.LV_CAVITY], found.lv_ml)
+    np.testing.assert_allclose(added[:, Structure.LV_MYOCARDIUM], found.myo_ml)

@@ -1,0 +1,137 @@
+"""The report panel: what a reader sees and does before the report is written."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from cinema_app.news import Notice, Severity
+from cinema_app.reading import Reading
+from cinema_app.widgets.workspace import Workspace
+from cinema_core.anatomy import LabelState, Structure
+
+
+@pytest.fixture
+def panel(workspace: Workspace, segmented: Reading) -> Any:
+    workspace.show_tab("Report")
+    QApplication.processEvents()
+    return workspace.report
+
+
+def enter(entry: Any, text: str) -> None:
+    entry.setFocus()
+    entry.selectAll()
+    QTest.keyClicks(entry, text)
+    QTest.keyClick(entry, Qt.Key.Key_Return)
+
+
+def said(panel: Any) -> list[str]:
+    return [panel.findings.item(k).text() for k in range(panel.findings.count())]
+
+
+def test_height_and_weight_index_the_volumes(panel: Any, segmented: Reading) -> None:
+    enter(panel.entries["height_cm"], "180")
+    enter(panel.entries["weight_kg"], "80")
+    assert segmented.measures is not None and segmented.measures.bsa_m2 == pytest.approx(2.0)
+    assert segmented.project.report_choices(segmented.study_id).weight_kg == 80
+
+
+def test_a_weight_of_nobody_is_refused_and_nothing_changes(
+    panel: Any, segmented: Reading, notices: list[Notice]
+) -> None:
+    enter(panel.entries["weight_kg"], "800")
+    assert notices[-1].severity is Severity.ERROR
+    assert "Weight 800 kg is not between 1 and 400 kg" in notices[-1].text
+    assert segmented.report_choices.weight_kg is None
+    assert panel.entries["weight_kg"].text() == ""
+
+
+def test_age_in_months_is_refused_with_what_to_do(panel: Any, segmented: Reading, notices: list[Notice]) -> None:
+    enter(panel.entries["age_years"], "54 months")
+    assert "completed years, not months" in notices[-1].text
+    assert segmented.report_choices.age_years is None
+
+
+def test_verdicts_appear_with_sex_and_age(panel: Any) -> None:
+    assert "no verdict without the patient's sex" in panel._table_words.text()
+    panel.sex.setCurrentText("female")
+    enter(panel.entries["age_years"], "52")
+    assert "women, 50 to 59 years" in panel._table_words.text()
+    assert "88–173" in panel.figures.text()
+
+
+def test_another_rule_changes_the_volume_and_is_named(panel: Any, segmented: Reading) -> None:
+    before = segmented.measures
+    panel.ends.setCurrentText("half")
+    after = segmented.measures
+    assert before is not None and after is not None
+    assert after.lv_edv_ml is not None and before.lv_edv_ml is not None
+    assert after.lv_edv_ml < before.lv_edv_ml
+    assert "end slices count by half" in after.method.description
+
+
+def test_a_finding_goes_to_its_slice(panel: Any, segmented: Reading, workspace: Workspace) -> None:
+    assert segmented.measures is not None and segmented.measures.ed_phase is not None
+    ed = segmented.measures.ed_phase
+    drawn = segmented.labels[ed, 2].copy()
+    drawn[2:12, 2:14] = Structure.RV_CAVITY  # bowel
+    segmented.correct(ed, 2, drawn)
+    segmented.measure()
+    workspace.layers.go_to((ed + 1) % 6, 0)
+    assert said(panel)[0].startswith("Red: a piece of the RV lies away from the heart: slice 3 at ED")
+    QTest.mouseClick(
+        panel.findings.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=panel.findings.visualItemRect(panel.findings.item(0)).center(),
+    )
+    assert workspace.layers.here == (ed, 2)
+
+
+def test_approval_needs_a_name_and_ends_with_an_edit(panel: Any, segmented: Reading, notices: list[Notice]) -> None:
+    segmented.project.reader = ""
+    panel.approve.click()
+    assert "named reader" in notices[-1].text
+    assert "DRAFT" in panel._status.text()
+
+    enter(panel.reader, "Reader 7")
+    panel.approve.click()
+    assert panel._status.text().startswith("APPROVED: Reader 7")
+    assert segmented.phases is not None
+    ed = segmented.phases.ed_phase
+    assert all(segmented.state(ed, z) is LabelState.ACCEPTED for z in range(5))
+
+    drawn = np.array(segmented.labels[ed, 1])
+    drawn[:3, :3] = Structure.LV_CAVITY
+    segmented.correct(ed, 1, drawn)
+    segmented.measure()
+    assert f"slice 2 of phase {ed + 1} was edited by Reader 7. Approve again." in panel._status.text()
+
+
+def test_the_report_is_written_and_says_what_the_table_says(
+    panel: Any, segmented: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "a.html"), ""))
+    panel.html.click()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "a.pdf"), ""))
+    panel.pdf.click()
+    segmented.export_csv(tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert f">{row['lv_ef_pct']} %<" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    panel.copy.click()
+    assert f"LV ejection fraction\t{row['lv_ef_pct']}\t%" in QApplication.clipboard().text()
+
+
+def test_nothing_can_be_approved_before_anything_is_drawn(workspace: Workspace) -> None:
+    workspace.show_tab("Report")
+    QApplication.processEvents()
+    assert not workspace.report.approve.isEnabled()
+    assert "Segment the cine first" in workspace.report.approve.toolTip()
