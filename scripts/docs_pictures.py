@@ -93,6 +93,51 @@ def picture_of_import() -> None:
         desktop.close()
 
 
+def pictures_of_report() -> None:
+    """Show the synthetic heart with its true labels, one slice of them spoilt, in the report panel and on the page."""
+    with tempfile.TemporaryDirectory() as temporary:
+        os.environ["NAPARI_CONFIG"] = str(Path(temporary) / "napari.yaml")
+        import pypdfium2
+        from qtpy.QtTest import QTest
+
+        from cinema_app.app import Desktop
+        from cinema_core.anatomy import LabelState, Structure
+        from cinema_core.measure import ReportChoices
+        from cinema_core.phantom import HeartParameters, make_phantom, write_phantom
+        from cinema_core.project import SliceEdit
+
+        heart = make_phantom(HeartParameters(n_slices=10, n_phases=25), seed=1)
+        study = write_phantom(Path(temporary) / "study", heart, kind="dicom")
+        desktop = Desktop.open([study], Path(temporary) / "heart.cinema")
+        workspace, reading = desktop.workspace, desktop.workspace.reading
+        while workspace.is_opening or not reading.is_open:
+            QTest.qWait(50)
+        labels = heart.sax.labels.copy()
+        labels[0, 4, 10:25, 10:30] = Structure.RV_CAVITY
+        reading.project.record_many(
+            SliceEdit(reading.study_id, t, z, labels[t, z], LabelState.ACCEPTED, "import")
+            for t in range(reading.cine.n_phases)
+            for z in range(reading.cine.n_slices)
+        )
+        assert reading.study is not None
+        reading.show(reading.study)
+        reading.choose_report(ReportChoices(sex="F", age_years=52, height_cm=168, weight_kg=64))
+        workspace.show_tab("Report")
+        workspace.layers.go_to(0, 4)
+        QTest.qWait(800)
+        desktop.viewer.screenshot(str(Path(temporary) / "report.png"), canvas_only=False, flash=False)
+        with Image.open(Path(temporary) / "report.png") as picture:
+            picture.convert("RGB").save(PICTURES / "report.png", optimize=True)
+        reading.correct(0, 4, heart.sax.labels[0, 4])
+        reading.name_reader("Reader 7")
+        reading.approve()
+        reading.export_document(Path(temporary) / "report.pdf")
+        page = pypdfium2.PdfDocument(Path(temporary) / "report.pdf")[0]
+        page.render(scale=1.6).to_pil().convert("RGB").save(PICTURES / "report-page.png", optimize=True)
+        desktop.close()
+
+
 if __name__ == "__main__":
     main()
     picture_of_import()
+    pictures_of_report()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 from qtpy.QtCore import QByteArray, Qt
-from qtpy.QtGui import QColor, QShowEvent
+from qtpy.QtGui import QColor, QResizeEvent, QShowEvent
 from qtpy.QtSvgWidgets import QSvgWidget
 from qtpy.QtWidgets import (
     QApplication,
@@ -75,6 +74,16 @@ class ReportPanel(QWidget):
         super().showEvent(event)
         self._show()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep room for folded lines."""
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Give folded lines their height: the tabs go by the least height, which Qt takes for lines that are not folded."""
+        for label in (self._status, self._table_words):
+            label.setMinimumHeight(max(0, label.heightForWidth(label.width())))
+
     # ---------------------------------------------------------------- building
 
     def _build(self) -> None:
@@ -91,6 +100,7 @@ class ReportPanel(QWidget):
         self.figures = QLabel()
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self._table_words = muted()
+        self._table_words.setTextFormat(Qt.TextFormat.PlainText)
         self._table_words.setStyleSheet("font-size: 11px;")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -122,7 +132,7 @@ class ReportPanel(QWidget):
         return grid
 
     def _build_rules(self) -> QGridLayout:
-        grid = _grid(4, 3, 5, 5)
+        grid = _grid(4, 4, 5, 5)
         self.areas = _combo([rule.value for rule in AreaRule], "How the area on a slice is found")
         self.ends = _combo(
             [rule.value for rule in EndSliceRule], "Whether the outermost slices count in full or by half"
@@ -182,6 +192,7 @@ class ReportPanel(QWidget):
         self.figures.setText(_figures_html(measures) if measures else "")
         self._table_words.setText(_table_words(measures) if measures else "")
         self._show_bullseyes(measures)
+        self._make_room()
 
     def _show_choices(self, choices: ReportChoices) -> None:
         patient = self._reading.cine.patient if self._reading.is_open else None
@@ -318,9 +329,9 @@ def _table_words(measures: StudyMeasures) -> str:
     """Whose the ranges are and how far they were checked; or why there are none."""
     ranges = [verdict.range for verdict in measures.verdicts.values() if verdict.range is not None]
     if ranges:
-        return escape(ranges[0].description)
+        return ranges[0].description
     reasons = dict.fromkeys(str(v.reason) for v in measures.verdicts.values() if v.reason and v.value is not None)
-    return escape("; ".join(reasons))
+    return "; ".join(reasons)
 
 
 def _entry(placeholder: str, tip: str) -> QLineEdit:

@@ -138,7 +138,7 @@ class ReportContent:
         ed_es = f"LV {_phase(function.ed_phase)} and {_phase(function.es_phase)}"
         if (function.rv_ed_phase, function.rv_es_phase) != (function.ed_phase, function.es_phase):
             ed_es += f"; RV {_phase(function.rv_ed_phase)} and {_phase(function.rv_es_phase)}"
-        model = f"{origin.card.name} ({origin.card.sha256[:SHORT_SHA]})" if origin.card else "none: drawn by hand"
+        model = f"model {origin.card.name} ({origin.card.sha256[:SHORT_SHA]})" if origin.card else "no model"
         if origin.tuned_from:
             model += f", tuned from {origin.tuned_from.split()[0]}"
         read = f"{origin.corrected_slices} slices corrected, {origin.accepted_slices} accepted"
@@ -151,7 +151,7 @@ class ReportContent:
             ("Volumes", function.method.description),
             ("Convention", function.convention),
             ("ED and ES", f"phases {ed_es}"),
-            ("Contours", f"model {model}; {read}"),
+            ("Contours", f"{model}; {read}"),
         )
 
     @cached_property

@@ -135,7 +135,7 @@ def bullseye_drawing(values: NDArray[np.floating[Any]], title: str, size: float,
                 drawing.add(String(*where, text, fontName=FONT, fontSize=6, fillColor=ink, textAnchor="middle"))
     for text, x, y in (("anterior", centre_x, size - 7), ("inferior", centre_x, 1)):
         drawing.add(String(x, y, text, fontName=FONT, fontSize=5.5, fillColor=FAINT, textAnchor="middle"))
-    drawing.add(String(0, centre_y - 0.85 * radius, "septal", fontName=FONT, fontSize=5.5, fillColor=FAINT))
+    drawing.add(String(2, centre_y - 0.85 * radius, "septal", fontName=FONT, fontSize=5.5, fillColor=FAINT))
     drawing.add(String(centre_x, size + 2, title, fontName=BOLD, fontSize=6.5, fillColor=INK, textAnchor="middle"))
     assert values.shape == (N_SEGMENTS,)
     return drawing

@@ -66,6 +66,26 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_rules_person_and_page_are_chosen_on_the_command_line(image: Path, tmp_path: Path) -> None:
+    assert measure(image, truth(image), tmp_path / "full.csv") == 0
+    rules = ("--end-slices", "half", "--areas", "contours", "--bsa", "dubois", "--height", "180", "--weight", "80 kg")
+    person = ("--sex", "F", "--age", "52", "--document", str(tmp_path / "half.html"))
+    assert measure(image, truth(image), tmp_path / "half.csv", *rules, *person) == 0
+    full, half = read_report(tmp_path / "full.csv"), read_report(tmp_path / "half.csv")
+    assert float(half["lv_edv_ml"]) < 0.95 * float(full["lv_edv_ml"])
+    assert float(half["bsa_m2"]) == pytest.approx(0.007184 * 80**0.425 * 180**0.725, abs=0.005)
+    page = (tmp_path / "half.html").read_text(encoding="utf-8")
+    assert "end slices count by half" in page and "(DuBois)" in page and "female, 52 years" in page
+
+
+def test_a_weight_of_nobody_is_the_reader_s_mistake(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure(image, truth(image), tmp_path / "a.csv", "--weight", "800") == 2
+    assert "Weight 800 kg is not between 1 and 400 kg" in capsys.readouterr().err
+    assert not (tmp_path / "a.csv").exists()
+
+
 def test_details_are_tables_by_phase_and_by_segment(image: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
     assert measure(image, truth(image), tmp_path / "a.csv", "--details") == 0
     phases, segments = read_rows(tmp_path / "a_phases.csv"), read_rows(tmp_path / "a_segments.csv")

@@ -71,6 +71,28 @@ def test_export_writes_one_row_per_study(project: Path, tmp_path: Path, phantom_
     assert float(row["lv_edv_ml"]) == pytest.approx(phantom_study.lv_discs_ml.max(), rel=0.03)
 
 
+def test_a_page_per_study_says_what_the_table_says(project: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
+    approve(project, phantom_study)
+    out = tmp_path / "out"
+    assert cli.run(["export", "--project", str(project), "--format", "csv,pdf,html", "--out", str(out)]) == 0
+    name = f"report-{study_id(project)}"
+    assert sorted(path.name for path in out.iterdir()) == [f"{name}.html", f"{name}.pdf", "report.csv"]
+    [row] = read_report(out / "report.csv")
+    html = (out / f"{name}.html").read_text(encoding="utf-8")
+    assert f">{row['lv_ef_pct']} %<" in html and f">{row['rv_edv_ml']} ml<" in html
+    assert "Approved by Dr Reader" in html
+    assert (out / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_report_is_made_again_from_the_project_but_for_its_time(project: Path, tmp_path: Path) -> None:
+    made = []
+    for name in ("first", "second"):
+        assert cli.run(["export", "--project", str(project), "--format", "html", "--out", str(tmp_path / name)]) == 0
+        [page] = (tmp_path / name).iterdir()
+        made.append(page.read_text(encoding="utf-8").splitlines())
+    assert [line for line, other in zip(*made, strict=True) if line != other and "made 20" not in line] == []
+
+
 def test_labels_go_out_on_their_own_grid(project: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
     out = tmp_path / "out"
     assert cli.run(["export", "--project", str(project), "--format", "csv,nifti", "--out", str(out)]) == 0
@@ -110,7 +132,11 @@ def test_export_never_replaces_results_unasked(
 
 @pytest.mark.parametrize(
     ("formats", "told"),
-    [("pdf", "'pdf' is not available yet"), ("csv,dicom-seg", "'dicom-seg' is not"), ("xls", "'xls' is not known")],
+    [
+        ("dicom-sr", "'dicom-sr' is not available yet"),
+        ("csv,dicom-seg", "'dicom-seg' is not"),
+        ("xls", "'xls' is not known"),
+    ],
 )
 def test_other_formats_are_refused(
     formats: str, told: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -119,7 +145,7 @@ def test_other_formats_are_refused(
     assert cli.run(["export", "--project", str(project), "--format", formats, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert told in error
-    assert "Choose among csv, nifti and effort" in error
+    assert "Choose among csv, pdf, html, nifti and effort" in error
     assert not out.exists()
 
 
