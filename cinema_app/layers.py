@@ -134,13 +134,13 @@ class CineLayers:
         """Let the heart fill the canvas."""
         if not self._reading.is_open:
             return
-        (y_mm, x_mm), radius_mm = self._heart_mm()
+        (y_mm, x_mm), radius_mm = self.heart_mm()
         camera = self._viewer.scene.camera
         camera.center = (0.0, y_mm, x_mm)
         camera.zoom = HEART_FILLS * min(self._viewer.canvas.size) / (2 * radius_mm)
         self._our_zoom = camera.zoom
 
-    def _heart_mm(self) -> tuple[tuple[float, float], float]:
+    def heart_mm(self) -> tuple[tuple[float, float], float]:
         """Centre and radius of the heart in the layer's millimetres: of the labels if there are any."""
         cine = self._reading.cine
         dy, dx = cine.geometry.pixel_spacing_mm

@@ -41,6 +41,14 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
     }
 
 
+def view_key_actions(layers: CineLayers, toggle_view: Callable[[str], None]) -> dict[str, Action]:
+    """Keys of the panels beside the image."""
+    return {
+        "F": layers.zoom_to_heart,
+        "G": lambda: toggle_view("slices"),
+    }
+
+
 def bind_keys(target: Any, reading: Reading, actions: dict[str, Action]) -> None:
     """Bind the keys to a viewer or layer.
 

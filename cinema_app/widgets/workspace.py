@@ -25,16 +25,18 @@ from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
-from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
+from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys, view_key_actions
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.predict import PredictPanel
 from cinema_app.widgets.review import ReviewPanel
 from cinema_app.widgets.segment import SegmentPanel
+from cinema_app.widgets.slice_grid import SliceGrid
 from cinema_app.widgets.status import StatusPanel
 from cinema_app.widgets.study import StudyPanel
 from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.versions import VersionsPanel
+from cinema_app.widgets.view_docks import ViewDock, ViewDocks
 from cinema_app.widgets.wheel import Wheel
 from cinema_app.widgets.worklist import WorklistPanel
 from cinema_core.anatomy import LabelState
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
 
 WIDTH = 424
 """Narrowest width at which no button's text is cut, without the scroll bar that a small screen needs."""
+
+SLICES_PX = 176
+"""Height of the row of small pictures, at which a screen of 768 lines still leaves the image two thirds."""
 
 LOOK_EVERY_MS = 80
 """How often the window looks how far the reading of files is."""
@@ -105,6 +110,9 @@ class Workspace(QWidget):
         self._actions = key_actions(self.reading, self.layers, self.player, self.review)
         bind_keys(viewer, self.reading, self._actions)
         self._wheel = Wheel(viewer, self.layers)
+        view_actions = view_key_actions(self.layers, self._toggle_view)
+        bind_keys(viewer, self.reading, view_actions)
+        self._actions.update(view_actions)
         self._bind_layers()
         self.reading.events.cine_changed.connect(self._bind_layers)
         if self.reading.project.read_only:
@@ -121,6 +129,8 @@ class Workspace(QWidget):
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
         self.predict = PredictPanel(self.reading, self.predictions, self.layers)
         self.export = ExportPanel(self.reading)
+        self.slices = SliceGrid(self.reading, self.layers)
+        self.views: ViewDocks | None = None
         self.status = StatusPanel(self.reading, device)
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -160,6 +170,18 @@ class Workspace(QWidget):
         for layer in (self.layers.image, self.layers.labels):
             if layer is not None:
                 bind_keys(layer, self.reading, self._actions)
+
+    def dock_views(self) -> None:
+        """Add the panels beside the image to the window."""
+        reading = self.reading
+        slices = ViewDock(
+            self.slices, "Slices", "slices", "bottom", SLICES_PX, lambda: reading.is_open and reading.cine.n_slices > 1
+        )
+        self.views = ViewDocks(self._viewer, reading, (slices,))
+
+    def _toggle_view(self, setting: str) -> None:
+        if self.views is not None:
+            self.views.toggle(setting)
 
     def show_tab(self, name: str) -> None:
         """Bring a tab to the front by its title."""
@@ -273,6 +295,8 @@ class Workspace(QWidget):
                 self.close_session()
                 unbind_keys(self._viewer, self._actions)
                 self._wheel.close()
+                if self.views is not None:
+                    self.views.close()
                 self.landmarks.close()
                 self.layers.close()
             self._was_docked = self.parent() is not None

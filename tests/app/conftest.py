@@ -48,6 +48,17 @@ def _own_napari_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         os.environ["NAPARI_CONFIG"] = before
 
 
+@pytest.fixture(autouse=True)
+def _own_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep what a test sets in the plugin's preferences to itself; napari reads their place once."""
+    from napari import settings
+
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "napari" / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
+    yield
+    settings._clear_plugin_settings_cache()
+
+
 class PretendedJob:
     """A job whose end the test decides."""
 
@@ -256,6 +267,7 @@ def _workspace_around(viewer: Any, reading: Reading, project: Project, engine: P
     session.reading = reading
     workspace = Workspace(viewer, session, "CPU")
     viewer.window.add_dock_widget(workspace, name="CineMA", area="right")
+    workspace.dock_views()
     CloseGuard.watch(viewer, workspace)
     return workspace
 
