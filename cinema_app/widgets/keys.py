@@ -8,8 +8,10 @@ from typing import Any
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
+from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.review import ReviewPanel
+from cinema_app.windowing import Windowing
 
 Action = Callable[[], object]
 
@@ -41,11 +43,16 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
     }
 
 
-def view_key_actions(layers: CineLayers, toggle_view: Callable[[str], None]) -> dict[str, Action]:
-    """Keys of the panels beside the image."""
+def view_key_actions(
+    layers: CineLayers, windowing: Windowing, long_axis: LongAxisPanel, toggle_view: Callable[[str], None]
+) -> dict[str, Action]:
+    """Keys of how the image is shown, and of the panels beside it."""
     return {
         "F": layers.zoom_to_heart,
+        "R": windowing.reset,
         "G": lambda: toggle_view("slices"),
+        "L": lambda: toggle_view("long_axis"),
+        "X": long_axis.toggle_lines,
     }
 
 

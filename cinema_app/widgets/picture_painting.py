@@ -11,18 +11,10 @@ from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 from skimage.filters import gaussian
 from skimage.measure import find_contours
 
-from cinema_core.anatomy import UNLABELLED, Structure
+from cinema_core.anatomy import BORDERS, UNLABELLED, Structure
 
 SMOOTH_PX: Final = 0.7
 """Blur of a mask before its border is followed: without it the steps of pixels are all that one sees."""
-
-BORDERS: Final = (
-    (Structure.RV_CAVITY, (Structure.RV_CAVITY,)),
-    # The outer border of the muscle; its inner one is that of the cavity, and would be drawn twice.
-    (Structure.LV_MYOCARDIUM, (Structure.LV_MYOCARDIUM, Structure.LV_CAVITY)),
-    (Structure.LV_CAVITY, (Structure.LV_CAVITY,)),
-)
-"""What is drawn, in the colour of the first, around which structures."""
 
 
 def borders(labels: NDArray[np.uint8]) -> list[tuple[Structure, NDArray[np.float64]]]:
