@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal.qt import start_emitting_from_queue
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
@@ -27,6 +28,7 @@ from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
+from cinema_app.widgets.key_help import KeyHelp
 from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys, view_key_actions
 from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.measures import MeasuresPanel
@@ -37,6 +39,8 @@ from cinema_app.widgets.segment import SegmentPanel
 from cinema_app.widgets.slice_grid import SliceGrid
 from cinema_app.widgets.status import StatusPanel
 from cinema_app.widgets.study import StudyPanel
+from cinema_app.widgets.tour import STYLE as TOUR_STYLE
+from cinema_app.widgets.tour import TourStrip
 from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.versions import VersionsPanel
 from cinema_app.widgets.view_docks import ViewDock, ViewDocks
@@ -102,6 +106,7 @@ class Workspace(QWidget):
         self._look.timeout.connect(self._show_read_so_far)
         self._show_what_was_read: Callable[[Study], None] = self._show_study
         self.import_check: ImportCheck | None = None
+        self.key_help: KeyHelp | None = None
         self.is_closed = False
         self._was_docked = False
         self.reading = session.reading
@@ -120,7 +125,9 @@ class Workspace(QWidget):
         self._actions = key_actions(self.reading, self.layers, self.player, self.review)
         bind_keys(viewer, self.reading, self._actions)
         self._wheel = Wheel(viewer, self.layers)
-        view_actions = view_key_actions(self.layers, self.windowing, self.long_axis, self._toggle_view)
+        view_actions = view_key_actions(
+            self.layers, self.windowing, self.review, self.long_axis, self._toggle_view
+        )
         bind_keys(viewer, self.reading, view_actions)
         self._actions.update(view_actions)
         self._bind_layers()
@@ -163,15 +170,26 @@ class Workspace(QWidget):
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(content)
+        targets = (
+            self.study.open_folder,
+            self.segment.segment,
+            self.review.next,
+            self.train.finetune,
+            self.export.export,
+        )
+        self.tour = TourStrip(self.reading, targets, self.show_tab)
+        self.status.add_help("First steps", "The five steps of a reading, in a line above", self.tour.open_again)
+        self.status.add_help("Keys", "All keys (?)", self.show_keys)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 4, 2)
         layout.setSpacing(4)
+        layout.addWidget(self.tour)
         layout.addWidget(scroll)
         # Below what scrolls: volumes and ejection fraction stay in sight on the smallest screen.
         layout.addWidget(self.measures, 1)
         layout.addWidget(self.status)
         self.setMinimumWidth(WIDTH + scroll.verticalScrollBar().sizeHint().width())
-        self.setStyleSheet(STYLE)
+        self.setStyleSheet(STYLE + TOUR_STYLE)
 
     def _fit_tabs(self) -> None:
         """Give the tabs the height of the one on show; Qt would take that of the tallest."""
@@ -194,10 +212,22 @@ class Workspace(QWidget):
             self.long_axis, "Long axis", "long_axis", "left", LONG_AXIS_PX, lambda: self.long_axis.has_content
         )
         self.views = ViewDocks(self._viewer, reading, (slices, long_axis))
+        # Not one of the canvas's keys: ? lies elsewhere on every keyboard, and Qt knows where.
+        self._question_mark = QShortcut(QKeySequence("?"), self)
+        self._question_mark.setContext(Qt.ShortcutContext.WindowShortcut)
+        self._question_mark.activated.connect(self.show_keys)
 
     def _toggle_view(self, setting: str) -> None:
         if self.views is not None:
             self.views.toggle(setting)
+
+    def show_keys(self) -> None:
+        """Show all keys, beside the window; a second call takes them away."""
+        if self.key_help is not None and self.key_help.isVisible():
+            self.key_help.close()
+            return
+        self.key_help = KeyHelp(self.window())
+        self.key_help.show()
 
     def show_tab(self, name: str) -> None:
         """Bring a tab to the front by its title."""
@@ -323,8 +353,9 @@ class Workspace(QWidget):
         """Stop the work and let go of project and engine; a second call does nothing."""
         self.is_closed = True
         self.player.stop()
-        if self.import_check is not None:
-            self.import_check.close()
+        for beside in (self.import_check, self.key_help):
+            if beside is not None:
+                beside.close()
         self.status.stop_reading_files()
         self.download.cancel()
         self._session.close()

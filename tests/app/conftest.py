@@ -18,6 +18,7 @@ from cinema_app.news import Notice
 from cinema_app.reading import Reading
 from cinema_app.session import Session
 from cinema_app.widgets.closing import CloseGuard
+from cinema_app.widgets.keys import key_list
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.cards import ModelCard, resolve_model
 from cinema_core.engine.client import JobState
@@ -55,7 +56,9 @@ def _own_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "napari" / "settings.yaml"))
     settings._clear_plugin_settings_cache()
+    key_list.cache_clear()
     yield
+    key_list.cache_clear()
     settings._clear_plugin_settings_cache()
 
 
