@@ -141,6 +141,7 @@ def add_workspace(viewer: Any, session: Session, finetune_settings: FineTuneSett
     # The cross would delete the panel; napari's Window menu hides and shows it.
     dock._close_btn = False
     dock._update_title_bar()
+    workspace.dock_views()
     CloseGuard.watch(viewer, workspace)
     return workspace
 
@@ -154,6 +155,7 @@ def make_workspace() -> Workspace:
 
     viewer = napari.current_viewer()
     workspace = Workspace(viewer, Session.open(), device_words())
+    workspace.dock_views()
     CloseGuard.watch(viewer, workspace)
     return workspace
 

@@ -76,12 +76,17 @@ class Labelling:
 
     def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str) -> Sequence[Slice]:
         """Take the reader's label of one slice; nothing is done if it is the same."""
-        drawn = np.array(mask, dtype=np.uint8)
+        return self.correct_many({(t, z): mask}, tool)
+
+    def correct_many(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> Sequence[Slice]:
+        """Take the reader's labels of several slices; one undo takes them all back."""
         # First: the layer reports a slice also when it was only looked at.
-        if np.array_equal(drawn, self._labels[t, z]):
-            return ()
-        self._refuse_gap(t, z)
-        return self._do((self._change(t, z, LabelState.CORRECTED, drawn),), tool)
+        drawn = {where: np.array(mask, dtype=np.uint8) for where, mask in masks.items()}
+        drawn = {where: mask for where, mask in drawn.items() if not np.array_equal(mask, self._labels[where])}
+        for where in drawn:
+            self._refuse_gap(*where)
+        step = tuple(self._change(t, z, LabelState.CORRECTED, mask) for (t, z), mask in drawn.items())
+        return self._do(step, tool) if step else ()
 
     def accept(self, slices: Iterable[Slice]) -> Sequence[Slice]:
         """Vouch for slices as they are."""

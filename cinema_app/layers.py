@@ -17,7 +17,7 @@ from cinema_app.reading import Reading
 from cinema_core.anatomy import FOREGROUND, Structure
 from cinema_core.cine import Cine
 from cinema_core.errors import CinemaError
-from cinema_core.localise import find_heart
+from cinema_core.localise import HeartRegion, find_heart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,9 @@ class CineLayers:
         self._setting = False
         self._shown: Slice | None = None
         self._our_zoom: float | None = None
+        self._found_heart: HeartRegion | None = None
+        self.opening_limits = (0.0, 1.0)
+        """Window of the image with which the cine was opened."""
         self.image: Image | None = None
         self.labels: Labels | None = None
         self._show_cine()
@@ -93,11 +96,13 @@ class CineLayers:
         reading.events.go_to.connect(self.go_to)
         viewer.layers.events.removed.connect(self._forget_removed)
         viewer.dims.events.current_step.connect(self._moved)
+        viewer.canvas.events.size.connect(self._canvas_resized)
 
     def close(self) -> None:
         """Stop listening; the layers stay in the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
         self._viewer.dims.events.current_step.disconnect(self._moved)
+        self._viewer.canvas.events.size.disconnect(self._canvas_resized)
 
     # ---------------------------------------------------------------- where we are
 
@@ -134,13 +139,13 @@ class CineLayers:
         """Let the heart fill the canvas."""
         if not self._reading.is_open:
             return
-        (y_mm, x_mm), radius_mm = self._heart_mm()
+        (y_mm, x_mm), radius_mm = self.heart_mm()
         camera = self._viewer.scene.camera
         camera.center = (0.0, y_mm, x_mm)
         camera.zoom = HEART_FILLS * min(self._viewer.canvas.size) / (2 * radius_mm)
         self._our_zoom = camera.zoom
 
-    def _heart_mm(self) -> tuple[tuple[float, float], float]:
+    def heart_mm(self) -> tuple[tuple[float, float], float]:
         """Centre and radius of the heart in the layer's millimetres: of the labels if there are any."""
         cine = self._reading.cine
         dy, dx = cine.geometry.pixel_spacing_mm
@@ -150,7 +155,9 @@ class CineLayers:
             height, width = (rows[-1] - rows[0]) * dy, (columns[-1] - columns[0]) * dx
             centre = ((rows[0] + rows[-1]) / 2 * dy, (columns[0] + columns[-1]) / 2 * dx)
             return (float(centre[0]), float(centre[1])), max(25.0, float(max(height, width)) / 2)
-        heart = find_heart(cine)
+        if self._found_heart is None:
+            self._found_heart = find_heart(cine)
+        heart = self._found_heart
         return (heart.centre_yx[0] * dy, heart.centre_yx[1] * dx), heart.radius_mm
 
     # ---------------------------------------------------------------- the brush
@@ -214,14 +221,21 @@ class CineLayers:
         cine = self._reading.cine
         scale = scale_mm(cine)
         low, high = np.percentile(cine.pixels[0], DISPLAYED_PERCENTILES)
+        self._found_heart = None
+        self.opening_limits = (float(low), float(max(high, low + 1)))
         with self._we_set():
-            self._show_image(scale, (float(low), float(max(high, low + 1))))
+            self._show_image(scale, self.opening_limits)
             self._show_label_layer(scale)
             self._shown = None
             self._viewer.dims.axis_labels = AXES
             self._viewer.dims.set_current_step((0, 1), (0, cine.n_slices // 2))
         self.zoom_to_heart()
         self._moved()
+
+    def _canvas_resized(self, event: Any = None) -> None:
+        """Keep the heart as large as the canvas allows, until the reader chooses another view."""
+        if self._our_zoom is not None and self._viewer.scene.camera.zoom == self._our_zoom:
+            self.zoom_to_heart()
 
     def _show_image(self, scale: tuple[float, ...], limits: tuple[float, float]) -> None:
         cine = self._reading.cine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,6 +249,12 @@ class Reading:
         self._labels_changed(changed)
         return bool(changed)
 
+    def correct_many(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> int:
+        """Take the reader's labels of several slices at once, as :meth:`correct`; returns how many differed."""
+        changed = self._open_labelling.correct_many(masks, tool)
+        self._labels_changed(changed)
+        return len(changed)
+
     def accept(self, slices: Iterable[Slice]) -> int:
         """Vouch for slices as they are, empty ones too (no heart there); returns how many were not yet accepted."""
         changed = self._open_labelling.accept(slices)
@@ -272,7 +278,7 @@ class Reading:
                 f"Phase {missing[0] + 1} has slices without a label. Segment the cine first, or draw them."
             )
         n = self.accept((t, z) for t in phases for z in range(self.cine.n_slices))
-        self._choose(replace(choice, source=Source.READER))
+        self.hold_phases()
         return n
 
     def import_labels(
@@ -366,6 +372,30 @@ class Reading:
         """Make a phase end-systole, of all slices and both ventricles."""
         self._check_phase(t)
         self._choose(replace(self._known_phases(), es_phase=t, rv_es_phase=t, source=Source.READER))
+
+    def set_phase_of(self, which: str, t: int) -> None:
+        """Make a phase end-diastole or end-systole of one ventricle.
+
+        Parameters
+        ----------
+        which
+            ``ed_phase`` or ``es_phase`` of the LV, which the RV follows as long as it has the same one;
+            ``rv_ed_phase`` or ``rv_es_phase`` of the RV alone.
+        """
+        self._check_phase(t)
+        known = self._known_phases()
+        rv_ed = known.ed_phase if known.rv_ed_phase is None else known.rv_ed_phase
+        rv_es = known.es_phase if known.rv_es_phase is None else known.rv_es_phase
+        both = replace(known, rv_ed_phase=rv_ed, rv_es_phase=rv_es)
+        moved = {which: t}
+        if not which.startswith("rv_") and getattr(both, f"rv_{which}") == getattr(both, which):
+            moved[f"rv_{which}"] = t
+        self._choose(replace(both, **moved, source=Source.READER))
+
+    def hold_phases(self) -> None:
+        """Keep ED and ES where they are, whatever becomes of the volume curve."""
+        if self.phases is not None:
+            self._choose(replace(self.phases, source=Source.READER))
 
     def _known_phases(self) -> PhaseChoice:
         # Before any volume is known, the one that is not set starts where a normal beat has it.

@@ -78,6 +78,14 @@ FOREGROUND: Final = (Structure.RV_CAVITY, Structure.LV_MYOCARDIUM, Structure.LV_
 VENTRICLES: Final = (Structure.LV_CAVITY, Structure.RV_CAVITY)
 """Cavities that have an ejection fraction."""
 
+BORDERS: Final = (
+    (Structure.RV_CAVITY, (Structure.RV_CAVITY,)),
+    # The outer border of the muscle; its inner one is that of the cavity, and would be drawn twice.
+    (Structure.LV_MYOCARDIUM, (Structure.LV_MYOCARDIUM, Structure.LV_CAVITY)),
+    (Structure.LV_CAVITY, (Structure.LV_CAVITY,)),
+)
+"""The contours of a slice: the structure whose colour each has, and the structures that it goes around."""
+
 
 def outside_of(drawn: Iterable[Structure]) -> int:
     """Label value of voxels around what was drawn: known to be none of these structures, and nothing else.

@@ -1,4 +1,4 @@
-"""The study's grid, the model's grid, and the way there and back."""
+"""The study's grid, the model's grid, and the way there and back; how image planes cut each other."""
 
 from __future__ import annotations
 
@@ -7,13 +7,104 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
-from cinema_core.cine import Geometry
+from cinema_core.cine import Geometry, Plane
 
 Array = NDArray[np.float32]
 
 PERCENTILES: Final = (0.95, 99.5)
 """Intensity range of a frame that becomes 0 to 1; 0.95, not 0.5, is what the published weights have seen."""
+
+
+CROSSING_STEP_PX: Final = 0.5
+"""How finely a line is followed through a mask; between two steps the mask is taken as linear."""
+
+PARALLEL_SINE: Final = 0.05
+"""Planes within 3 degrees of each other have no line in common that means anything: it lies far off, or anywhere."""
+
+
+def to_pixels(plane: Plane, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixel positions (y, x) of points of the patient, dropped square onto a plane.
+
+    Parameters
+    ----------
+    points_mm
+        LPS, shape (..., 3).
+
+    Returns
+    -------
+    Shape (..., 2), whole numbers at pixel centres.
+    """
+    away = points_mm - plane.origin_mm
+    dy, dx = plane.spacing_mm
+    return np.stack([away @ plane.y_direction / dy, away @ plane.x_direction / dx], axis=-1)
+
+
+def cut_line(
+    plane: Plane, size: tuple[int, int], other: Plane, other_size: tuple[int, int]
+) -> NDArray[np.float64] | None:
+    """Line along which two images cut each other, as far as both reach.
+
+    Parameters
+    ----------
+    plane, other
+        Where the images lie.
+    size, other_size
+        Their rows and columns.
+
+    Returns
+    -------
+    The ends of the line in pixels (y, x) of ``plane``, shape (2, 2); None if the planes are parallel or the images
+    do not meet.
+    """
+    along = np.cross(plane.normal, other.normal)
+    sine = float(np.linalg.norm(along))
+    if sine < PARALLEL_SINE:
+        return None
+    along /= sine
+    # The point of the line nearest to the middle of the image, so that rounding is small where it is looked at.
+    middle = plane.to_world_mm((size[0] - 1) / 2, (size[1] - 1) / 2)
+    towards = np.cross(along, plane.normal)
+    start = middle + towards * float((other.origin_mm - middle) @ other.normal) / float(towards @ other.normal)
+    reach = np.array([-np.inf, np.inf])
+    for of, (rows, columns) in ((plane, size), (other, other_size)):
+        at, step = to_pixels(of, start), to_pixels(of, start + along) - to_pixels(of, start)
+        for place, pace, n in zip(at, step, (rows, columns), strict=True):
+            if abs(pace) < 1e-9:
+                if not -0.5 <= place <= n - 0.5:
+                    return None
+                continue
+            ends = sorted(((-0.5 - place) / pace, (n - 0.5 - place) / pace))
+            reach = np.array([max(reach[0], ends[0]), min(reach[1], ends[1])])
+    if reach[0] >= reach[1]:
+        return None
+    return to_pixels(plane, start + reach[:, None] * along)
+
+
+def border_crossings(inside: NDArray[np.bool_], line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where a straight line passes the borders of a mask.
+
+    The border runs half way between a pixel inside and one outside, as a contour at 0.5 of the interpolated mask.
+
+    Parameters
+    ----------
+    inside
+        Shape (y, x).
+    line
+        Its ends in pixels (y, x), shape (2, 2).
+
+    Returns
+    -------
+    Pixel positions (y, x) in the order of the line, shape (n, 2).
+    """
+    length = float(np.linalg.norm(line[1] - line[0]))
+    share = np.linspace(0.0, 1.0, max(2, int(np.ceil(length / CROSSING_STEP_PX)) + 1))
+    places = line[0] + share[:, None] * (line[1] - line[0])
+    values = map_coordinates(inside.astype(np.float32), places.T, order=1, mode="constant") - 0.5
+    before = np.flatnonzero((values[:-1] > 0) != (values[1:] > 0))
+    part = values[before] / (values[before] - values[before + 1])
+    return np.asarray(places[before] + part[:, None] * (places[before + 1] - places[before]), dtype=np.float64)
 
 
 def scale_frames(frames: NDArray[np.generic]) -> Array:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from napari.utils.key_bindings import coerce_keybinding
+
 from cinema_app.layers import CineLayers, Tool
+from cinema_app.preferences import preferences
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
+from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.review import ReviewPanel
+from cinema_app.windowing import Windowing
 
 Action = Callable[[], object]
 
@@ -41,17 +48,86 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
     }
 
 
+def view_key_actions(
+    layers: CineLayers,
+    windowing: Windowing,
+    review: ReviewPanel,
+    long_axis: LongAxisPanel,
+    toggle_view: Callable[[str], None],
+) -> dict[str, Action]:
+    """Keys of how the image is shown, of the panels beside it, and of the base."""
+    return {
+        "F": layers.zoom_to_heart,
+        "R": windowing.reset,
+        "B": review.ask_base,
+        "G": lambda: toggle_view("slices"),
+        "L": lambda: toggle_view("long_axis"),
+        "X": long_axis.toggle_lines,
+    }
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that can be changed on the plugin's page of napari's preferences.
+
+    Attributes
+    ----------
+    ours
+        The key that it is without a change, as napari writes it: ``Control-Z``.
+    key
+        The key that it is.
+    """
+
+    group: str
+    words: str
+    ours: str
+    key: str
+
+
+@cache
+def key_list() -> tuple[Key, ...]:
+    """Every key as declared in ``napari.yaml``, and as the reader chose it; read once, at the start.
+
+    A choice that names no key, or one that another action has, is not taken: no action ever loses its key.
+    """
+    settings = preferences().keys
+    fields = type(settings).model_fields
+    wanted = {name: str(getattr(settings, name)) for name in fields}
+    found: list[Key] = []
+    for name, field in fields.items():
+        ours = str(field.default)
+        others = {key for other, key in wanted.items() if other != name} | {str(f.default) for f in fields.values()}
+        free = wanted[name] == ours or (_is_key(wanted[name]) and wanted[name] not in others)
+        group = str(field.description).split(".")[0]
+        found.append(Key(group, str(field.title), ours, wanted[name] if free else ours))
+    return tuple(found)
+
+
+def chosen_keys() -> dict[str, str]:
+    """The key in use for each of ours."""
+    return {found.ours: found.key for found in key_list()}
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return bool(str(coerce_keybinding(text)))  # what names no key is read as an empty one
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
 def bind_keys(target: Any, reading: Reading, actions: dict[str, Action]) -> None:
-    """Bind the keys to a viewer or layer.
+    """Bind the keys to a viewer or layer, those that the reader chose in the preferences instead of ours.
 
     Layers too: napari asks the active layer first, and its Labels layer would take P, E, Z and Ctrl+Z.
     """
+    chosen = chosen_keys()
     for key, action in actions.items():
         run = answered(reading, action)
-        target.bind_key(key, lambda _target, run=run: run(), overwrite=True)
+        target.bind_key(chosen.get(key, key), lambda _target, run=run: run(), overwrite=True)
 
 
 def unbind_keys(target: Any, actions: dict[str, Action]) -> None:
     """Give the keys back."""
+    chosen = chosen_keys()
     for key in actions:
-        target.bind_key(key, None, overwrite=True)
+        target.bind_key(chosen.get(key, key), None, overwrite=True)

@@ -35,6 +35,9 @@ ROWS = (
 )
 
 
+RING_PX = 11
+"""Diameter of the rings on the RV's curve: large enough to be taken hold of."""
+
 FEW_PHASES = 6
 """Up to here every phase has its number on the axis; pyqtgraph would write 1.2 between phases."""
 
@@ -86,7 +89,9 @@ class MeasuresPanel(QWidget):
         plot.setMenuEnabled(False)
         plot.hideButtons()
         plot.setMouseEnabled(x=False, y=False)
-        plot.setToolTip("Volume over the cycle. Drag ED and ES; click to go to a phase.")
+        plot.setToolTip(
+            "Volume over the cycle. Drag the lines ED and ES, and the rings for those of the RV; click to go to a phase."
+        )
         for side in ("bottom", "left"):
             axis = plot.getAxis(side)
             axis.setPen(MUTED)
@@ -109,8 +114,9 @@ class MeasuresPanel(QWidget):
         plot.addItem(self._here)
         self.ed_marker = self._add_marker(plot, "ED")
         self.es_marker = self._add_marker(plot, "ES")
-        self.ed_marker.sigPositionChangeFinished.connect(lambda line: self._marker_dropped(line, self._reading.set_ed))
-        self.es_marker.sigPositionChangeFinished.connect(lambda line: self._marker_dropped(line, self._reading.set_es))
+        self.ed_marker.sigPositionChangeFinished.connect(lambda line: self._dropped(line.value(), "ed_phase"))
+        self.es_marker.sigPositionChangeFinished.connect(lambda line: self._dropped(line.value(), "es_phase"))
+        self.rv_rings = {name: self._add_ring(plot, name) for name in ("rv_ed_phase", "rv_es_phase")}
         plot.scene().sigMouseClicked.connect(self._clicked)
         self.plot = plot
         return plot
@@ -122,10 +128,33 @@ class MeasuresPanel(QWidget):
             pen=pg.mkPen(TEXT, width=1.5),
             hoverPen=pg.mkPen("#ffffff", width=3),
             label=name,
-            labelOpts={"position": 0.92, "color": "#ffffff", "fill": "#2f6fb3", "movable": False},
+            # Hung from the top edge: a name in the middle of its place is cut where the plot is low.
+            labelOpts={
+                "position": 1.0,
+                "anchors": [(0, 0), (1, 0)],
+                "color": "#ffffff",
+                "fill": "#2f6fb3",
+                "movable": False,
+            },
         )
         plot.addItem(marker)
         return marker
+
+    def _add_ring(self, plot: Any, name: str) -> Any:
+        """Add a ring on the RV's curve that says which phase is its ED or ES."""
+        ring = pg.TargetItem(
+            size=RING_PX,
+            symbol="o",
+            pen=pg.mkPen(RV_COLOUR, width=2),
+            brush=pg.mkBrush("#262930"),
+            hoverPen=pg.mkPen("#ffffff", width=2),
+            hoverBrush=pg.mkBrush("#262930"),
+        )
+        ring.setZValue(2)
+        ring.sigPositionChanged.connect(lambda ring: self._keep_on_curve(ring))
+        ring.sigPositionChangeFinished.connect(lambda ring: self._dropped(ring.pos().x(), name))
+        plot.addItem(ring)
+        return ring
 
     def _build_table(self) -> QGridLayout:
         grid = QGridLayout()
@@ -156,6 +185,7 @@ class MeasuresPanel(QWidget):
             value = None if found is None else getattr(found, f"{side}_{key}")
             cell.setText("–" if value is None else f"{value:.0f}")
         self._show_curve(found)
+        self._show_rings()
         self._here.setVisible(found is not None)
         self._more.setText(self._second_line(found))
         measured = self._reading.study_measures
@@ -210,6 +240,35 @@ class MeasuresPanel(QWidget):
             with signals_blocked(self.ed_marker), signals_blocked(self.es_marker):
                 self.ed_marker.setValue(choice.ed_phase + 1)
                 self.es_marker.setValue(choice.es_phase + 1)
+        self._show_rings()
+
+    def _show_rings(self) -> None:
+        choice = self._reading.phases
+        for name, ring in self.rv_rings.items():
+            t = getattr(choice, name, None)
+            y = None if t is None else self._rv_at(t)
+            ring.setVisible(y is not None)
+            if choice is None or t is None or y is None:
+                continue
+            with signals_blocked(ring):
+                ring.setPos(t + 1, y)
+            # The line says it already where both ventricles have the same phase.
+            is_apart = t != getattr(choice, name.removeprefix("rv_"))
+            ring.setLabel(f"RV {name[3:5].upper()}" if is_apart else None, ring_label_options())
+
+    def _rv_at(self, t: int) -> float | None:
+        """Volume of the RV at a phase; None where it is not measured."""
+        found = self._reading.measures
+        if found is None or not 0 <= t < len(found.curve.rv_ml) or not np.isfinite(found.curve.rv_ml[t]):
+            return None
+        return float(found.curve.rv_ml[t])
+
+    def _keep_on_curve(self, ring: Any) -> None:
+        t = round(ring.pos().x()) - 1
+        y = self._rv_at(t)
+        if y is not None:
+            with signals_blocked(ring):
+                ring.setPos(t + 1, y)
 
     def _show_here(self, t: int, z: int) -> None:
         self._here.setVisible(self._reading.measures is not None)
@@ -217,15 +276,20 @@ class MeasuresPanel(QWidget):
 
     # ---------------------------------------------------------------- actions
 
-    def _marker_dropped(self, marker: Any, choose: Any) -> None:
-        t = round(float(marker.value())) - 1
-        answered(self._reading, lambda: choose(min(max(t, 0), self._reading.cine.n_phases - 1)))()
+    def _dropped(self, x: float, which: str) -> None:
+        t = min(max(round(float(x)) - 1, 0), self._reading.cine.n_phases - 1)
+        answered(self._reading, lambda: self._reading.set_phase_of(which, t))()
         self._show_phases()  # back on a whole phase, or where it was if it was refused
 
     def _clicked(self, event: Any) -> None:
         if self._reading.is_open and event.button() == Qt.MouseButton.LeftButton:
             x = self.plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()
             self._layers.go_to(round(x) - 1, self._layers.here[1])
+
+
+def ring_label_options() -> dict[str, Any]:
+    """How the name of a ring stands above it."""
+    return {"color": RV_COLOUR, "offset": (0, 12), "anchor": (0.5, 0.5)}
 
 
 def _cell(text: str, colour: str, *, big: bool = False) -> QLabel:

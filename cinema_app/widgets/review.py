@@ -13,6 +13,7 @@ from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STATE_COLOURS, allow, button, muted, strong, tool_button
+from cinema_app.widgets.basal import BasalMenu
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.state_map import StateMap
 from cinema_core.anatomy import LabelState, Structure
@@ -27,6 +28,7 @@ STATE_WORDS = {
 SHORT_WORDS = {LabelState.ABSENT: "no contours"}
 NEXT_TIP = "Go to the slice on which most of the ejection fraction is at stake (N)"
 TEACH_TIP = "Go to a slice to correct or accept for the model's sake (T): at random, over base, middle and apex"
+BASE_TIP = "Leave the basal slice out or bring it back, and see first what that does to the ejection fraction (B)"
 NOTHING_TO_CHECK = "Every slice with a heart is accepted or corrected."
 NOTHING_TO_TEACH = "This study has taught its share: slices of another study teach the model more. Open the next one."
 TOOLS = (
@@ -161,8 +163,10 @@ class ReviewPanel(QWidget):
         self.accept_phases = button("Accept ED and ES", "", answered(self._reading, self._reading.accept_phases))
         self.next = button("Next to check", "", answered(self._reading, self.go_to_next))
         self.next_to_teach = button("Next to teach", "", answered(self._reading, self.go_to_next_to_teach))
+        self.basal_menu = BasalMenu(self._reading, self)
+        self.base = button("Base…", BASE_TIP, self.ask_base)
         rows = QVBoxLayout()
-        for pair in ((self.accept_slice, self.accept_phases), (self.next, self.next_to_teach)):
+        for pair in ((self.accept_slice, self.accept_phases), (self.next, self.next_to_teach, self.base)):
             row = QHBoxLayout()
             for made in pair:
                 row.addWidget(made)
@@ -213,6 +217,11 @@ class ReviewPanel(QWidget):
         self._layers.go_to(*places[k])
         self._reason = f"{k + 1} of {len(queue)} {words}: {queue[k].reason}"
         self._show_why()
+
+    def ask_base(self) -> None:
+        """Show what leaving the basal slice out, or bringing it back, does to the ejection fraction."""
+        if self.base.isEnabled():
+            self.basal_menu.popup(self.base.mapToGlobal(self.base.rect().bottomLeft()))
 
     def _accept_slice(self) -> None:
         self._reading.accept([self._layers.here])
@@ -283,6 +292,7 @@ class ReviewPanel(QWidget):
             made.setEnabled(self._reading.is_open)
         for made in self._go_buttons:
             made.setEnabled(choice is not None)
+        allow(self.base, choice is not None, "ED and ES are not known yet: segment the cine, or set them.", BASE_TIP)
         allow(
             self.accept_phases,
             choice is not None,

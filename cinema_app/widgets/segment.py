@@ -49,8 +49,10 @@ class SegmentPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(top)
-        layout.addWidget(self._version)
-        layout.addWidget(offer)
+        below = QHBoxLayout()
+        below.addWidget(self._version, 1)
+        below.addWidget(offer, 1)
+        layout.addLayout(below)
 
     def _show_models(self) -> None:
         current = self._reading.model

@@ -8,30 +8,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
+from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
-from skimage.filters import gaussian
-from skimage.measure import find_contours
 
 from cinema_app.widgets.appearance import muted
-from cinema_core.anatomy import UNLABELLED, Structure
+from cinema_app.widgets.picture_painting import borders, grey_levels, paint_border, paint_image, polygon
 from cinema_core.engine.messages import ChangedSlice
 
 TILE_PX: Final = 122
 """Three beside each other fit the narrowest panel."""
 
-SMOOTH_PX: Final = 0.7
-"""Blur of a mask before its border is followed: without it the steps of pixels are all that one sees."""
-
 DISPLAYED_PERCENTILES: Final = (1, 99)
-
-BORDERS: Final = (
-    (Structure.RV_CAVITY, (Structure.RV_CAVITY,)),
-    # The outer border of the muscle; its inner one is that of the cavity, and would be drawn twice.
-    (Structure.LV_MYOCARDIUM, (Structure.LV_MYOCARDIUM, Structure.LV_CAVITY)),
-    (Structure.LV_CAVITY, (Structure.LV_CAVITY,)),
-)
-"""What is drawn, in the colour of the first, around which structures."""
 
 TIP: Final = (
     "White dots: your contour. Lines: what the model draws, blue RV, yellow outer border of the muscle, orange LV. "
@@ -121,16 +108,11 @@ class SliceTile(QWidget):
         scale = TILE_PX / max(rows, columns)
         place = QRectF(0, 0, columns * scale, rows * scale)
         place.moveCenter(QRectF(self.rect()).center())
-        image = QImage(self._grey.data, columns, rows, self._grey.strides[0], QImage.Format.Format_Grayscale8)
-        painter.drawImage(place, image)
+        paint_image(painter, place, self._grey)
         for structure, contour in self._drawn:
-            line = _line(contour, place, scale)
-            painter.setPen(QPen(QColor(0, 0, 0, 150), 3.2))
-            painter.drawPolyline(line)
-            painter.setPen(QPen(QColor(structure.colour), 1.7))
-            painter.drawPolyline(line)
+            paint_border(painter, polygon(contour, place, (scale, scale)), structure)
         for _, contour in self._readers:
-            line = _line(contour, place, scale)
+            line = polygon(contour, place, (scale, scale))
             pen = QPen(QColor("white"), 1.6, Qt.PenStyle.CustomDashLine, Qt.PenCapStyle.RoundCap)
             pen.setDashPattern([0.1, 2.6])
             painter.setPen(pen)
@@ -145,32 +127,6 @@ class SliceTile(QWidget):
         painter.end()
 
 
-def borders(labels: NDArray[np.uint8]) -> list[tuple[Structure, NDArray[np.float64]]]:
-    """Contours of a label, each with the structure whose colour it has.
-
-    Parameters
-    ----------
-    labels
-        Shape (y, x); 255 is no structure.
-
-    Returns
-    -------
-    Contours as (y, x) of pixel centres, shape (n, 2).
-    """
-    found = []
-    for structure, members in BORDERS:
-        inside = np.isin(labels, members) & (labels != UNLABELLED)
-        if inside.any() and (labels == structure).any():
-            soft = gaussian(np.pad(inside, 2).astype(np.float64), SMOOTH_PX)
-            found += [(structure, contour - 2) for contour in find_contours(soft, 0.5)]
-    return found
-
-
 def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     low, high = np.percentile(image, DISPLAYED_PERCENTILES)
-    return np.ascontiguousarray(np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)
-
-
-def _line(contour: NDArray[np.float64], place: QRectF, scale: float) -> QPolygonF:
-    # A pixel's centre lies half a pixel inside the picture's corner.
-    return QPolygonF([QPointF(place.x() + (x + 0.5) * scale, place.y() + (y + 0.5) * scale) for y, x in contour])
+    return grey_levels(image, (float(low), float(high)))

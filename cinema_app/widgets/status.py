@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from cinema_app.news import Notice, Severity
 from cinema_app.reading import Reading
-from cinema_app.widgets.appearance import NOTICE_COLOURS, button, muted
+from cinema_app.widgets.appearance import NOTICE_COLOURS, button, muted, tool_button
 
 PAUSE = "Pause"
 PAUSE_TIP = "Let the fine-tuning wait after its next step, so that the computer is free; nothing is lost"
@@ -53,13 +53,22 @@ class StatusPanel(QWidget):
         self.notice.setWordWrap(True)
         self.notice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notice.hide()
-        self.standing = muted(f"Research use only, not for diagnosis · {device}")
+        self.standing = muted(f"Research use only, not for diagnosis · {device}", wrap=False)
+        self._foot = QHBoxLayout()
+        self._foot.setSpacing(4)
+        self._foot.addWidget(self.standing, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self._work)
         layout.addWidget(self.notice)
-        layout.addWidget(self.standing)
+        layout.addLayout(self._foot)
+
+    def add_help(self, text: str, tip: str, action: Callable[[], object]) -> None:
+        """Add a button of help to the last line."""
+        made = tool_button(text, tip, action)
+        made.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._foot.addWidget(made)
 
     def show_reading_a_file(self, text: str, cancel: Callable[[], None]) -> None:
         """Show that a study is being read; ``cancel`` is called when the reader stops it."""

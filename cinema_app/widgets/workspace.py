@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal.qt import start_emitting_from_queue
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
@@ -15,8 +16,10 @@ from cinema_app.corner import CornerText
 from cinema_app.downloads import Download
 from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
+from cinema_app.long_axis import LongAxisViews
 from cinema_app.news import Severity
 from cinema_app.opening import open_study
+from cinema_app.plane_lines import PlaneLines
 from cinema_app.predictions import Predictions
 from cinema_app.session import Session
 from cinema_app.versions import Versions
@@ -25,18 +28,25 @@ from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
-from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
+from cinema_app.widgets.key_help import KeyHelp
+from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys, view_key_actions
+from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.predict import PredictPanel
 from cinema_app.widgets.report import ReportPanel
 from cinema_app.widgets.review import ReviewPanel
 from cinema_app.widgets.segment import SegmentPanel
+from cinema_app.widgets.slice_grid import SliceGrid
 from cinema_app.widgets.status import StatusPanel
 from cinema_app.widgets.study import StudyPanel
+from cinema_app.widgets.tour import STYLE as TOUR_STYLE
+from cinema_app.widgets.tour import TourStrip
 from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.versions import VersionsPanel
+from cinema_app.widgets.view_docks import ViewDock, ViewDocks
 from cinema_app.widgets.wheel import Wheel
+from cinema_app.windowing import Windowing
 from cinema_app.widgets.worklist import WorklistPanel
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import Cancelled, CinemaError, SeveralStudiesError
@@ -50,6 +60,12 @@ if TYPE_CHECKING:
 
 WIDTH = 424
 """Narrowest width at which no button's text is cut, without the scroll bar that a small screen needs."""
+
+SLICES_PX = 176
+"""Height of the row of small pictures, at which a screen of 768 lines still leaves the image two thirds."""
+
+LONG_AXIS_PX = 184
+"""Width of the long-axis views beside it."""
 
 LOOK_EVERY_MS = 80
 """How often the window looks how far the reading of files is."""
@@ -91,6 +107,7 @@ class Workspace(QWidget):
         self._look.timeout.connect(self._show_read_so_far)
         self._show_what_was_read: Callable[[Study], None] = self._show_study
         self.import_check: ImportCheck | None = None
+        self.key_help: KeyHelp | None = None
         self.is_closed = False
         self._was_docked = False
         self.reading = session.reading
@@ -99,13 +116,21 @@ class Workspace(QWidget):
         self.layers = CineLayers(viewer, self.reading)
         self.predictions = Predictions(self.reading)
         self.landmarks = LandmarkLayers(viewer, self.reading, self.predictions, self.layers)
-        self.corner = CornerText(viewer, self.reading, self.layers)
+        self.long_axis_views = LongAxisViews(self.reading)
+        self.plane_lines = PlaneLines(viewer, self.reading, self.layers, self.long_axis_views)
+        self.windowing = Windowing(viewer, self.layers)
+        self.corner = CornerText(viewer, self.reading, self.layers, self.windowing)
         self.player = Player(self.reading, self.layers, self)
         self.download = Download()
         self._build(device, finetune_settings)
         self._actions = key_actions(self.reading, self.layers, self.player, self.review)
         bind_keys(viewer, self.reading, self._actions)
         self._wheel = Wheel(viewer, self.layers)
+        view_actions = view_key_actions(
+            self.layers, self.windowing, self.review, self.long_axis, self._toggle_view
+        )
+        bind_keys(viewer, self.reading, view_actions)
+        self._actions.update(view_actions)
         self._bind_layers()
         self.reading.events.cine_changed.connect(self._bind_layers)
         if self.reading.project.read_only:
@@ -123,6 +148,9 @@ class Workspace(QWidget):
         self.predict = PredictPanel(self.reading, self.predictions, self.layers)
         self.report = ReportPanel(self.reading, self.layers)
         self.export = ExportPanel(self.reading)
+        self.slices = SliceGrid(self.reading, self.layers)
+        self.long_axis = LongAxisPanel(self.reading, self.layers, self.long_axis_views, self.plane_lines)
+        self.views: ViewDocks | None = None
         self.status = StatusPanel(self.reading, device)
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -139,19 +167,32 @@ class Workspace(QWidget):
         self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.tabs.currentChanged.connect(self._fit_tabs)
         self._fit_tabs()
-        content = _column(self.study, self.worklist, self.tabs, self.measures)
-        content.layout().setStretch(3, 1)
-        scroll = QScrollArea()
+        content = _column(self.study, self.worklist, self.tabs)
+        scroll = _Fitting()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(content)
+        targets = (
+            self.study.open_folder,
+            self.segment.segment,
+            self.review.next,
+            self.train.finetune,
+            self.export.export,
+        )
+        self.tour = TourStrip(self.reading, targets, self.show_tab)
+        self.status.add_help("First steps", "The five steps of a reading, in a line above", self.tour.open_again)
+        self.status.add_help("Keys", "All keys (?)", self.show_keys)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 4, 2)
-        layout.addWidget(scroll, 1)
+        layout.setSpacing(4)
+        layout.addWidget(self.tour)
+        layout.addWidget(scroll)
+        # Below what scrolls: volumes and ejection fraction stay in sight on the smallest screen.
+        layout.addWidget(self.measures, 1)
         layout.addWidget(self.status)
         self.setMinimumWidth(WIDTH + scroll.verticalScrollBar().sizeHint().width())
-        self.setStyleSheet(STYLE)
+        self.setStyleSheet(STYLE + TOUR_STYLE)
 
     def _fit_tabs(self) -> None:
         """Give the tabs the height of the one on show; Qt would take that of the tallest."""
@@ -163,6 +204,33 @@ class Workspace(QWidget):
         for layer in (self.layers.image, self.layers.labels):
             if layer is not None:
                 bind_keys(layer, self.reading, self._actions)
+
+    def dock_views(self) -> None:
+        """Add the panels beside the image to the window."""
+        reading = self.reading
+        slices = ViewDock(
+            self.slices, "Slices", "slices", "bottom", SLICES_PX, lambda: reading.is_open and reading.cine.n_slices > 1
+        )
+        long_axis = ViewDock(
+            self.long_axis, "Long axis", "long_axis", "left", LONG_AXIS_PX, lambda: self.long_axis.has_content
+        )
+        self.views = ViewDocks(self._viewer, reading, (slices, long_axis))
+        # Not one of the canvas's keys: ? lies elsewhere on every keyboard, and Qt knows where.
+        self._question_mark = QShortcut(QKeySequence("?"), self)
+        self._question_mark.setContext(Qt.ShortcutContext.WindowShortcut)
+        self._question_mark.activated.connect(self.show_keys)
+
+    def _toggle_view(self, setting: str) -> None:
+        if self.views is not None:
+            self.views.toggle(setting)
+
+    def show_keys(self) -> None:
+        """Show all keys, beside the window; a second call takes them away."""
+        if self.key_help is not None and self.key_help.isVisible():
+            self.key_help.close()
+            return
+        self.key_help = KeyHelp(self.window())
+        self.key_help.show()
 
     def show_tab(self, name: str) -> None:
         """Bring a tab to the front by its title."""
@@ -276,6 +344,10 @@ class Workspace(QWidget):
                 self.close_session()
                 unbind_keys(self._viewer, self._actions)
                 self._wheel.close()
+                self.windowing.close()
+                self.plane_lines.close()
+                if self.views is not None:
+                    self.views.close()
                 self.landmarks.close()
                 self.layers.close()
             self._was_docked = self.parent() is not None
@@ -284,11 +356,33 @@ class Workspace(QWidget):
         """Stop the work and let go of project and engine; a second call does nothing."""
         self.is_closed = True
         self.player.stop()
-        if self.import_check is not None:
-            self.import_check.close()
+        for beside in (self.import_check, self.key_help):
+            if beside is not None:
+                beside.close()
         self.status.stop_reading_files()
         self.download.cancel()
         self._session.close()
+
+
+class _Fitting(QScrollArea):
+    """A scroll area no higher than what is in it, so that the figures below it get the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+    def sizeHint(self) -> QSize:
+        hint = self.widget().sizeHint()
+        return QSize(hint.width() + self.verticalScrollBar().sizeHint().width(), hint.height())
+
+    def setWidget(self, widget: QWidget) -> None:
+        super().setWidget(widget)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 class _ReadSoFar:

@@ -18,6 +18,7 @@ from cinema_app.news import Notice
 from cinema_app.reading import Reading
 from cinema_app.session import Session
 from cinema_app.widgets.closing import CloseGuard
+from cinema_app.widgets.keys import key_list
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.cards import ModelCard, resolve_model
 from cinema_core.engine.client import JobState
@@ -46,6 +47,19 @@ def _own_napari_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         del os.environ["NAPARI_CONFIG"]
     else:
         os.environ["NAPARI_CONFIG"] = before
+
+
+@pytest.fixture(autouse=True)
+def _own_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep what a test sets in the plugin's preferences to itself; napari reads their place once."""
+    from napari import settings
+
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "napari" / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
+    key_list.cache_clear()
+    yield
+    key_list.cache_clear()
+    settings._clear_plugin_settings_cache()
 
 
 class PretendedJob:
@@ -256,6 +270,7 @@ def _workspace_around(viewer: Any, reading: Reading, project: Project, engine: P
     session.reading = reading
     workspace = Workspace(viewer, session, "CPU")
     viewer.window.add_dock_widget(workspace, name="CineMA", area="right")
+    workspace.dock_views()
     CloseGuard.watch(viewer, workspace)
     return workspace
 

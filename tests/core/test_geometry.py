@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cinema_core.cine import Geometry
-from cinema_core.geometry import grid_map, interpolation_matrix, scale_frames
+from cinema_core.cine import Geometry, Plane
+from cinema_core.geometry import border_crossings, cut_line, grid_map, interpolation_matrix, scale_frames, to_pixels
+from cinema_core.phantom import LONG_AXIS, HeartParameters, make_phantom
 
 SIZE_XY = (192, 192)
 MODEL_MM = (1.0, 1.0, 10.0)
@@ -87,3 +88,91 @@ def test_each_frame_is_scaled_by_its_own_percentiles() -> None:
 
 def test_a_constant_frame_becomes_zero() -> None:
     assert scale_frames(np.full((1, 2, 8, 8), 77)).max() == 0
+
+
+# ------------------------------------------------------------------ planes that cut each other
+
+
+def upright(x_mm: float, spacing_mm: tuple[float, float] = (2.0, 1.0)) -> Plane:
+    """Plane x = x_mm: columns run along -y from y = 40 mm, rows along -z from z = 30 mm."""
+    return Plane(np.array([x_mm, 40.0, 30.0]), np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0]), spacing_mm)
+
+
+def level(z_mm: float) -> Plane:
+    """Plane z = z_mm from the origin: columns along x, rows along y."""
+    return Plane(np.array([0.0, 0.0, z_mm]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]), (1.25, 1.25))
+
+
+def test_points_of_a_plane_come_back_as_its_pixels() -> None:
+    plane = upright(12.0)
+    places = np.array([[3.0, 7.5], [0.0, 0.0], [-2.0, 31.0]])
+    np.testing.assert_allclose(to_pixels(plane, plane.to_world_mm(places[:, 0], places[:, 1])), places)
+    off = plane.to_world_mm(3.0, 7.5) + 9.0 * plane.normal
+    np.testing.assert_allclose(to_pixels(plane, off), [3.0, 7.5])
+
+
+def test_a_short_axis_slice_is_a_straight_row_of_an_upright_image() -> None:
+    line = cut_line(upright(20.0), (31, 41), level(10.0), (64, 64))
+    assert line is not None
+    np.testing.assert_allclose(line[:, 0], (30 - 10) / 2)  # 20 mm below the first row, 2 mm a row
+    # The slice begins half a pixel before y = 0, at column 40; the upright image at half a pixel before its first.
+    np.testing.assert_allclose(sorted(line[:, 1]), [-0.5, 40.5])
+
+
+def test_a_line_ends_where_either_image_ends() -> None:
+    small = cut_line(upright(20.0), (31, 41), level(10.0), (8, 64))  # rows from -0.625 mm to 9.375 mm
+    assert small is not None
+    np.testing.assert_allclose(sorted(small[:, 1]), [40 - 9.375, 40.5])
+    assert cut_line(upright(20.0), (31, 41), level(40.0), (64, 64)) is None  # above the first row
+    assert cut_line(upright(90.0), (31, 41), level(10.0), (64, 64)) is None  # beside the slice
+
+
+def test_parallel_planes_have_no_line() -> None:
+    tilted = Plane(np.zeros(3), np.array([1.0, 0.0, 0.0]), np.array([0.0, np.cos(0.04), np.sin(0.04)]), (1.25, 1.25))
+    assert cut_line(level(0.0), (64, 64), level(10.0), (64, 64)) is None
+    assert cut_line(level(0.0), (64, 64), tilted, (64, 64)) is None
+
+
+def test_both_images_agree_on_the_line_of_oblique_planes() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        axes, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        tilted = Plane(rng.normal(size=3) * 5 - 40 * (axes[0] + axes[1]), axes[0], axes[1], (1.3, 0.9))
+        one, other = (tilted, (90, 120)), (level(0.0), (70, 70))
+        there, back = cut_line(*one, *other), cut_line(*other, *one)
+        assert (there is None) == (back is None)
+        if there is None or back is None:
+            continue
+        ends = tilted.to_world_mm(there[:, 0], there[:, 1])
+        np.testing.assert_allclose(ends[:, 2], 0.0, atol=1e-6)  # they lie in the other plane
+        expected = level(0.0).to_world_mm(back[:, 0], back[:, 1])
+        np.testing.assert_allclose(ends[np.argsort(ends[:, 0])], expected[np.argsort(expected[:, 0])], atol=1e-6)
+
+
+def test_a_line_crosses_a_disc_at_its_radius() -> None:
+    inside = disc((1, 101, 101), (50.0, 50.0), (20.0, 20.0))[0] > 0.5
+    for angle in np.deg2rad([0.0, 17.0, 45.0, 90.0, 130.0]):
+        way = np.array([np.sin(angle), np.cos(angle)])
+        found = border_crossings(inside, np.stack([50 - 45 * way, 50 + 45 * way]))
+        assert len(found) == 2
+        np.testing.assert_allclose(found, [50 - 20 * way, 50 + 20 * way], atol=0.75)  # a mask knows no finer
+    assert len(border_crossings(inside, np.array([[75.0, 0.0], [75.0, 100.0]]))) == 0
+    assert len(border_crossings(inside, np.array([[50.0, 50.0], [50.0, 100.0]]))) == 1
+
+
+def test_contours_of_the_short_axis_meet_those_of_the_long_axis() -> None:
+    heart = make_phantom(HeartParameters(n_slices=6, slice_step_mm=15.0, n_phases=4), seed=2, views=LONG_AXIS)
+    sax, found = heart.sax, 0
+    for lax in heart.long_axis:
+        plane = lax.cine.geometry.planes[0]
+        for t in (0, 2):
+            truth = lax.contours(t, 0)["lv_endocardium"]
+            for z, slice_plane in enumerate(sax.cine.geometry.planes):
+                line = cut_line(slice_plane, sax.cine.shape[2:], plane, lax.cine.shape[2:])
+                assert line is not None
+                places = border_crossings(sax.labels[t, z] == 3, line)
+                for y, x in to_pixels(plane, slice_plane.to_world_mm(places[:, 0], places[:, 1])):
+                    away = min(np.hypot(curve[:, 0] - x, curve[:, 1] - y).min() for curve in truth)
+                    assert away < 1.0, (lax.cine.view, t, z)
+                    found += 1
+    assert found >= 40
