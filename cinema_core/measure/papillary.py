@@ -17,7 +17,7 @@ from cinema_core.measure.volumes import segmented_phases
 HALF_WAY: Final = 0.5
 """Level from which a pixel counts as blood: 0 is as dark as the wall, 1 as bright as the blood."""
 
-NEIGHBOURS: Final = np.ones((3, 3))
+NEIGHBOURS: Final = np.ones((3, 3), dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
