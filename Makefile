@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app,dev,training]'
 	@touch $(READY)
 
 demo: $(READY)  ## The whole loop on a synthetic study; opens the window if there is a display

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from cinema_core.errors import InputError
 from cinema_core.predict.inputs import scale_sample
 from cinema_core.predict.windows import Merge, predict_windows
+from training.config_files import Behaviour
 from training.datasets.augment import IMAGE, augmentation, seed_of
 from training.datasets.processed import (
     Rows,
@@ -31,7 +32,7 @@ from training.datasets.processed import (
 )
 from training.epochs import Lesson
 from training.loop import Batch
-from training.settings import Behaviour, FineTuneConfig
+from training.settings import FineTuneConfig
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cinema_core.learn.scores import ejection_fraction_pct
 from training.answering import matthews
-from training.settings import Behaviour
+from training.config_files import Behaviour
 from training.statistics import Row, column
 
 EF_REGIONS: Final = (40.0, 55.0)

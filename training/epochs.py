@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cinema_core.errors import EngineError
-from training.loop import Batch, Judge, LossOf, Run, Training
-from training.settings import Behaviour, FineTuneConfig, Train
+from training.config_files import Behaviour, Epochs, TrainingConfig
+from training.datasets.preparing import csv_text, write_text
+from training.distributed import Processes
+from training.loop import Judge, LossOf, Run, Training
+from training.optimise import rate_at
+from training.output import Output
+from training.tracking import Meter, Tracker
 
 log = logging.getLogger(__name__)
+
+PRECISIONS: Final = {"bf16": torch.bfloat16, "float32": torch.float32}
+
+LOGGED_STEPS: Final = 10
+"""Steps from one line of the log to the next."""
 
 Publish = Callable[[Mapping[str, torch.Tensor], Run], None]
 
@@ -61,7 +71,7 @@ class Plan:
         Steps of an epoch, and of the whole training.
     """
 
-    def __init__(self, n_images: int, config: FineTuneConfig) -> None:
+    def __init__(self, n_images: int, config: TrainingConfig) -> None:
         self._n_images = n_images
         self._seed = config.seed
         self._train = config.train
@@ -81,19 +91,46 @@ class Plan:
         return [epoch * self._n_images + int(i) for i in order]
 
 
-class _Batches(Sampler[list[int]]):
-    """All batches of a plan from a step on: one loader, and its processes, serve a whole training."""
+@dataclass(frozen=True)
+class Portion:
+    """What one process learns in a step: some of its batches, by their places among all of the step.
 
-    def __init__(self, plan: Plan, first: int) -> None:
+    Attributes
+    ----------
+    places
+        Of the batches; every process has as many, so that they stay in step.
+    shares
+        What each batch counts in the mean of the step: nothing if another process has it, too.
+    """
+
+    places: tuple[int, ...]
+    shares: tuple[float, ...]
+
+
+def portion(n_batches: int, processes: Processes) -> Portion:
+    """Deal out the batches of a step: one after the other to one process after the other."""
+    places = range(processes.rank, math.ceil(n_batches / processes.size) * processes.size, processes.size)
+    return Portion(
+        tuple(place if place < n_batches else 0 for place in places),
+        tuple(1 / n_batches if place < n_batches else 0.0 for place in places),
+    )
+
+
+class _Batches(Sampler[list[int]]):
+    """Batches of a process from a step on: one loader, and its own processes, serve a whole training."""
+
+    def __init__(self, plan: Plan, first: int, processes: Processes) -> None:
         self._plan = plan
         self._first = first
+        self._processes = processes
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self._first, self._plan.n_steps):
-            yield from self._plan.batches(step)
+            batches = self._plan.batches(step)
+            yield from (batches[place] for place in portion(len(batches), self._processes).places)
 
 
-def steps_per_epoch(n: int, train: Train, behaviour: Behaviour) -> int:
+def steps_per_epoch(n: int, train: Epochs, behaviour: Behaviour) -> int:
     """Count the steps of an epoch: what is left over at its end makes a smaller step, or is dropped as published.
 
     Of fewer images than one step takes, nothing is ever dropped: nothing would be learned.
@@ -103,13 +140,15 @@ def steps_per_epoch(n: int, train: Train, behaviour: Behaviour) -> int:
     return math.ceil(n / train.batch_size)
 
 
-def best_point(curve: Sequence[Mapping[str, float]], train: Train, behaviour: Behaviour) -> tuple[int, int]:
+def best_point(curve: Sequence[Mapping[str, float]], train: Epochs, behaviour: Behaviour) -> tuple[int, int]:
     """Say which point of a curve is the best so far, and how many came since the last real improvement.
 
     Mended, an improvement is one by at least ``min_delta``. As published any improvement is kept, while only those by
-    ``min_delta`` count against the patience.
+    ``min_delta`` count against the patience. Where nothing decides, the last point is the best.
     """
     rule = train.early_stopping
+    if rule is None:
+        return len(curve) - 1, 0
     sign = 1 if rule.mode == "max" else -1
     values = [sign * point[rule.metric] for point in curve]
     kept = real = 0
@@ -126,55 +165,84 @@ def _above(value: float, other: float, delta: float) -> bool:
     return not math.isnan(value) and (math.isnan(other) or (value > other and value >= other + delta))
 
 
-def fit_epochs(training: Training, lesson: Lesson, config: FineTuneConfig, checkpoint: Path, publish: Publish) -> None:
+def fit_epochs(
+    training: Training,
+    lesson: Lesson,
+    config: TrainingConfig,
+    checkpoint: Path,
+    publish: Publish,
+    tracker: Tracker | None = None,
+) -> None:
     """Train until the last epoch, or until the validation does not improve any more.
 
     Parameters
     ----------
     checkpoint
-        Where to go on from, if it exists; removed at the end.
+        Where to write what to go on from; removed at the end.
     publish
-        Called with the weights whenever they are the best so far.
+        Called with the weights whenever they are the best so far; in the first process only.
+    tracker
+        Told how it goes, in the first process only.
 
     Raises
     ------
     EngineError
         If the loss is no number in too many steps one after the other.
     """
-    train, run, plan = config.train, training.run, Plan(len(lesson.names), config)
-    if checkpoint.exists():
-        training.resume(checkpoint)
-        run = training.run
-        log.info("going on from step %d, %.1f min", run.step, run.seconds / 60)
-    loaded = iter(_loader(lesson.images, plan, run.step, config))
+    train, plan, processes = config.train, Plan(len(lesson.names), config), training.processes
+    run, meter = training.run, Meter(training.device)
+    loaded = iter(_loader(lesson.images, plan, run.step, config, processes))
     training.network.train()
     saved = run.seconds
     while run.step < plan.n_steps and not _stalled(run, config):
-        indices = plan.batches(run.step)
-        _learn(training, [next(loaded) for _ in indices], indices, config, lesson.names)
+        batches = plan.batches(run.step)
+        own = portion(len(batches), processes)
+        with meter.waiting():
+            given = [next(loaded) for _ in own.places]
+        rate = training.rate
+        value = training.step(*given, shares=own.shares, seeds=[_seed(config, run.step, k) for k in own.places])
+        # The same number in every process, for it decides when all of them stop to save.
+        run.seconds += processes.total(torch.tensor(meter.lap(sum(map(len, batches))) / processes.size))
+        _refuse_bad(run, batches, config, lesson.names)
+        if tracker is not None and (run.step % LOGGED_STEPS == 0 or run.step == plan.n_steps):
+            tracker.tell(run.step, {"loss": value, "lr": rate, "skipped": run.skipped, **meter.figures()})
         epoch, within = divmod(run.step, plan.per_epoch)
         if within == 0 and (epoch % train.eval_interval == 0 or epoch == train.n_epochs):
-            training.look(lesson.judge, epoch=float(epoch), skipped=float(run.skipped))
+            point = training.look(lesson.judge, epoch=float(epoch), skipped=float(run.skipped))
+            if tracker is not None:
+                tracker.tell(run.step, {key: value for key, value in point.items() if key.startswith("val_")})
             if best_point(run.curve, train, config.behaviour)[0] == len(run.curve) - 1:
-                publish(training.mean, run)
+                weights = training.whole_mean()
+                if processes.rank == 0:
+                    publish(weights, run)
             saved = -math.inf
         if run.seconds - saved > 60 * train.checkpoint_minutes:
             training.save(checkpoint)
             saved = run.seconds
-    checkpoint.unlink(missing_ok=True)
+        meter.start()
+    if processes.rank == 0:
+        checkpoint.unlink(missing_ok=True)
 
 
-def _stalled(run: Run, config: FineTuneConfig) -> bool:
-    if not run.curve:
+def _stalled(run: Run, config: TrainingConfig) -> bool:
+    rule = config.train.early_stopping
+    if not run.curve or rule is None:
         return False
-    return best_point(run.curve, config.train, config.behaviour)[1] >= config.train.early_stopping.patience
+    return best_point(run.curve, config.train, config.behaviour)[1] >= rule.patience
 
 
-def _loader(images: Dataset[Any], plan: Plan, first: int, config: FineTuneConfig) -> DataLoader[Any]:
+def _seed(config: TrainingConfig, step: int, place: int) -> int:
+    """Seed of dropout and drop path in a batch, whichever process learns from it."""
+    return int(np.random.SeedSequence([config.seed, step, place]).generate_state(1)[0])
+
+
+def _loader(
+    images: Dataset[Any], plan: Plan, first: int, config: TrainingConfig, processes: Processes
+) -> DataLoader[Any]:
     n_workers = config.train.n_workers
     return DataLoader(
         images,
-        batch_sampler=_Batches(plan, first),
+        batch_sampler=_Batches(plan, first, processes),
         num_workers=n_workers,
         multiprocessing_context="spawn" if n_workers else None,
         prefetch_factor=4 if n_workers else None,
@@ -182,23 +250,71 @@ def _loader(images: Dataset[Any], plan: Plan, first: int, config: FineTuneConfig
     )
 
 
-def _learn(
-    training: Training,
-    batches: Sequence[Batch],
-    indices: Sequence[Sequence[int]],
-    config: FineTuneConfig,
-    names: Sequence[str],
-) -> None:
-    run = training.run
-    began = time.perf_counter()
-    torch.manual_seed(int(np.random.SeedSequence([config.seed, run.step]).generate_state(1)[0]))  # dropout, drop path
-    training.step(*batches)
-    run.seconds += time.perf_counter() - began
-    if run.bad_in_a_row:
-        shown = ", ".join(list(dict.fromkeys(names[index % len(names)] for batch in indices for index in batch))[:8])
-        log.warning("step %d was left out, its loss is no number: %s", run.step, shown)
-        if run.bad_in_a_row >= config.train.max_bad_steps:
-            raise EngineError(
-                f"The loss was no number in {run.bad_in_a_row} steps one after the other; the last was of {shown}. "
-                "Look at these images, or lower train.lr."
-            )
+def _refuse_bad(run: Run, batches: Sequence[Sequence[int]], config: TrainingConfig, names: Sequence[str]) -> None:
+    if not run.bad_in_a_row:
+        return
+    shown = ", ".join(list(dict.fromkeys(names[index % len(names)] for batch in batches for index in batch))[:8])
+    log.warning("step %d was left out, its loss is no number: %s", run.step, shown)
+    if run.bad_in_a_row >= config.train.max_bad_steps:
+        raise EngineError(
+            f"The loss was no number in {run.bad_in_a_row} steps one after the other; the last was of {shown}. "
+            "Look at these images, or lower train.lr."
+        )
+
+
+def train_epochs(
+    network: nn.Module,
+    lesson: Lesson,
+    config: TrainingConfig,
+    output: Output,
+    recipe: Mapping[str, Any],
+    groups: Callable[[nn.Module], list[dict[str, Any]]],
+    device: torch.device,
+    processes: Processes | None = None,
+    publish: Publish | None = None,
+) -> Run:
+    """Train a network as a config says, and write what came of it.
+
+    Parameters
+    ----------
+    recipe, groups
+        As :class:`training.loop.Training` takes them.
+    publish
+        Instead of :meth:`training.output.Output.publish`.
+
+    Raises
+    ------
+    InputError, EngineError, StorageError
+        As :func:`fit_epochs`.
+    """
+    output.make_folder()
+    per_epoch = steps_per_epoch(len(lesson.names), config.train, config.behaviour)
+    training = Training(
+        network,
+        config.train,
+        lesson.loss,
+        device,
+        recipe=recipe,
+        rate=lambda run: rate_at(run.step / per_epoch, config.train),
+        groups=groups,
+        precision=PRECISIONS.get(config.train.precision) or _usual_precision(device),
+        processes=processes,
+    )
+    checkpoint = output.checkpoint(config)
+    if checkpoint.exists():
+        training.resume(checkpoint)
+        log.info("going on from step %d, %.1f min", training.run.step, training.run.seconds / 60)
+    first = training.processes.rank == 0
+    tracker = output.tracker(config, training.run.step) if first else None
+    try:
+        fit_epochs(training, lesson, config, checkpoint, publish or partial(output.publish, config), tracker)
+    finally:
+        if tracker is not None:
+            tracker.close()
+    if first:
+        write_text(output.curve(config), csv_text(training.run.curve))
+    return training.run
+
+
+def _usual_precision(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -2,8 +2,9 @@
 
 ``DIR`` gets ``metrics.csv`` (a row per case), ``mean_metrics.csv`` (each figure with its 95 % interval over resampled
 patients) and ``summary.json``; of ventricles in the short axis also ``ef_metrics.csv`` and ``mean_ef_metrics.csv``, and
-of patients who were seen twice ``repeat_metrics.csv`` and ``mean_repeat_metrics.csv``. The config is a name, or the
-``config.yaml`` beside the weights; settings are said as in fine-tuning. See also :mod:`training.compare`.
+of patients who were seen twice ``repeat_metrics.csv`` and ``mean_repeat_metrics.csv``; with ``--figures`` pictures of
+Dice and of the agreement of ejection fractions. The config is a name, or the ``config.yaml`` beside the weights;
+settings are said as in fine-tuning. See also :mod:`training.compare`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cinema_core.models.zoo import choose_device
 from training.datasets.preparing import csv_text, processed_folder, write_text
 from training.datasets.processed import Split
 from training.ejection import ejection_figures, ejection_rows, repeat_figures, repeat_rows
+from training.figures import check_figure, draw_evaluation
 from training.scoring import figures_of, score_split
 from training.settings import TASKS, FineTuneConfig, read_config
 from training.statistics import RESAMPLES, Figure, FiguresOf, Row, column, figures_with_intervals, score_names
@@ -135,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--split", choices=get_args(Split), default="test")
+    parser.add_argument("--figures", action="store_true", help="draw Dice boxes and Bland-Altman plots, too")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--seed", type=int, default=0, help="of the resampled patients")
     given = parser.parse_intermixed_args(arguments)
@@ -145,9 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = read_config(given.task, given.config, [f"task={task}", *given.settings])
         if (given.out / SUMMARY).exists():
             raise InputError(f"{given.out} holds an evaluation already. Choose another folder, or remove it.")
+        if given.figures:
+            check_figure(given.out / "dice.png")
         network = load_model(given.weights, config.model_dump(mode="json")).to(choose_device(given.device))
         folder = config.data.dir or processed_folder(config.data.name)
         tables = evaluate(folder, config, given.split, network)
+        if given.figures:
+            draw_evaluation(given.out, {table.name: table.rows for table in tables})
         about = {
             "task": given.task,
             "data": config.data.name,

@@ -2,10 +2,10 @@
 
 Experts' labels of ACDC play the reader. A seed draws patients of a pool and slices of them by a rule of the teach
 queue; a model learns from these alone; patients outside the pool, the same for every seed, say what was gained, by
-the protocol ``native``. Compared are the bundled model, tuned as *Fine-tune on my labels* does it, and a UNet of the
-paper's kind that learns the same slices from nothing. What the tuned model has forgotten of synthetic hearts and of
-Sunnybrook is measured, too. Every run is a line of a table, one table for each model; a run that is there is
-not made again, so that the command goes on after a stop.
+the protocol ``native``. Compared are the bundled model, tuned as *Fine-tune on my labels* does it, the same network
+from nothing, and a UNet of the paper's kind that learns the same slices from nothing. What the tuned model has
+forgotten of synthetic hearts and of Sunnybrook is measured, too. Every run is a line of a table, one table for each
+model; a run that is there is not made again, so that the command goes on after a stop.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict import segment_cine
 from cinema_core.predict.features import slice_features
 from cinema_core.process import prepare_to_compute
+from training.bundled import keep_middle_taps
 from training.datasets.acdc import AcdcPatient, cases_of, read_patients
+from training.figures import Line, check_figure, draw_lines
 from training.judging import JudgedVolume, dice_of, phantom_volumes, sunnybrook_volumes
 from training.table import append_row, read_rows, table_of
 
@@ -49,10 +51,16 @@ DEFAULT_OUT: Final = HERE.parent / "out" / "label-efficiency"
 POOL_PER_GROUP: Final = 3
 """Patients of each group of disease that may teach; the others test. By name, so that it is the same for everybody."""
 
-UNET_STEPS: Final = 400
-"""Of a UNet from nothing: more than the bundled model takes, because it starts with less."""
+SCRATCH: Final = "scratch"
+"""Method: the network of the bundled model without its weights."""
 
-UNET_RATE: Final = 1e-3
+UNET: Final = "unet"
+METHODS: Final = (BUNDLED, SCRATCH, UNET)
+
+FRESH_STEPS: Final = 400
+"""Of a network from nothing: more than the bundled model takes, because it starts with less."""
+
+FRESH_RATE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -225,10 +233,16 @@ class Trial:
             for rv, myo, lv in [drawn.structure_uncertainty[fact.t, fact.z]]
         ]
 
+    def start(self, method: str, seed: int) -> LoadedModel:
+        """Model that a method begins with."""
+        if method == BUNDLED:
+            return self.base
+        return (unet_from_nothing if method == UNET else network_from_nothing)(self.base, seed)
+
     def run(self, method: str, budget: Budget, strategy: Strategy, seed: int, settings: FineTuneSettings) -> Row:
         """Learn and measure once."""
         cases = self.teaching(budget, strategy, seed)
-        start = self.base if method == BUNDLED else unet_from_nothing(self.base, seed)
+        start = self.start(method, seed)
         with tempfile.TemporaryDirectory() as out:
             result = finetune(cases, start, replace_settings(settings, method, seed), Path(out), "tuned")
             tuned = zoo.load(result.folder, device=str(self.base.device))
@@ -266,9 +280,9 @@ def replace_settings(settings: FineTuneSettings, method: str, seed: int) -> Fine
     """Take the product's settings for the bundled model, and plain training for a network that knows nothing."""
     if method == BUNDLED:
         return settings.model_copy(update={"seed": seed})
-    steps = UNET_STEPS if settings.steps is None else settings.steps
+    steps = FRESH_STEPS if settings.steps is None else settings.steps
     # Nothing is held out: there is no base worth going back to.
-    plain = {"steps": steps, "fold_min_steps": steps + 1, "base_weight": 0.0, "learning_rate": UNET_RATE}
+    plain = {"steps": steps, "fold_min_steps": steps + 1, "base_weight": 0.0, "learning_rate": FRESH_RATE}
     return settings.model_copy(update={**plain, "seed": seed, "tier": Tier.WHOLE})
 
 
@@ -281,6 +295,14 @@ def unet_from_nothing(like: LoadedModel, seed: int) -> LoadedModel:
     torch.manual_seed(seed)
     network = build_model({**config, "model": model}).to(like.device).eval()
     return LoadedModel(network, {**config, "model": model}, ModelCard(name="unet", sha256=""), like.folder)
+
+
+def network_from_nothing(like: LoadedModel, seed: int) -> LoadedModel:
+    """Make the network of another model with fresh weights."""
+    torch.manual_seed(seed)
+    network = build_model(like.config)
+    keep_middle_taps(network)  # as the bundled model began
+    return LoadedModel(network.to(like.device).eval(), like.config, ModelCard(name=SCRATCH, sha256=""), like.folder)
 
 
 def interval(values: Sequence[float], n: int = 2000) -> tuple[float, float]:
@@ -323,6 +345,34 @@ def report(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw mean Dice against the budgets, with intervals, a line per method (and rule, if there are several).
+
+    Raises
+    ------
+    InputError, StorageError
+        If there is nothing to draw, no Matplotlib, or the disk refuses.
+    """
+    if not rows:
+        raise InputError("There is no run to draw yet. Leave the figure out, or ask for runs.")
+    known = {row.budget: Budget.named(row.budget) for row in rows}
+    budgets = sorted(known, key=lambda name: (known[name].n_slices or 10**6, known[name].n_patients))
+    several = len({row.strategy for row in rows}) > 1
+    lines = []
+    for method, strategy in sorted({(row.method, row.strategy) for row in rows}):
+        found = {
+            place: [r.dice_after for r in rows if (r.method, r.strategy, r.budget) == (method, strategy, budget)]
+            for place, budget in enumerate(budgets)
+        }
+        at = tuple(place for place, values in found.items() if values)
+        low, high = zip(*(interval(found[place]) for place in at), strict=True)
+        means = tuple(float(np.mean(found[place])) for place in at)
+        lines.append(Line(f"{method}, {strategy}" if several else method, at, means, low, high))
+    before = [row.dice_before for row in rows if row.method == BUNDLED]
+    labels = ("slices / patients", "mean Dice of the test patients, 95 % interval")
+    draw_lines(path, budgets, lines, labels, before[0] if before else float("nan"))
+
+
 FORGETTING: Final = ("phantom_change", "sunnybrook_change")
 
 
@@ -341,14 +391,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m training.label_efficiency",
-        description="How far a few labelled slices carry the bundled model, and a UNet from nothing.",
+        description="How far a few labelled slices carry the bundled model, and networks from nothing.",
         epilog="Example: python -m training.label_efficiency --budgets 8/4 40/10 --seeds 5 --methods bundled unet",
     )
     parser.add_argument("--acdc", type=Path, default=DATA / "acdc", help="folder of ACDC's patients")
     parser.add_argument("--sunnybrook", type=Path, default=DATA / "sunnybrook_slices", help="for what is forgotten")
     parser.add_argument("--model", default=BUNDLED, help="model to tune")
     parser.add_argument("--budgets", nargs="+", default=["8/4", "40/10"], help="slices/patients, such as 8/4 or all/10")
-    parser.add_argument("--methods", nargs="+", choices=(BUNDLED, "unet"), default=[BUNDLED, "unet"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument(
         "--strategies",
         nargs="+",
@@ -356,6 +406,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=[str(Strategy.FOREGROUND_RANDOM)],
         help="rules of the teach queue",
     )
+    parser.add_argument("--figure", type=Path, help="file of a figure of all runs of the table: .png, .svg or .pdf")
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--steps", type=int, help="steps of every run, instead of what the time budget buys")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
@@ -366,20 +417,28 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     try:
         budgets = [Budget.named(text) for text in given.budgets]
+        if given.figure is not None:
+            check_figure(given.figure)
         base = zoo.load(given.model, device=given.device)
         path = table_of(given.out, "runs", base.card.sha256)
         rows = read_rows(path, Row)
-        trial = Trial(given.acdc, given.sunnybrook if given.sunnybrook.is_dir() else None, base)
-        settings = FineTuneSettings(device=given.device, steps=given.steps)
-        for seed in range(given.seeds):
-            for budget in budgets:
-                for method in given.methods:
-                    for strategy in given.strategies:
-                        if (method, strategy, budget.name, seed) in {row.key for row in rows}:
-                            continue
-                        rows.append(trial.run(method, budget, Strategy(strategy), seed, settings))
-                        append_row(path, rows[-1])
-                        print(rows[-1], flush=True)
+        wanted = [
+            (seed, budget, method, strategy)
+            for seed in range(given.seeds)
+            for budget in budgets
+            for method in given.methods
+            for strategy in map(Strategy, given.strategies)
+            if (method, str(strategy), budget.name, seed) not in {row.key for row in rows}
+        ]
+        if wanted:
+            trial = Trial(given.acdc, given.sunnybrook if given.sunnybrook.is_dir() else None, base)
+            settings = FineTuneSettings(device=given.device, steps=given.steps)
+        for seed, budget, method, strategy in wanted:
+            rows.append(trial.run(method, budget, strategy, seed, settings))
+            append_row(path, rows[-1])
+            print(rows[-1], flush=True)
+        if given.figure is not None:
+            draw(rows, given.figure)
     except CinemaError as error:
         print(error, file=sys.stderr)
         return error.exit_code

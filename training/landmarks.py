@@ -23,11 +23,12 @@ from cinema_core.predict.inputs import scale_sample
 from cinema_core.predict.landmarks import coordinate_points, heatmap_points
 from cinema_core.predict.windows import pad_end
 from cinema_core.tasks import N_LANDMARKS
+from training.config_files import Behaviour
 from training.datasets.augment import IMAGE, KEPT, augmentation, seed_of
 from training.datasets.processed import Split, both_sides, read_table, refuse_missing
 from training.epochs import Lesson
 from training.loop import Batch
-from training.settings import Behaviour, FineTuneConfig
+from training.settings import FineTuneConfig
 
 log = logging.getLogger(__name__)
 

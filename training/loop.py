@@ -10,7 +10,9 @@ import json
 import logging
 import math
 import os
+import pickle
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,7 +25,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from cinema_core.disk import disk_errors
 from cinema_core.errors import InputError
+from training.distributed import Processes
 
 Batch = Sequence[torch.Tensor]
 LossOf = Callable[[nn.Module, Batch], torch.Tensor]
@@ -89,6 +93,22 @@ class Run:
     """Of these, the last ones without a good one in between."""
 
 
+class Objective(nn.Module):
+    """A network together with what it minimises: called with a batch, it answers the loss.
+
+    So whoever distributes the work over processes sees one module with one number as its answer.
+    """
+
+    def __init__(self, network: nn.Module, loss_of: LossOf) -> None:
+        super().__init__()
+        self.network = network
+        self._loss_of = loss_of
+
+    def forward(self, *batch: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch, as the data set gives it."""
+        return self._loss_of(self.network, batch)
+
+
 class Onwards(Sampler[int]):
     """0, 1, 2, ... from where the last run stopped."""
 
@@ -135,8 +155,9 @@ class Training:
         recipe: Mapping[str, Any] | None = None,
         *,
         rate: Callable[[Run], float] | None = None,
-        groups: Sequence[dict[str, Any]] | None = None,
+        groups: Callable[[nn.Module], list[dict[str, Any]]] | None = None,
         precision: torch.dtype = torch.bfloat16,
+        processes: Processes | None = None,
     ) -> None:
         """Make a training at its first step.
 
@@ -148,41 +169,66 @@ class Training:
         rate
             Learning rate of a step; None: :func:`learning_rate` of settings that are :class:`TrainSettings`.
         groups
-            Parameters as AdamW takes them, with ``lr_scale`` where a group learns slower; None: no weight decay on
-            norms and biases.
+            Parameters of a network as AdamW takes them, with ``lr_scale`` where a group learns slower; None: no weight
+            decay on norms and biases.
         precision
             Of the forward pass.
+        processes
+            Those that train together, each with its own share of every step; None: this one alone.
         """
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.settings = settings
-        self._loss_of = loss_of
+        self.processes = processes or Processes()
+        self._objective = self.processes.wrap(Objective(network, loss_of))
         self._rate = rate or _own_rate(settings)
         self._precision = precision
         self.run = Run()
         self.recipe = recipe_text(settings, recipe or {})
-        self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self.mean = self._weights() if settings.ema_decay == 0 else _copies(self._weights())
         self._optimizer = torch.optim.AdamW(
-            list(groups) if groups is not None else decayed_groups(network, settings.weight_decay),
+            groups(network) if groups is not None else decayed_groups(network, settings.weight_decay),
             lr=settings.lr,
             betas=settings.betas,
             fused=True,
         )
 
-    def step(self, *batches: Batch) -> float:
-        """Learn from batches whose gradients are averaged; returns their mean loss.
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        return self._rate(self.run)
+
+    def step(self, *batches: Batch, shares: Sequence[float] | None = None, seeds: Sequence[int] | None = None) -> float:
+        """Learn from batches whose gradients are averaged; returns their mean loss, over all processes.
 
         If a loss or the gradient is no number, nothing is learned and the step is counted in ``run.skipped``.
+
+        Parameters
+        ----------
+        batches
+            Those of this process.
+        shares
+            What each counts in the mean; together 1 over all processes. None: all the same, and no other process.
+        seeds
+            Of what is drawn at random for each (dropout, drop path); None: whatever comes next.
         """
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate(self.run) * group.get("lr_scale", 1.0)
+            group["lr"] = self.rate * group.get("lr_scale", 1.0)
         self._optimizer.zero_grad(set_to_none=True)
-        value = sum(self._backward(batch, len(batches)) for batch in batches)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_grad)
+        shares = shares or [1 / len(batches)] * len(batches)
+        losses = []
+        for k, (batch, share) in enumerate(zip(batches, shares, strict=True)):
+            if seeds is not None:
+                torch.manual_seed(seeds[k])
+            with self.processes.together(self._objective, now=k == len(batches) - 1):
+                losses.append(self._backward(batch, share))
+        value = self.processes.total(torch.stack(losses).sum())
+        norm = self.processes.number(nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_grad))
         self.run.step += 1
-        if math.isfinite(value) and bool(torch.isfinite(norm)):
+        if math.isfinite(value) and math.isfinite(norm):
             self._optimizer.step()
-            self._average(min(self.settings.ema_decay, (1 + self.run.step) / (10 + self.run.step)))
+            if self.settings.ema_decay > 0:
+                self._average(min(self.settings.ema_decay, (1 + self.run.step) / (10 + self.run.step)))
             self.run.losses.append(value)
             self.run.bad_in_a_row = 0
         else:
@@ -190,33 +236,41 @@ class Training:
             self.run.bad_in_a_row += 1
         return value
 
-    def _backward(self, batch: Batch, n_batches: int) -> float:
+    def _backward(self, batch: Batch, share: float) -> torch.Tensor:
         batch = [part.to(self.device, non_blocking=True) for part in batch]
         # On a CPU 144 tokens are too few for the flash kernel: its backward pass took an eighth of the step.
         kernels = [SDPBackend.MATH] if self.device.type == "cpu" else list(SDPBackend.__members__.values())
         half = self._precision is not torch.float32
-        with torch.autocast(self.device.type, dtype=self._precision, enabled=half), sdpa_kernel(kernels):
-            loss = self._loss_of(self.network, batch) / n_batches
-        loss.backward()
-        return float(loss.detach())
+        with sdpa_kernel(kernels):  # around the way back, too, where forgotten activations are computed again
+            with torch.autocast(self.device.type, dtype=self._precision, enabled=half):
+                loss: torch.Tensor = self._objective(*batch) * share
+            self.processes.backward(loss)
+        return loss.detach().float()
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
-        for name, value in self.network.state_dict().items():
+        for name, value in self._weights().items():
             if value.is_floating_point():
                 self.mean[name].lerp_(value, 1 - decay)
             else:
                 self.mean[name].copy_(value)
 
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Weights that the network learns with, not copies; of a sharded one the part of this process."""
+        return {name: value.detach() for name, value in self.network.state_dict().items()}
+
     def judge(self, judge: Judge) -> dict[str, float]:
-        """Figures of the averaged weights; the network's own weights stay."""
-        own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.mean)
+        """Figures of the averaged weights; the network's own weights stay. Every process is told the same."""
+        averaged = self.settings.ema_decay > 0
+        own = _copies(self._weights()) if averaged else {}
+        if averaged:
+            self.network.load_state_dict(self.mean)
         self.network.eval()
         found = judge(self.network)
-        self.network.load_state_dict(own)
+        if averaged:
+            self.network.load_state_dict(own)
         self.network.train()
-        return {name: round(value, 4) for name, value in found.items()}
+        return self.processes.agreed({name: round(value, 4) for name, value in found.items()})
 
     def look(self, judge: Judge, **where: float) -> dict[str, float]:
         """Add a point to the curve and return it: where it is, loss since the last one, and what the judge says."""
@@ -228,19 +282,32 @@ class Training:
         log.info("%s", self.run.curve[-1])
         return self.run.curve[-1]
 
+    def whole_mean(self) -> dict[str, torch.Tensor]:
+        """Averaged weights, gathered from all processes if they are sharded."""
+        return {name: self.processes.whole(value) for name, value in self.mean.items()}
+
     def save(self, path: Path) -> None:
-        """Write the checkpoint whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".partial")
+        """Write the checkpoint whole or not at all; it does not depend on how many processes train.
+
+        Raises
+        ------
+        StorageError
+            If the disk refuses.
+        """
+        whole = self.processes.whole
+        optimizer = self._optimizer.state_dict()
+        optimizer["state"] = {
+            key: {name: whole(value) for name, value in moments.items()} for key, moments in optimizer["state"].items()
+        }
         state = {
-            "network": self.network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "mean": self.mean,
+            "network": {name: whole(value) for name, value in self._weights().items()},
+            "optimizer": optimizer,
+            "mean": self.whole_mean() if self.settings.ema_decay > 0 else None,
             **vars(self.run),
             "recipe": self.recipe,
         }
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        if self.processes.rank == 0:
+            write_checkpoint(path, state)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -248,24 +315,81 @@ class Training:
         Raises
         ------
         InputError
-            If it belongs to another network, or to another recipe for it.
+            If it belongs to another network, or to another recipe for it, or is no checkpoint.
         """
-        state = torch.load(path, weights_only=True, map_location=self.device)
+        state = read_checkpoint(path, self.device)
         if state.get("recipe") != self.recipe:
             raise InputError(
                 f"The checkpoint {path} was made with other settings, another seed or other data. Ask for the same as "
                 "then, remove it to start anew, or give another --work."
             )
         try:
-            self.network.load_state_dict(state["network"])
+            self.network.load_state_dict(self._spread(state["network"]))
         except RuntimeError as error:
             raise InputError(
                 f"The checkpoint {path} belongs to another network than the config describes. "
                 "Remove it to start anew, or give another --work."
             ) from error
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        for key, moments in state["optimizer"]["state"].items():
+            state["optimizer"]["state"][key] = {
+                name: self.processes.spread(value, parameters[key]) if value.ndim else value
+                for name, value in moments.items()
+            }
         self._optimizer.load_state_dict(state["optimizer"])
-        self.mean = state["mean"]
+        self.mean = self._weights() if state["mean"] is None else self._spread(state["mean"])
         self.run = Run(**{f.name: state[f.name] for f in fields(Run)})
+
+    def _spread(self, whole: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        own = self._weights()
+        return {
+            name: self.processes.spread(value, own[name]) if name in own else value for name, value in whole.items()
+        }
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write plain values and tensors whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If the disk refuses.
+    """
+    temporary = path.with_suffix(".partial")
+    with disk_errors(f"The checkpoint {path} could not be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.save(dict(state), temporary)
+            os.replace(temporary, path)
+        except RuntimeError as error:  # what torch says of a disk that is full
+            raise OSError(str(error).splitlines()[0]) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read what :func:`write_checkpoint` wrote; never runs code of the file.
+
+    Raises
+    ------
+    InputError
+        If it is no such file.
+    """
+    try:
+        if not zipfile.is_zipfile(path):  # what torch writes is one; of a file that was cut short the end is missing
+            raise InputError(f"{path} is no whole checkpoint of a training. Remove it to start anew.")
+        state = torch.load(path, weights_only=True, map_location=device)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} is no checkpoint of a training ({type(error).__name__}). Remove it to start anew."
+        ) from error
+    if not isinstance(state, dict) or not {"network", "optimizer", "mean", "recipe"} <= set(state):
+        raise InputError(f"{path} is no checkpoint of a training. Remove it to start anew, or give another folder.")
+    return state
+
+
+def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}
 
 
 def decayed_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

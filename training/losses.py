@@ -8,7 +8,7 @@ from monai.losses import MaskedDiceLoss
 from torch import Tensor
 from torch.nn import functional
 
-from training.settings import Behaviour
+from training.config_files import Behaviour
 
 IGNORED: Final = -1
 """Label of what lies beyond the image: padding."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from training.config_files import Behaviour, Epochs
 from training.loop import decayed_groups
-from training.settings import Behaviour, FineTuneConfig, Train
+from training.settings import FineTuneConfig
 
 _FIRST = ("enc_", "encoder.cls_token")
 _BLOCKS = "encoder.blocks."
@@ -52,7 +53,7 @@ def parameter_groups(network: nn.Module, config: FineTuneConfig) -> list[dict[st
     return list(groups.values())
 
 
-def rate_at(epoch: float, train: Train) -> float:
+def rate_at(epoch: float, train: Epochs) -> float:
     """Learning rate at a fractional epoch: linear warm-up from 0, then half a cosine down to ``min_lr``."""
     if epoch < train.n_warmup_epochs:
         return train.lr * epoch / train.n_warmup_epochs

@@ -5,18 +5,22 @@ A config is a YAML file of ``training/configs``; the command line overrides its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from cinema_core.errors import InputError
-from training.loop import Pace
+from training.config_files import (
+    CONFIGS,
+    EarlyStopping,
+    Epochs,
+    Part,
+    TrainingConfig,
+    ViewData,
+    read_config_as,
+)
 
-CONFIGS: Final = Path(__file__).resolve().parent / "configs"
 TASKS: Final = (
     "segmentation",
     "classification_cvd",
@@ -41,36 +45,14 @@ METRICS: Final = {
 """Figure that decides which weights are kept, and whether a high or a low one is good."""
 
 
-class Behaviour(StrEnum):
-    """What to do where the published recipe has a defect."""
-
-    MENDED = "mended"
-    PUBLISHED = "published"
-    """To reproduce published figures."""
-
-
-class _Part(BaseModel, frozen=True, extra="forbid"):
-    """Part of a config; unknown keys are errors."""
-
-
-class ViewData(_Part):
-    """Images of a view."""
-
-    spacing: tuple[float, ...]
-    """Of the prepared files, mm, (x, y[, z])."""
-    patch_size: tuple[int, ...]
-    """Size that the model takes, (x, y[, z])."""
-    in_chans: int = Field(1, gt=0)
-
-
-class Standard(_Part):
+class Standard(Part):
     """Mean and standard deviation by which a value is standardised."""
 
     mean: float
     std: float = Field(gt=0)
 
 
-class Data(_Part):
+class Data(Part):
     """Which prepared dataset."""
 
     name: str
@@ -110,7 +92,7 @@ class Data(_Part):
         return found or Standard(mean=0, std=1)
 
 
-class ViewTransform(_Part):
+class ViewTransform(Part):
     """How far images of a view are moved."""
 
     rotate_range: tuple[float, ...]
@@ -121,7 +103,7 @@ class ViewTransform(_Part):
     """Box of zeros; None: none."""
 
 
-class Transform(_Part):
+class Transform(Part):
     """Augmentation."""
 
     prob: float = Field(0.5, ge=0, le=1)
@@ -133,57 +115,19 @@ class Transform(_Part):
     lax: ViewTransform | None = None
 
 
-class EarlyStopping(_Part):
-    """When to stop before the last epoch."""
-
-    metric: Literal["val_mean_dice_score", "val_mcc", "val_mae", "val_mean_distance"] = "val_mean_dice_score"
-    mode: Literal["max", "min"] = "max"
-    patience: int = Field(5, gt=0)
-    """Evaluations without an improvement."""
-    min_delta: float = Field(1e-4, ge=0)
-
-
-class Train(Pace):
+class Train(Epochs):
     """Optimisation."""
 
-    n_workers: int = Field(4, ge=0)
-    clip_grad: float = Field(5.0, gt=0)
     layer_decay: float = Field(0.75, gt=0, le=1)
     """Learning rate of each encoder block relative to the one above it, where the encoder was pretrained."""
-    min_lr: float = Field(1e-5, ge=0)
-    n_warmup_epochs: float = Field(50, ge=0)
-    n_epochs: int = Field(4000, gt=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Of classes."""
     max_n_ckpts: Literal[1] = 1
     """The best weights are kept, no others."""
-    batch_size: int = Field(64, gt=0)
-    batch_size_per_device: int = Field(4, gt=0)
-    """Images at a time; gradients are accumulated to ``batch_size``."""
-    eval_interval: int = Field(100, gt=0)
-    """Epochs from one validation to the next."""
     early_stopping: EarlyStopping = EarlyStopping()
-    checkpoint_minutes: float = Field(10.0, ge=0)
-    """Wall-clock time from one checkpoint to the next; there is one at every validation, too."""
-    max_bad_steps: int = Field(10, gt=0)
-    """Steps in a row whose loss is no number, before the training gives up."""
-    ema_decay: float = Field(0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.batch_size % self.batch_size_per_device:
-            raise ValueError("batch_size must be a multiple of batch_size_per_device")
-        if self.n_warmup_epochs >= self.n_epochs:
-            raise ValueError("n_warmup_epochs must be below n_epochs")
-        return self
-
-    @property
-    def accumulate(self) -> int:
-        """Batches of one step."""
-        return self.batch_size // self.batch_size_per_device
 
 
-class ConvViTModel(_Part):
+class ConvViTModel(Part):
     """Sizes of a ConvViT: those of the encoder."""
 
     size: Literal["tiny", "base", "large", "huge"] = "base"
@@ -203,14 +147,14 @@ class ConvUNetRModel(ConvViTModel):
     dec_scale_factor: tuple[int, ...] = (2, 2, 1)
 
 
-class ResNetModel(_Part):
+class ResNetModel(Part):
     """Sizes of a ResNet."""
 
     depth: Literal[10, 18, 34, 50, 101, 152, 200] = 50
     layer_inplanes: tuple[int, ...] = (64, 128, 256, 512)
 
 
-class UNetModel(_Part):
+class UNetModel(Part):
     """Sizes of a UNet."""
 
     chans: tuple[int, ...] = (32, 64, 128, 256, 512)
@@ -219,7 +163,7 @@ class UNetModel(_Part):
     scale_factor: tuple[int, ...] = (2, 2, 1)
 
 
-class Model(_Part):
+class Model(Part):
     """Which network."""
 
     name: Literal["convunetr", "unet", "convvit", "resnet"] = "convunetr"
@@ -237,29 +181,10 @@ class Model(_Part):
     resnet: ResNetModel = ResNetModel()
 
 
-class Wandb(_Part):
-    """Weights & Biases; in the published form, not used yet."""
-
-    project: None = None
-    entity: None = None
-
-
-class Logging(_Part):
-    """Where a run is logged; in the published form, not used yet."""
-
-    dir: None = None
-    wandb: Wandb = Wandb()
-
-
-class FineTuneConfig(_Part):
+class FineTuneConfig(TrainingConfig):
     """Everything that a fine-tuning follows from."""
 
     task: Literal["segmentation", "classification", "regression", "landmark_heatmap", "landmark_coordinate"]
-    behaviour: Behaviour = Behaviour.MENDED
-    seed: int = Field(0, ge=0)
-    grad_ckpt: bool = False
-    """Compute activations again in the backward pass instead of keeping them: slower, much less memory."""
-    logging: Logging = Logging()
     data: Data
     transform: Transform
     train: Train
@@ -322,8 +247,7 @@ class FineTuneConfig(_Part):
 
     def published_form(self) -> dict[str, Any]:
         """Return plain values, as ``config.yaml`` beside the weights holds them, without paths of this computer."""
-        form = self.model_dump(mode="json")
-        form["data"]["dir"] = form["model"]["ckpt_path"] = None
+        form = super().published_form()
         form["task"] = {"landmark_heatmap": "segmentation", "landmark_coordinate": "regression"}.get(
             self.task, self.task
         )
@@ -347,44 +271,6 @@ def read_config(task: str, name: str, overrides: Sequence[str] = ()) -> FineTune
     InputError
         If there is no such config, or a field is unknown or impossible; all faults are named.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / task / f"{name}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(sorted(file.stem for file in (CONFIGS / task).glob("*.yaml"))) or "none"
-        raise InputError(f"There is no config {name!r} for {task}. There are: {known}; or give a .yaml file.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as a config: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no settings.")
-    for override in overrides:
-        _override(content, override)
-    try:
-        return FineTuneConfig.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(_fault(each) for each in error.errors())
-        raise InputError(f"The config {name} does not hold: {faults}.") from error
-
-
-def _fault(error: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, error["loc"])) or "altogether"
-    what = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{where}: {what}"
-
-
-def _override(content: dict[str, Any], text: str) -> None:
-    name, equals, value = text.partition("=")
-    *parts, last = name.split(".")
-    if not equals or not last:
-        raise InputError(f"{text!r} is no setting; write it as train.lr=0.0003.")
-    section: Any = content
-    for part in parts:
-        section = section.setdefault(part, {}) if isinstance(section, dict) else None
-        if section is None:
-            raise InputError(f"{text!r}: there is no such setting.")
-    if not isinstance(section, dict):
-        raise InputError(f"{text!r}: there is no such setting.")
-    try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"{text!r}: the value is no YAML.") from error
+    folder = CONFIGS / task
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    return read_config_as(FineTuneConfig, path, overrides, known=list(folder.glob("*.yaml")))

@@ -1,4 +1,4 @@
-"""Small prepared datasets: hearts made of discs, 32 x 32 x 2 voxels, and a config for a tiny network."""
+"""Small prepared datasets: hearts made of discs, 32 x 32 x 2 voxels, and configs for tiny networks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from training.pretrain_settings import PretrainConfig, read_pretrain_config
 from training.settings import FineTuneConfig, read_config
 
 TINY = (
@@ -41,7 +42,7 @@ def disc_heart(seed: int) -> tuple[np.ndarray, np.ndarray]:
     labels[np.hypot(x - cx, y - cy) < 7] = 2
     labels[np.hypot(x - cx, y - cy) < 4.5] = 3
     image = np.array([40, 220, 90, 230])[labels] + rng.normal(0, 5, labels.shape)
-    return (np.stack([part] * 2, axis=-1) for part in (np.clip(image, 0, 255).astype(np.uint8), labels))  # type: ignore[return-value]
+    return tuple(np.stack([part] * 2, axis=-1) for part in (np.clip(image, 0, 255).astype(np.uint8), labels))  # type: ignore[return-value]
 
 
 def write_acdc(folder: Path, n_per_group: int, order: tuple[int, ...] = (0, 1, 2, 3), split: str = "train") -> None:
@@ -61,3 +62,33 @@ def write_acdc(folder: Path, n_per_group: int, order: tuple[int, ...] = (0, 1, 2
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+TINY_MAE = (
+    "data.sax.patch_size=[32, 32, 2]",
+    "data.lax.patch_size=[32, 32]",
+    "model.size=tiny",
+    "model.enc_conv_chans=[4, 8]",
+    "model.enc_conv_n_blocks=1",
+    "grad_ckpt=false",
+    "train.n_workers=0",
+    "train.batch_size=4",
+    "train.batch_size_per_device=2",
+    "train.n_warmup_epochs=1",
+    "train.n_epochs=4",
+)
+
+
+def small_pretraining(folder: Path, *overrides: str) -> PretrainConfig:
+    return read_pretrain_config("cinema", [*TINY_MAE, f"data.dir={folder}", *overrides])
+
+
+def write_cines(folder: Path, n: int, views: tuple[str, ...] = ("sax", "lax_2c", "lax_3c", "lax_4c")) -> None:
+    """Studies of three phases, each with these views, as ``NNN/NNN_sax_t.nii.gz``."""
+    for k in range(n):
+        name = f"{k:03d}"
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for v, view in enumerate(views):
+            phases = np.stack([disc_heart(100 * k + 10 * v + t)[0] for t in range(3)], axis=-1)  # (x, y, z, t)
+            pixels = phases if view == "sax" else phases[:, :, :1]
+            nib.save(nib.Nifti1Image(pixels, np.diag([1.0, 1.0, 10.0, 1.0])), folder / name / f"{name}_{view}_t.nii.gz")

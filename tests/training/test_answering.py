@@ -13,7 +13,8 @@ from processed_datasets import TINY, write_acdc
 from cinema_core.errors import InputError
 from cinema_core.models import load_model
 from training.answering import TeachingHearts, answer_of, hearts_of, matthews, validate
-from training.finetune import Output, finetune
+from training.finetune import finetune
+from training.output import Output
 from training.settings import FineTuneConfig, read_config
 
 TINY_ANSWERS = (

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from processed_datasets import small_config
 
+from training.config_files import Behaviour
 from training.epochs import Plan, best_point, steps_per_epoch
-from training.settings import Behaviour
 
 
 def flat(plan: Plan, steps: range) -> list[int]:

@@ -19,8 +19,9 @@ from cinema_core.phantom import PhantomStudy
 from training import segmenting
 from training.datasets.preparing import prepare_dataset
 from training.datasets.published import RECIPES
-from training.finetune import Output, finetune, main
+from training.finetune import finetune, main
 from training.loop import Training
+from training.output import Output
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,10 @@ def stop_after(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the training be killed in its ``n + 1``-th step."""
     whole = Training.step
 
-    def step(self: Training, *batches: object) -> float:
+    def step(self: Training, *batches: object, **how: object) -> float:
         if self.run.step == n:
             raise KeyboardInterrupt
-        return whole(self, *batches)  # type: ignore[arg-type]
+        return whole(self, *batches, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Training, "step", step)
 

@@ -10,12 +10,13 @@ from safetensors.torch import load_file
 
 from cinema_core.anatomy import UNLABELLED
 from cinema_core.errors import InputError
+from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.teach import Strategy
 from cinema_core.models import zoo
 from cinema_core.phantom import heart_called, make_phantom
 from training import label_efficiency
 from training.datasets.acdc import cases_of, read_patients
-from training.label_efficiency import Budget, Row, Trial, interval, main, report, worse_kept
+from training.label_efficiency import Budget, Row, Trial, draw, interval, main, report, worse_kept
 from training.table import append_row, read_rows, table_of
 
 GROUPS = ("NOR", "DCM")
@@ -121,11 +122,16 @@ def test_command_makes_each_run_once_and_goes_on_where_it_was(
     assert 0 < first.dice_before <= 1
     assert np.isnan(first.sunnybrook_change)
     assert abs(first.phantom_change) < 0.2
-    assert main([*asked, "--methods", "bundled", "unet"]) == 0
-    bundled, unet = read_rows(table, Row)
+    assert main([*asked, "--methods", "bundled", "unet", "scratch"]) == 0
+    bundled, unet, scratch = read_rows(table, Row)
     assert bundled == first or str(bundled) == str(first)  # NaN is never equal
     assert unet.method == "unet"
-    assert unet.dice_after < bundled.dice_after  # two steps from nothing
+    assert scratch.method == "scratch"
+    assert max(unet.dice_after, scratch.dice_after) < bundled.dice_after  # two steps from nothing
+    assert (scratch.steps, scratch.dice_before, scratch.offered == bundled.offered) == (2, 0.0, False)
+    assert "| 4/2 | scratch | foreground-random | 1 |" in capsys.readouterr().out
+    monkeypatch.setattr(label_efficiency, "Trial", None)  # nothing is missing, so nobody is asked
+    assert main([*asked, "--methods", "bundled", "unet", "scratch"]) == 0
     assert "| 4/2 | unet | foreground-random | 1 |" in capsys.readouterr().out
 
 
@@ -135,6 +141,41 @@ def test_a_unet_from_nothing_depends_on_its_seed_alone() -> None:
     assert all((first[name] == again[name]).all() for name in first)
     assert any((first[name] != other[name]).any() for name in first)
     assert load_file(base.folder / "weights.safetensors").keys() != first.keys()
+
+
+def test_the_network_from_nothing_is_the_bundled_one_with_weights_of_its_seed() -> None:
+    base = zoo.load("bundled", device="cpu")
+    first, again, other = (label_efficiency.network_from_nothing(base, seed) for seed in (1, 1, 2))
+    weights, own = first.network.state_dict(), base.network.state_dict()
+    assert {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in own.items()}
+    assert all((value == again.network.state_dict()[name]).all() for name, value in weights.items())
+    name = "encoder.blocks.0.attn.q.weight"
+    assert not (weights[name] == own[name]).all()
+    assert not (weights[name] == other.network.state_dict()[name]).all()
+    assert first.card.trained_on == []  # so no synthetic slices are mixed in, as for the UNet
+    plain = label_efficiency.replace_settings(FineTuneSettings(), "scratch", 3)
+    assert plain == label_efficiency.replace_settings(FineTuneSettings(), "unet", 3)
+    assert plain.base_weight == 0
+
+
+def test_a_figure_shows_every_budget_and_method(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="Matplotlib is absent: pip install 'napari-cinema[training]'")
+    rows = [row(), row(seed=1, dice_after=0.9), row(budget="all/10"), row(method="unet", dice_after=0.4)]
+    draw([*rows, row(method="scratch", budget="40/10", dice_after=0.3)], tmp_path / "curve.svg")
+    text = (tmp_path / "curve.svg").read_text()
+    for shown in ("8/4", "40/10", "all/10", "bundled", "scratch", "unet"):
+        assert f"<!-- {shown} -->" in text
+    draw(rows, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="no run to draw"):
+        draw([], tmp_path / "none.png")
+
+
+def test_a_figure_of_no_known_kind_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--figure", str(tmp_path / "curve.doc")]) == 2
+    assert "its name ends with .png" in capsys.readouterr().err
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from PIL import Image
 from cinema_core.errors import InputError
 from cinema_core.models import load_model
 from cinema_core.phantom import PhantomStudy
+from training.config_files import Behaviour
 from training.datasets.preparing import prepare_dataset
 from training.datasets.published import RECIPES
-from training.finetune import Output, finetune
+from training.finetune import finetune
 from training.landmarks import (
     TeachingMarks,
     _coordinate_loss,
@@ -27,7 +28,8 @@ from training.landmarks import (
     validate,
     wing,
 )
-from training.settings import Behaviour, FineTuneConfig, read_config
+from training.output import Output
+from training.settings import FineTuneConfig, read_config
 
 TINY = (
     "data.lax.patch_size=[64, 64]",

@@ -6,8 +6,8 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
+from training.config_files import Behaviour
 from training.losses import dice_ce
-from training.settings import Behaviour
 
 
 @pytest.mark.parametrize("behaviour", list(Behaviour))

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import raw_datasets
 
-from cinema_core.models import load_model
+from cinema_core.models import MaskedAutoencoder, load_model
 from cinema_core.phantom import PhantomStudy
-from training import evaluate, finetune
+from training import evaluate, finetune, pretrain
+from training.config_files import CONFIGS
 from training.datasets.preparing import prepare_dataset
 from training.datasets.published import RECIPES
-from training.settings import CONFIGS, TASKS, read_config
+from training.settings import TASKS, read_config
 
 PATIENTS = {f"patient{k:03d}": "training" for k in range(3)} | {"patient101": "testing"}
 
@@ -95,3 +96,26 @@ def test_a_recipe_trains_loads_back_and_is_evaluated(
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
     assert summary["n_cases"] > 0
     assert summary["metrics"][MAIN_FIGURE[task.split("_")[0]]]["mean"] >= 0
+
+
+def test_pretraining_fine_tuning_and_evaluation_follow_each_other(
+    prepared: Callable[[str], Path], heart: PhantomStudy, tmp_path: Path
+) -> None:
+    raw = raw_datasets.kaggle(tmp_path / "raw", heart)
+    prepare_dataset(RECIPES["kaggle"], raw, tmp_path / "cines")
+    sizes = [f"model.{name}" for name in ("size=tiny", "enc_conv_chans=[4, 8]", "enc_conv_n_blocks=1")]
+    settings = [*sizes, *(line for line in TINY if line.startswith("train.")), "train.eval_interval=1"]
+    settings += [SIZES["sax"].replace("9]", "16]"), SIZES["lax"], "data.views=[sax, lax_2c, lax_4c]"]
+    asked = [f"data.dir={tmp_path / 'cines'}", *settings, "--out", str(tmp_path / "mae"), "--device", "cpu"]
+    assert pretrain.main(asked) == 0
+    assert isinstance(
+        load_model(tmp_path / "mae" / "cinema_0.safetensors", tmp_path / "mae" / "config.yaml"), MaskedAutoencoder
+    )
+
+    folder, start = f"data.dir={prepared('acdc')}", f"model.ckpt_path={tmp_path / 'mae' / 'cinema_0.safetensors'}"
+    asked = ["segmentation", "acdc_sax", "--out", str(tmp_path / "tuned"), "--device", "cpu", folder, start, *TINY]
+    assert finetune.main([*asked, SIZES["sax"]]) == 0
+    weights = tmp_path / "tuned" / "acdc_sax_0.safetensors"
+    asked = ["segmentation", str(tmp_path / "tuned" / "config.yaml"), "--weights", str(weights), folder]
+    assert evaluate.main([*asked, "--out", str(tmp_path / "scores"), "--device", "cpu"]) == 0
+    assert json.loads((tmp_path / "scores" / "summary.json").read_text())["n_cases"] == 2

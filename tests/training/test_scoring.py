@@ -12,11 +12,11 @@ from processed_datasets import small_config, write_acdc
 from cinema_core.anatomy import Structure
 from cinema_core.measure.agreement import dice, hd95_mm
 from training import scoring
+from training.config_files import Behaviour
 from training.datasets.augment import read_sample
 from training.datasets.processed import split_images
 from training.ejection import ejection_figures, ejection_rows, repeat_figures, repeat_rows, variation_pct
 from training.scoring import area_under_curve, classification_figures, regression_figures, score_image, stability
-from training.settings import Behaviour
 
 NETWORK = torch.nn.Identity()
 

@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cinema_core.errors import LabelError
+from training.config_files import Behaviour
 from training.datasets.processed import LabelledImage, read_channels, read_truth
 from training.losses import IGNORED
-from training.settings import Behaviour, FineTuneConfig
+from training.settings import FineTuneConfig
 
 IMAGE: Final = "image"
 LABELS: Final = "labels"
