@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -241,6 +241,22 @@ class Reading:
         changed = self._open_labelling.correct(t, z, mask, tool)
         self._labels_changed(changed)
         return bool(changed)
+
+    def correct_many(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> int:
+        """Take the reader's labels of several slices at once, as :meth:`correct`; returns how many differed."""
+        changed = self._open_labelling.correct_many(masks, tool)
+        self._labels_changed(changed)
+        return len(changed)
+
+    def revert_to_model(self, t: int, z: int) -> None:
+        """Bring back what a model drew last on a slice.
+
+        Raises
+        ------
+        LabelError
+            If no model has drawn there.
+        """
+        self._labels_changed(self._open_labelling.revert_to_model(t, z))
 
     def accept(self, slices: Iterable[Slice]) -> int:
         """Vouch for slices as they are, empty ones too (no heart there); returns how many were not yet accepted."""

@@ -96,39 +96,6 @@ class Contour:
         """Take a control point away; the last :data:`MIN_POINTS` stay."""
         return self if len(self.points) <= MIN_POINTS else Contour(np.delete(self.points, index, axis=0))
 
-    def pulled(self, start: Points, to: Points, reach: float) -> Contour:
-        """Pull or push the part of the curve around ``start`` to ``to``.
-
-        Parameters
-        ----------
-        reach
-            Distance along the curve, in pixels, at which the pull has faded away; nearer points follow more.
-        """
-        held, index = self._with_grip(start, reach)
-        along = np.linalg.norm(held.points - held.points[index], axis=1) / reach
-        follow = np.where(along < 1, (1 - np.minimum(along, 1) ** 2) ** 2, 0.0)
-        return Contour(held.points + follow[:, None] * (to - held.points[index]))
-
-    def _with_grip(self, start: Points, reach: float) -> tuple[Contour, int]:
-        """Add a point to pull at, and one on either side where the pull ends, so that the rest stays in place."""
-        held: Contour = self
-        _, _, foot = self.nearest(start)
-        outline = self.outline
-        away = np.linalg.norm(outline - foot, axis=1)
-        grip = int(away.argmin())
-        n = len(outline)
-        for step in (1, -1):
-            for k in range(1, n // 2):
-                place = outline[(grip + step * k) % n]
-                if away[(grip + step * k) % n] >= reach:
-                    if held.point_at(place, reach / 3) is None:
-                        held, _ = held.with_point_at(place)
-                    break
-        near = held.point_at(foot, reach / 4)
-        if near is not None:
-            return held, near
-        return held.with_point_at(foot)
-
     def shifted(self, by: Points) -> Contour:
         """Move the whole curve."""
         return Contour(self.points + by)
@@ -143,6 +110,8 @@ class Contour:
 
         A curve that would vanish or turn inside out stays as it is.
         """
+        if -by >= 2 * self.area / length(self.outline):  # the radius, of a circle
+            return self
         made = Contour(self.points + by * outwards(self.points))
         same_way = signed_area(made.outline) * signed_area(self.outline) > 0
         return made if same_way and made.area >= SMALLEST_AREA else self
@@ -174,9 +143,7 @@ def basis(points: Points, at: NDArray[np.float64]) -> NDArray[np.float64]:
     before = np.roll(step, 1)
     here, ahead, behind = np.eye(n), np.roll(np.eye(n), 1, axis=1), np.roll(np.eye(n), -1, axis=1)
     slope = (
-        (here - behind) / before[:, None]
-        - (ahead - behind) / (before + step)[:, None]
-        + (ahead - here) / step[:, None]
+        (here - behind) / before[:, None] - (ahead - behind) / (before + step)[:, None] + (ahead - here) / step[:, None]
     )
     u = at[None, :, None]
     start, end = (1 + 2 * u) * (1 - u) ** 2, u**2 * (3 - 2 * u)

@@ -11,8 +11,8 @@ from scipy.ndimage import binary_dilation
 from scipy.spatial import KDTree
 from skimage.measure import find_contours, points_in_poly
 
-from cinema_app.contours.curve import SMALLEST_AREA, Contour, Points, feet_on, signed_area
-from cinema_app.contours.fitting import contour_of, evenly, fit
+from cinema_app.contours.curve import SMALLEST_AREA, Contour, feet_on, signed_area
+from cinema_app.contours.fitting import TIGHT, contour_of, evenly, fit
 from cinema_core.anatomy import Structure
 from cinema_core.io.contours import Outline, coverage
 
@@ -26,8 +26,9 @@ NEAR: Final = 2
 """Pixels around a change that are written too: a label's border lies up to half a pixel beside its curve, and what
 is left of it would become a hole or an island when the curve moves away."""
 
-OVERLAP: Final = 0.5
-"""Pixels that two fitted curves may overlap before one yields: borders that touch are fitted one by one."""
+OVERLAP: Final = 0.75
+"""Pixels that two curves may overlap before one yields: borders that touch are fitted one by one, and a smooth curve
+rounds the corner where it leaves another off. The label gives such pixels to the LV."""
 
 STILL: Final = 0.1
 """Pixels by which a control point may miss the new course of its curve and stay what it was."""
@@ -71,10 +72,12 @@ def painted(curves: Curves, shape: tuple[int, int]) -> Mask:
 
 
 def inside(curve: Contour, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels of which a curve covers half or more, shape (y, x)."""
+    """Pixels of which a curve covers more than half, and every second of those covered by half, shape (y, x)."""
     filled = np.zeros(shape, np.bool_)
     window, covered = coverage(curve.outline, shape)
-    filled[window] = covered >= 0.5
+    # All of the halves, or none, would let a contour grow or shrink each time it goes to a label and back.
+    rows, columns = np.ogrid[window]
+    filled[window] = (covered > 0.5) | ((covered == 0.5) & ((rows + columns) % 2 == 0))
     return filled
 
 
@@ -161,8 +164,10 @@ def _joined(yielding: Contour, other: Contour, join: Any) -> Contour | None:
     course = max(pieces, key=lambda piece: abs(signed_area(piece)), default=None)
     if course is None or abs(signed_area(course)) < SMALLEST_AREA:
         return None
-    off = feet_on(course, yielding.points)[1]
-    return fit(evenly(course), pinned=yielding.points[off <= STILL])
+    still = feet_on(course, yielding.points)[1] <= STILL
+    # Where the two meet the course has a corner, which a point close by would round off.
+    still &= feet_on(other.outline, yielding.points)[1] > NEAR
+    return fit(evenly(course), TIGHT, pinned=yielding.points[still])
 
 
 def signed_distance(
@@ -177,7 +182,7 @@ def signed_distance(
     far
         Distance beyond which all are this far.
     """
-    places = np.indices(size).reshape(2, -1).T + np.asarray(first, dtype=np.float64)
+    places = np.indices((int(size[0]), int(size[1]))).reshape(2, -1).T + np.asarray(first, dtype=np.float64)
     distance = KDTree(evenly(curve.outline, _FINE)).query(places, distance_upper_bound=far)[0]
     within = points_in_poly(places, curve.outline)
     distance = np.minimum(distance, far)

@@ -9,11 +9,23 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes, find_objects, gaussian_filter, gaussian_filter1d, label
 from skimage.measure import find_contours
 
-from cinema_app.contours.curve import SAMPLES, SMALLEST_AREA, Contour, Points, basis, length, outwards, signed_area
+from cinema_app.contours.curve import (
+    SAMPLES,
+    SMALLEST_AREA,
+    Contour,
+    Points,
+    basis,
+    length,
+    outwards,
+    signed_area,
+)
 
 TOLERANCE: Final = 0.3
 """Pixels, root mean square, by which a segment may miss its outline before it gets another point: the steps of a
 label's border are as large, and following them would take twice as many points."""
+
+TIGHT: Final = 0.12
+"""The same for a curve that follows a smooth one."""
 
 MAX_POINTS: Final = 20
 FIRST_POINTS: Final = 6
@@ -52,7 +64,7 @@ def outline_of(mask: NDArray[np.bool_]) -> Points | None:
     blur = min(BLUR, 0.3 * float(np.sqrt(area / np.pi)))
     found = max(find_contours(gaussian_filter(piece.astype(np.float64), blur), 0.5), key=len)[:-1]
     corner = [window[0].start - 3, window[1].start - 3]
-    return with_area(evenly(found), area) + corner
+    return np.asarray(with_area(evenly(found), area) + corner)
 
 
 def with_area(outline: Points, area: float) -> Points:
@@ -126,6 +138,25 @@ def _between(
     miss = weights @ points - targets
     aside = np.abs(miss[:, 0] * along[:, 1] - miss[:, 1] * along[:, 0]) / np.maximum(np.hypot(*along.T), 1e-9)
     return Contour(points), where, aside.reshape(len(at), SAMPLES)
+
+
+def pulled(curve: Contour, start: Points, to: Points, reach: float) -> Contour:
+    """Pull or push the part of a curve around ``start`` to ``to``; points that are not reached stay as they are.
+
+    Parameters
+    ----------
+    reach
+        Distance in pixels at which the pull has faded away; nearer parts follow more.
+    """
+    grip = curve.nearest(start)[2]
+
+    def follow(places: Points) -> NDArray[np.float64]:
+        far = np.minimum(np.linalg.norm(places - grip, axis=1) / reach, 1.0)
+        return np.asarray((1 - far**2) ** 2)
+
+    course = evenly(curve.outline)
+    course += follow(course)[:, None] * (to - grip)
+    return fit(evenly(course), TIGHT, pinned=curve.points[follow(curve.points) == 0])
 
 
 def drawn(stroke: Points) -> Contour | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cinema_app.contours.editor import ContourEditor
+from cinema_app.contours.layers import ContourLayers
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
@@ -14,7 +16,14 @@ from cinema_app.widgets.review import ReviewPanel
 Action = Callable[[], object]
 
 
-def key_actions(reading: Reading, layers: CineLayers, player: Player, review: ReviewPanel) -> dict[str, Action]:
+def key_actions(
+    reading: Reading,
+    layers: CineLayers,
+    contours: ContourLayers,
+    editor: ContourEditor,
+    player: Player,
+    review: ReviewPanel,
+) -> dict[str, Action]:
     """Every key and what it does; the same words stand in the panels' tooltips."""
     return {
         "Left": lambda: layers.step_phase(-1),
@@ -26,11 +35,16 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
         "S": review.go_to_es,
         "Alt-D": review.set_ed,
         "Alt-S": review.set_es,
-        "H": layers.toggle_contours,
+        "H": review.toggle_contours,
         "N": review.go_to_next,
         "T": review.go_to_next_to_teach,
         "A": lambda: reading.accept([layers.here]),
         "Z": lambda: layers.use(Tool.MOVE),
+        "C": contours.take,
+        "Shift-Left": lambda: editor.copy_to(-1, 0),
+        "Shift-Right": lambda: editor.copy_to(1, 0),
+        "Shift-Up": lambda: editor.copy_to(0, -1),
+        "Shift-Down": lambda: editor.copy_to(0, 1),
         "1": lambda: layers.use(Tool.RV),
         "2": lambda: layers.use(Tool.MYO),
         "3": lambda: layers.use(Tool.LV),
@@ -38,6 +52,21 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
         "Control-Z": reading.undo,
         "Control-Y": reading.redo,
         "Control-Shift-Z": reading.redo,
+    }
+
+
+def contour_key_actions(contours: ContourLayers, editor: ContourEditor) -> dict[str, Action]:
+    """Keys of the contour tool; they are free for napari while it is not in hand."""
+    return {
+        "Space": editor.choose_next,
+        "W": contours.draw,
+        "Enter": contours.close_stroke,
+        "Escape": editor.cancel,
+        "I": contours.add_or_remove_point,
+        "Delete": contours.add_or_remove_point,
+        "O": editor.smooth,
+        "Control-E": lambda: editor.grow(1),
+        "Control-K": lambda: editor.grow(-1),
     }
 
 

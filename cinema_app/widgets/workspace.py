@@ -11,6 +11,8 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
+from cinema_app.contours.editor import ContourEditor
+from cinema_app.contours.layers import ContourLayers
 from cinema_app.corner import CornerText
 from cinema_app.downloads import Download
 from cinema_app.landmark_layers import LandmarkLayers
@@ -25,7 +27,7 @@ from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
-from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys
+from cinema_app.widgets.keys import bind_keys, contour_key_actions, key_actions, unbind_keys
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.predict import PredictPanel
@@ -96,17 +98,23 @@ class Workspace(QWidget):
         # News from the engine comes from another thread and waits in a queue until Qt asks for it.
         start_emitting_from_queue(NEWS_EVERY_MS)
         self.layers = CineLayers(viewer, self.reading)
+        self.contour_editor = ContourEditor(self.reading)
+        self.contours = ContourLayers(viewer, self.reading, self.contour_editor, self.layers)
         self.predictions = Predictions(self.reading)
         self.landmarks = LandmarkLayers(viewer, self.reading, self.predictions, self.layers)
         self.corner = CornerText(viewer, self.reading, self.layers)
         self.player = Player(self.reading, self.layers, self)
         self.download = Download()
         self._build(device, finetune_settings)
-        self._actions = key_actions(self.reading, self.layers, self.player, self.review)
+        self._actions = key_actions(
+            self.reading, self.layers, self.contours, self.contour_editor, self.player, self.review
+        )
+        self._contour_actions = contour_key_actions(self.contours, self.contour_editor)
         bind_keys(viewer, self.reading, self._actions)
         self._wheel = Wheel(viewer, self.layers)
         self._bind_layers()
         self.reading.events.cine_changed.connect(self._bind_layers)
+        self.contours.in_hand_changed.connect(self._bind_contours)
         if self.reading.project.read_only:
             self.reading.notify(self.reading.project.read_only_reason, Severity.WARNING)
 
@@ -115,7 +123,7 @@ class Workspace(QWidget):
         self.worklist = WorklistPanel(self.reading, self.open_entry)
         self.get_model = GetModelPanel(self.reading, self.download)
         self.segment = SegmentPanel(self.reading, self.get_model)
-        self.review = ReviewPanel(self.reading, self.layers, self.player)
+        self.review = ReviewPanel(self.reading, self.layers, self.contours, self.contour_editor, self.player)
         self.measures = MeasuresPanel(self.reading, self.layers)
         self.train = TrainPanel(self.reading, finetune_settings)
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
@@ -160,6 +168,10 @@ class Workspace(QWidget):
         for layer in (self.layers.image, self.layers.labels):
             if layer is not None:
                 bind_keys(layer, self.reading, self._actions)
+
+    def _bind_contours(self) -> None:
+        if self.contours.shapes is not None:
+            bind_keys(self.contours.shapes, self.reading, self._actions | self._contour_actions)
 
     def show_tab(self, name: str) -> None:
         """Bring a tab to the front by its title."""
@@ -274,6 +286,7 @@ class Workspace(QWidget):
                 unbind_keys(self._viewer, self._actions)
                 self._wheel.close()
                 self.landmarks.close()
+                self.contours.close()
                 self.layers.close()
             self._was_docked = self.parent() is not None
 

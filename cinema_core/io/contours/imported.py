@@ -112,9 +112,7 @@ def rasterise(points_yx: NDArray[np.float64], shape: tuple[int, int]) -> NDArray
     return mask
 
 
-def coverage(
-    points_yx: NDArray[np.float64], shape: tuple[int, int]
-) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
+def coverage(points_yx: NDArray[np.float64], shape: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
     """Share of each pixel that a closed polygon covers, around the polygon.
 
     Parameters
