@@ -101,7 +101,7 @@ def fit(outline: Points, tolerance: float = TOLERANCE, pinned: Points | None = N
         places = np.linalg.norm(pinned[:, None] - outline, axis=2).argmin(axis=1)
         fixed = dict(zip(places.tolist(), pinned, strict=True))
         apart = np.abs((at[:, None] - places + n // 2) % n - n // 2).min(axis=1)
-        at = np.unique(np.concatenate([places, at[apart > n / (2 * FIRST_POINTS)]]))
+        at = np.unique(np.concatenate([places, at[apart > n / FIRST_POINTS]]))
     room_for = max(MAX_POINTS, len(fixed) + FIRST_POINTS)
     while True:
         curve, where, off = _between(outline, at, fixed)
@@ -166,4 +166,5 @@ def drawn(stroke: Points) -> Contour | None:
     shaky = evenly(stroke)
     # A hand shakes at about every third pixel; a ventricle has no such corners.
     smooth = gaussian_filter1d(shaky, STROKE_BLUR / SPACING, axis=0, mode="wrap")
-    return fit(smooth) if abs(signed_area(smooth)) >= SMALLEST_AREA else None
+    area = abs(signed_area(shaky))
+    return fit(evenly(with_area(smooth, area))) if area >= SMALLEST_AREA else None

@@ -229,8 +229,8 @@ class ContourLayers:
         yield from self._draw(event) if self._editor.is_drawing else self._hold(event)
 
     def _hold(self, event: Any) -> Iterator[None]:
-        modifiers = {str(name) for name in event.modifiers}
-        grip = Grip.MOVE if "Shift" in modifiers else Grip.SCALE if "Control" in modifiers else Grip.SHAPE
+        held = event.modifiers
+        grip = Grip.MOVE if "Shift" in held else Grip.SCALE if "Control" in held else Grip.SHAPE
         place, near = self._place(event)
         if not self._editor.press(place, near, grip):
             return

@@ -23,7 +23,7 @@ MOST_MOVED_PX = 0.3
 
 def acdc_slices(data: Path) -> Iterator[np.ndarray]:
     """Every slice of the expert's labels of some patients, with all three structures on it."""
-    for path in sorted((data / "acdc").glob("*/*_gt.nii.gz"))[::6]:
+    for path in sorted((data / "acdc").glob("*/*_gt.nii.gz"))[::20]:
         labels = np.asarray(nib.load(path).dataobj).astype(np.uint8).transpose(2, 1, 0)
         yield from (mask for mask in labels if len(np.unique(mask)) == 4)
 
@@ -46,7 +46,7 @@ def with_mask_of(shape: tuple[int, int], middle: tuple[float, float], radius: fl
 
 def test_curves_of_an_expert_lie_on_the_labels_with_few_points(shared_data: Path) -> None:
     found = [(mask, curves_of(mask)) for mask in acdc_slices(shared_data)]
-    assert len(found) > 50
+    assert len(found) > 15
     for _, curves in found:
         assert all(len(curve.points) <= MAX_POINTS for curve in curves.values())
     agreement = {
