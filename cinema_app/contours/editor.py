@@ -17,9 +17,10 @@ from cinema_app.contours.drawing import Curves, Mask, curves_of, region, settled
 from cinema_app.contours.fitting import drawn, pulled
 from cinema_app.contours.interpolation import between
 from cinema_app.labelling import Slice
+from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_core.anatomy import FOREGROUND
-from cinema_core.errors import LabelError
+from cinema_core.errors import CinemaError, LabelError
 from cinema_core.io.contours import Outline
 
 ORIGIN: Final = "contour"
@@ -324,8 +325,10 @@ class ContourEditor:
         self._remember(self._here, mask, after)
         try:
             self._reading.correct(*self._here, mask, ORIGIN)
-        finally:  # also if it could not be saved: then the old contours are shown again
-            self.changed.emit()
+        except CinemaError as error:
+            # Not saved, so not shown either.
+            self._reading.notify(str(error), Severity.ERROR)
+        self.changed.emit()
 
     def _remember(self, where: Slice, mask: Mask, curves: Curves) -> None:
         self._known[where, _digest(mask)] = curves
