@@ -15,7 +15,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format-check format types imports benchmarks model wheel clean
+.PHONY: help setup demo test recipes check format-check format types imports benchmarks model wheel clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ demo: $(READY)  ## The whole loop on a synthetic study; opens the window if ther
 
 test: $(READY)  ## All tests, the window included
 	$(SCREEN) $(BIN)/python -m pytest
+
+recipes: $(READY)  ## Every training recipe for a few steps on miniatures, loaded back and evaluated
+	$(BIN)/python -m pytest tests/training/test_recipes.py
 
 check: format-check types imports test  ## What must be green before a change lands
 
@@ -61,6 +64,7 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.finetune
 	$(BIN)/python -m benchmarks.bundled
+	$(BIN)/python -m benchmarks.measures
 	$(BIN)/python -m benchmarks.review
 	$(BIN)/python -m benchmarks.faults
 

@@ -58,7 +58,10 @@ class Trial:
 
     def may_be_kept(self, *, this_study_only: bool) -> bool:
         """Whether the model did well enough, on enough patients, to be used there."""
-        return (THIS_STUDY if this_study_only else WHOLE_PROJECT) in self.outcome.scopes
+        if WHOLE_PROJECT in self.outcome.scopes:
+            return True
+        # Where other studies alone have labels, nothing is known of this one.
+        return this_study_only and THIS_STUDY in self.outcome.scopes and self.study_id in self.teaching.study_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,8 @@ class Reading:
         self._run: FineTuneRun | None = None
         self._labelling: Labelling | None = None
         self._uncertainty: NDArray[np.float32] | None = None
+        self.labelled_besides = (0, 0)
+        """Slices that readers vouched for in other studies, and their patients, counted when this one was opened."""
         self._chosen: PhaseChoice | None = None
         self._measures: VentricularFunction | None = None
         self._measures_are_stale = False
@@ -167,6 +172,7 @@ class Reading:
         self._chosen = self.project.phases(study_id)
         self.study, self._labelling = study, labelling
         self._uncertainty = self.project.uncertainty(study_id)
+        self.labelled_besides = self.project.labelled_besides(study_id)
         self._measures, self._measures_are_stale = None, True
         self.events.cine_changed.emit()
         self.events.model_changed.emit()

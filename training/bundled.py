@@ -2,10 +2,10 @@
 
 First a masked autoencoder learns to fill in what is hidden of a slice, without labels. Then a ConvUNetR takes over
 its encoder and learns to segment. Then it is refined: it learns on with more of what it found hardest, small and thick
-hearts at end-systole whose papillary muscles fill the cavity, the right atrium beside the LV, and tilted planes at
-the valves. All parts learn from synthetic slices (:mod:`cinema_core.phantom.slices`), and from the CC0 Sunnybrook
-images where they are at hand; never from anything else. They are judged by synthetic hearts and by Sunnybrook
-patients that they do not learn from.
+hearts at end-systole whose papillary muscles fill the cavity, the right atrium beside the LV, slices across the
+valves, and bowel below the heart. All parts learn from synthetic slices (:mod:`cinema_core.phantom.slices`), and from
+the CC0 Sunnybrook images where they are at hand; never from anything else. They are judged by synthetic hearts and by
+Sunnybrook patients that they do not learn from.
 After a stop the same command goes on where it was.
 """
 
@@ -410,7 +410,8 @@ class Recipe:
         hard = {
             HardCase.EMPTIED: settings.emptied_share,
             HardCase.VALVE: settings.valve_share,
-            HardCase.TILTED: settings.tilted_share,
+            HardCase.STRADDLING: settings.straddling_share,
+            HardCase.BOWEL: settings.bowel_share,
         }
         return SliceStream(seed, self.sunnybrook, settings.sunnybrook_share, hard)
 

@@ -4,8 +4,8 @@ Experts' labels of ACDC play the reader. A seed draws patients of a pool and sli
 queue; a model learns from these alone; patients outside the pool, the same for every seed, say what was gained, by
 the protocol ``native``. Compared are the bundled model, tuned as *Fine-tune on my labels* does it, and a UNet of the
 paper's kind that learns the same slices from nothing. What the tuned model has forgotten of synthetic hearts and of
-Sunnybrook is measured, too. Every run is a line of ``runs.csv``; a run that is there is not made again, so that the
-command goes on after a stop.
+Sunnybrook is measured, too. Every run is a line of a table, one table for each model; a run that is there is
+not made again, so that the command goes on after a stop.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cinema_core.predict.features import slice_features
 from cinema_core.process import prepare_to_compute
 from training.datasets.acdc import AcdcPatient, cases_of, read_patients
 from training.judging import JudgedVolume, dice_of, phantom_volumes, sunnybrook_volumes
-from training.table import append_row, read_rows
+from training.table import append_row, read_rows, table_of
 
 HERE: Final = Path(__file__).resolve().parent
 DATA: Final = HERE.parent.parent / "shared" / "data"
@@ -53,7 +53,6 @@ UNET_STEPS: Final = 400
 """Of a UNet from nothing: more than the bundled model takes, because it starts with less."""
 
 UNET_RATE: Final = 1e-3
-RUNS_FILE: Final = "runs.csv"
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Row:
-    """One run, as a line of ``runs.csv``.
+    """One run, as a line of the table.
 
     Attributes
     ----------
@@ -361,15 +360,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="steps of every run, instead of what the time budget buys")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the training process")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of runs.csv")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the table of runs")
     given = parser.parse_args(arguments)
     prepare_to_compute()
     torch.set_num_threads(given.threads)
     try:
         budgets = [Budget.named(text) for text in given.budgets]
-        path = given.out / RUNS_FILE
-        rows = read_rows(path, Row)
         base = zoo.load(given.model, device=given.device)
+        path = table_of(given.out, "runs", base.card.sha256)
+        rows = read_rows(path, Row)
         trial = Trial(given.acdc, given.sunnybrook if given.sunnybrook.is_dir() else None, base)
         settings = FineTuneSettings(device=given.device, steps=given.steps)
         for seed in range(given.seeds):

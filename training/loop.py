@@ -1,16 +1,18 @@
-"""The training loop of the recipes that learn from endless slices: step, average, judge, checkpoint.
+"""What every training does: step, average, judge, checkpoint; and the loop of those that learn from endless slices.
 
-On a GPU the same loop runs in bfloat16 there, fed by one drawing process per core.
+On a GPU the same loop runs in bfloat16 there, fed by one drawing process per core. For trainings that go through a
+dataset again and again see :mod:`training.epochs`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,19 @@ Judge = Callable[[nn.Module], dict[str, float]]
 log = logging.getLogger(__name__)
 
 
-class TrainSettings(BaseModel, frozen=True, extra="forbid"):
+class Pace(BaseModel, frozen=True, extra="forbid"):
+    """How weights are moved, in any training."""
+
+    lr: float = Field(1e-3, gt=0)
+    """Highest learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.05, ge=0)
+    clip_grad: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    """What is judged and kept is a running mean of the weights, with this memory per step; 0: the weights."""
+
+
+class TrainSettings(Pace, frozen=True, extra="forbid"):
     """A part of the config that says how a network is trained."""
 
     minutes: float | None = Field(55.0, gt=0)
@@ -40,22 +54,18 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     steps: int | None = Field(None, gt=0)
     """Steps instead of minutes: the same weights on every run of the same machine."""
     batch_size: int = Field(8, gt=0)
-    lr: float = Field(1e-3, gt=0)
     min_lr: float = Field(1e-5, gt=0)
     warmup_steps: int = Field(100, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(0.05, ge=0)
-    clip_grad: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.998, ge=0, lt=1)
-    """Weights that ship are a running mean of the weights, with this memory per step."""
     sunnybrook_share: float = Field(0.2, ge=0, lt=1)
     """Share of real slices, if they are there."""
     emptied_share: float = Field(0.0, ge=0, le=0.5)
     """Share of the synthetic slices that show a small or thick LV at ES, nearly emptied."""
     valve_share: float = Field(0.0, ge=0, le=0.5)
     """Share of the synthetic slices that show an LV with the right atrium, and not the RV, beside it."""
-    tilted_share: float = Field(0.0, ge=0, le=0.5)
-    """Share of the synthetic slices that cross the valves' plane at a tilt."""
+    straddling_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of the synthetic slices that the valves' plane passes through."""
+    bowel_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of the synthetic slices with bowel, bright as blood, close below the heart."""
     mask_ratio: float = Field(0.75, gt=0, lt=1)
     """Share of the patches that a masked autoencoder does not see."""
     n_workers: int | None = Field(None, ge=0)
@@ -71,6 +81,12 @@ class Run:
     step: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    """Of the steps since the last point of the curve."""
+    skipped: int = 0
+    """Steps whose loss or gradient was no number; nothing was learned from them."""
+    bad_in_a_row: int = 0
+    """Of these, the last ones without a good one in between."""
 
 
 class Onwards(Sampler[int]):
@@ -101,9 +117,9 @@ def learning_rate(run: Run, settings: TrainSettings) -> float:
     return float(warm * (settings.min_lr + (settings.lr - settings.min_lr) * cosine))
 
 
-def recipe_text(settings: TrainSettings, others: Mapping[str, Any]) -> str:
+def recipe_text(settings: BaseModel, others: Mapping[str, Any]) -> str:
     """Everything that the weights of a training follow from, as text that is equal if and only if all of it is."""
-    decide = settings.model_dump(mode="json", exclude={"n_workers", "eval_minutes"})
+    decide = settings.model_dump(mode="json", exclude={"n_workers", "eval_minutes", "checkpoint_minutes"})
     return json.dumps({**others, "settings": decide}, sort_keys=True)
 
 
@@ -113,10 +129,14 @@ class Training:
     def __init__(
         self,
         network: nn.Module,
-        settings: TrainSettings,
+        settings: Pace,
         loss_of: LossOf,
         device: torch.device | str = "cpu",
         recipe: Mapping[str, Any] | None = None,
+        *,
+        rate: Callable[[Run], float] | None = None,
+        groups: Sequence[dict[str, Any]] | None = None,
+        precision: torch.dtype = torch.bfloat16,
     ) -> None:
         """Make a training at its first step.
 
@@ -125,46 +145,68 @@ class Training:
         recipe
             Whatever else the weights follow from (seed, data), as plain values: a checkpoint of another recipe is not
             gone on from, because its card would tell what was never done.
+        rate
+            Learning rate of a step; None: :func:`learning_rate` of settings that are :class:`TrainSettings`.
+        groups
+            Parameters as AdamW takes them, with ``lr_scale`` where a group learns slower; None: no weight decay on
+            norms and biases.
+        precision
+            Of the forward pass.
         """
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.settings = settings
         self._loss_of = loss_of
+        self._rate = rate or _own_rate(settings)
+        self._precision = precision
         self.run = Run()
         self.recipe = recipe_text(settings, recipe or {})
         self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        trained = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-            ],
+            list(groups) if groups is not None else decayed_groups(network, settings.weight_decay),
             lr=settings.lr,
             betas=settings.betas,
             fused=True,
         )
 
-    def step(self, batch: Batch) -> float:
-        """Learn from one batch; returns its loss."""
+    def step(self, *batches: Batch) -> float:
+        """Learn from batches whose gradients are averaged; returns their mean loss.
+
+        If a loss or the gradient is no number, nothing is learned and the step is counted in ``run.skipped``.
+        """
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.run, self.settings)
+            group["lr"] = self._rate(self.run) * group.get("lr_scale", 1.0)
+        self._optimizer.zero_grad(set_to_none=True)
+        value = sum(self._backward(batch, len(batches)) for batch in batches)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_grad)
+        self.run.step += 1
+        if math.isfinite(value) and bool(torch.isfinite(norm)):
+            self._optimizer.step()
+            self._average(min(self.settings.ema_decay, (1 + self.run.step) / (10 + self.run.step)))
+            self.run.losses.append(value)
+            self.run.bad_in_a_row = 0
+        else:
+            self.run.skipped += 1
+            self.run.bad_in_a_row += 1
+        return value
+
+    def _backward(self, batch: Batch, n_batches: int) -> float:
         batch = [part.to(self.device, non_blocking=True) for part in batch]
         # On a CPU 144 tokens are too few for the flash kernel: its backward pass took an eighth of the step.
         kernels = [SDPBackend.MATH] if self.device.type == "cpu" else list(SDPBackend.__members__.values())
-        with torch.autocast(self.device.type, dtype=torch.bfloat16), sdpa_kernel(kernels):
-            loss = self._loss_of(self.network, batch)
-        self._optimizer.zero_grad(set_to_none=True)
+        half = self._precision is not torch.float32
+        with torch.autocast(self.device.type, dtype=self._precision, enabled=half), sdpa_kernel(kernels):
+            loss = self._loss_of(self.network, batch) / n_batches
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_grad)
-        self._optimizer.step()
-        self.run.step += 1
-        self._average(min(self.settings.ema_decay, (1 + self.run.step) / (10 + self.run.step)))
         return float(loss.detach())
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
         for name, value in self.network.state_dict().items():
-            self.mean[name].lerp_(value, 1 - decay)
+            if value.is_floating_point():
+                self.mean[name].lerp_(value, 1 - decay)
+            else:
+                self.mean[name].copy_(value)
 
     def judge(self, judge: Judge) -> dict[str, float]:
         """Figures of the averaged weights; the network's own weights stay."""
@@ -176,6 +218,16 @@ class Training:
         self.network.train()
         return {name: round(value, 4) for name, value in found.items()}
 
+    def look(self, judge: Judge, **where: float) -> dict[str, float]:
+        """Add a point to the curve and return it: where it is, loss since the last one, and what the judge says."""
+        point = {"step": float(self.run.step), **where}
+        if self.run.losses:
+            point["loss"] = round(float(np.mean(self.run.losses)), 4)
+            self.run.losses.clear()
+        self.run.curve.append(point | self.judge(judge))
+        log.info("%s", self.run.curve[-1])
+        return self.run.curve[-1]
+
     def save(self, path: Path) -> None:
         """Write the checkpoint whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,9 +236,7 @@ class Training:
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "mean": self.mean,
-            "step": self.run.step,
-            "seconds": self.run.seconds,
-            "curve": self.run.curve,
+            **vars(self.run),
             "recipe": self.recipe,
         }
         torch.save(state, temporary)
@@ -215,7 +265,22 @@ class Training:
             ) from error
         self._optimizer.load_state_dict(state["optimizer"])
         self.mean = state["mean"]
-        self.run = Run(state["step"], state["seconds"], state["curve"])
+        self.run = Run(**{f.name: state[f.name] for f in fields(Run)})
+
+
+def decayed_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Group the trained parameters as AdamW takes them: no weight decay on norms and biases."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _own_rate(settings: Pace) -> Callable[[Run], float]:
+    if not isinstance(settings, TrainSettings):
+        raise TypeError("Settings of another form come with their own learning rate.")
+    return lambda run: learning_rate(run, settings)
 
 
 def fit(
@@ -241,6 +306,7 @@ def fit(
         Called with the averaged weights and the run at each validation and at the end.
     """
     settings = training.settings
+    assert isinstance(settings, TrainSettings)  # others have loops of their own
     if checkpoint.exists():
         training.resume(checkpoint)
         log.info("going on from step %d, %.1f min", training.run.step, training.run.seconds / 60)
@@ -258,33 +324,26 @@ def fit(
         pin_memory=on_gpu,
     )
     training.network.train()
-    run, losses, last = training.run, list[float](), time.perf_counter()
+    run, last = training.run, time.perf_counter()
     next_look = run.seconds + 60 * settings.eval_minutes
     for batch in loader:
         if progress_of(run, settings) >= 1:
             break
-        losses.append(training.step(batch))
+        training.step(batch)
         now = time.perf_counter()
         run.seconds, last = run.seconds + now - last, now
-        if run.step % 50 == 0:
-            log.info("step %d, %.1f min, loss %.4f", run.step, run.seconds / 60, float(np.mean(losses[-50:])))
+        if run.step % 50 == 0 and run.losses:
+            log.info("step %d, %.1f min, loss %.4f", run.step, run.seconds / 60, float(np.mean(run.losses[-50:])))
         if run.seconds >= next_look:
             next_look = run.seconds + 60 * settings.eval_minutes
-            _look(training, losses, judge)
+            _look(training, judge)
             training.save(checkpoint)
             publish(training.mean, run)
             last = time.perf_counter()  # judging does not count against the budget
-    _look(training, losses, judge)
+    _look(training, judge)
     publish(training.mean, run)
     checkpoint.unlink(missing_ok=True)
 
 
-def _look(training: Training, losses: list[float], judge: Judge) -> None:
-    """Add a point to the curve: loss since the last one, and what the judge says."""
-    run = training.run
-    point = {"step": float(run.step), "minutes": round(run.seconds / 60, 2)}
-    if losses:
-        point["loss"] = round(float(np.mean(losses)), 4)
-        losses.clear()
-    run.curve.append(point | training.judge(judge))
-    log.info("%s", run.curve[-1])
+def _look(training: Training, judge: Judge) -> None:
+    training.look(judge, minutes=round(training.run.seconds / 60, 2))

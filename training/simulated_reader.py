@@ -4,7 +4,7 @@ A simulated reader opens one ACDC study after another, follows the review queue,
 wrong and accepts the others, until the LV's ejection fraction is near the experts'. Once it never fine-tunes, once
 after every second study. What counts is the number of corrected slices. The ideal reader draws as the experts did; the
 noisy one misses some errors and draws with a trembling border. Neither is a person: robots that follow rules do better
-than readers do (arXiv 2404.01816), and no time is claimed. Every session is a line of ``sessions.csv``.
+than readers do (arXiv 2404.01816), and no time is claimed. Every session is a line of a table.
 """
 
 from __future__ import annotations
@@ -40,12 +40,11 @@ from cinema_core.predict import segment_cine
 from cinema_core.process import prepare_to_compute
 from training.datasets.acdc import cases_of, read_patients
 from training.label_efficiency import DATA, interval, split_patients
-from training.table import append_row, read_rows
+from training.table import append_row, read_rows, table_of
 
 Labels = NDArray[np.uint8]
 
 DEFAULT_OUT: Final = Path(__file__).resolve().parent.parent / "out" / "simulated-reader"
-SESSIONS_FILE: Final = "sessions.csv"
 
 N_STUDIES: Final = 10
 TUNE_EVERY: Final = 2
@@ -247,14 +246,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="steps of every fine-tuning, instead of what the time budget buys")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the training process")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of sessions.csv")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the table of sessions")
     given = parser.parse_args(arguments)
     prepare_to_compute()
     torch.set_num_threads(given.threads)
-    path = given.out / SESSIONS_FILE
     try:
-        held = read_rows(path, Session)
         base = zoo.load(given.model, device=given.device)
+        path = table_of(given.out, "sessions", base.card.sha256)
+        held = read_rows(path, Session)
         # Patients that the curves of label efficiency test on: nothing is chosen by them.
         studies = [cases_of(patient) for patient in split_patients(read_patients(given.acdc))[1]]
         settings = FineTuneSettings(device=given.device, steps=given.steps)

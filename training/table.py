@@ -16,6 +16,11 @@ CASTS: Final = {"str": str, "int": int, "float": float}
 """By the annotation of a column, which is text: the classes of lines come from modules that postpone annotations."""
 
 
+def table_of(folder: Path, name: str, model_sha256: str) -> Path:
+    """File of a series of runs from one model: those of another are no part of it."""
+    return folder / f"{name}-{model_sha256[:8]}.csv"
+
+
 def read_rows(path: Path, kind: type[Line]) -> list[Line]:
     """Read the lines that were written before; none if the file is not there.
 

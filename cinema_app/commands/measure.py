@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cinema_core.cine import Cine
     from cinema_core.io import Study
+    from cinema_core.measure import VentricularFunction
     from cinema_core.report import ReportRow
 
     Labels = NDArray[np.uint8]
@@ -30,6 +32,10 @@ def measure(
     study_id: Annotated[
         str | None, typer.Option("--study", metavar="ID", help="Study to take, where there are several.")
     ] = None,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Also write NAME_phases.csv and NAME_segments.csv beside the report NAME.csv."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report's row as JSON, for a program.")] = False,
 ) -> None:
@@ -44,7 +50,9 @@ def measure(
     """
     from dataclasses import asdict
 
+    from cinema_app.details import details_paths, write_details
     from cinema_app.terminal import say, say_json, say_measures
+    from cinema_core.cine import View
     from cinema_core.errors import InputError
     from cinema_core.report import write_report
 
@@ -55,15 +63,22 @@ def measure(
         study, drawn = _pair(ed_image, es_image, ed_labels, es_labels)
     else:
         raise InputError("Give --image and --labels, or all of --ed-image, --es-image, --ed-labels and --es-labels.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} is there already. Choose another name, or replace it with --overwrite.")
-    row = _row(study, drawn)
+    written = [out, *(details_paths(out) if details else ())]
+    if taken := [path for path in written if path.exists() and not overwrite]:
+        raise InputError(f"{taken[0]} is there already. Choose another name, or replace it with --overwrite.")
+    cine = study.best(View.SAX)
+    function = _function(cine, drawn)
+    row = _row(study, cine, function)
     write_report(out, [row])
+    to_check = write_details(out, study.id, drawn, cine, function) if details else []
     if as_json:
         say_json(asdict(row))
         return
     say_measures(row)
-    say(str(out))
+    for sentence in to_check:
+        say(sentence)
+    for path in written:
+        say(str(path))
 
 
 def _whole(image: Path, labels: Path, study_id: str | None) -> tuple[Study, Labels]:
@@ -100,26 +115,29 @@ def _pair(ed_image: Path, es_image: Path, ed_labels: Path, es_labels: Path) -> t
     return study, np.concatenate(drawn)  # 2 x (1, z, y, x) -> (2, z, y, x)
 
 
-def _row(study: Study, labels: Labels) -> ReportRow:
+def _function(cine: Cine, labels: Labels) -> VentricularFunction:
     """Measure the phases that somebody labelled completely."""
-    from datetime import UTC, datetime
-
-    from cinema_core import __version__
     from cinema_core.anatomy import UNLABELLED
-    from cinema_core.cine import View
     from cinema_core.errors import LabelError
     from cinema_core.measure import ventricular_function
-    from cinema_core.report import report_row
 
-    cine = study.best(View.SAX)
     # An all-zero phase is one that nobody drew: public sets label ED and ES and leave the rest zero.
     phases = [t for t, frame in enumerate(labels) if frame.any() and not (frame == UNLABELLED).any()]
     if not phases:
         raise LabelError("No phase of the labels is drawn completely, so nothing can be measured. Label ED and ES.")
+    return ventricular_function(labels, cine, phases=phases)
+
+
+def _row(study: Study, cine: Cine, function: VentricularFunction) -> ReportRow:
+    from datetime import UTC, datetime
+
+    from cinema_core import __version__
+    from cinema_core.report import report_row
+
     return report_row(
         study.id,
         cine,
-        ventricular_function(labels, cine, phases=phases),
+        function,
         software_version=__version__,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )

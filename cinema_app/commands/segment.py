@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cinema_app.details import details_paths, write_details
 from cinema_core.errors import InputError
 
 if TYPE_CHECKING:
     from cinema_core.cine import Cine
     from cinema_core.io import Study
+    from cinema_core.measure import VentricularFunction
     from cinema_core.models.zoo import LoadedModel
     from cinema_core.predict import Segmentation
     from cinema_core.report import ReportRow
 
 LABELS, REPORT, PROVENANCE = "labels.nii.gz", "report.csv", "provenance.json"
+PHASES, SEGMENTS = (path.name for path in details_paths(Path(REPORT)))
 
 
 class Phases(StrEnum):
@@ -49,6 +52,9 @@ def segment(
         Phases, typer.Option(help="Segment every phase, or end-diastole and end-systole only.")
     ] = Phases.ALL,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    details: Annotated[
+        bool, typer.Option("--details", help=f"Also write {PHASES} and {SEGMENTS}: volumes by phase, wall by segment.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report's row as JSON, for a program.")] = False,
 ) -> None:
@@ -74,13 +80,13 @@ def segment(
     from cinema_core.models import zoo
 
     if not overwrite:
-        refuse_existing(out, (LABELS, REPORT, PROVENANCE))
+        refuse_existing(out, (LABELS, REPORT, PROVENANCE, *((PHASES, SEGMENTS) if details else ())))
     with progress_bar() as progress:
         study = open_study(path or Path(), ed=ed, es=es, study=study_id, progress=progress)
     cine = study.best(View.SAX)
     cine.geometry.slice_extent_mm()  # refuses slices without a distance now, not after all the work
     loaded = zoo.load(model, config, device)
-    segment_short_axis(study, cine, loaded, out, device, phases, as_json=as_json)
+    segment_short_axis(study, cine, loaded, out, device, phases, details=details, as_json=as_json)
 
 
 def segment_short_axis(
@@ -91,15 +97,19 @@ def segment_short_axis(
     device: str,
     phases: Phases = Phases.ALL,
     *,
+    details: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Segment and measure a short-axis cine, write labels, report and provenance, and tell the reader."""
+    """Segment and measure a short-axis cine, write labels, tables and provenance, and tell the reader."""
     from cinema_app.results import written_together
 
     with written_together(out) as folder:
         segmentation = _segment(cine, model, phases, device)
-        row = _write(folder, study, cine, segmentation, {"phases": phases.value, "device": model.device.type})
-    _tell(out, study, cine, row, as_json)
+        settings = {"phases": phases.value, "device": model.device.type}
+        row, function = _write(folder, study, cine, segmentation, settings)
+        to_check = write_details(folder / REPORT, study.id, segmentation.labels, cine, function) if details else []
+    names = (LABELS, REPORT, PROVENANCE, *((PHASES, SEGMENTS) if details else ()))
+    _tell([out / name for name in names], study, [*cine.warnings, *to_check], row, as_json)
 
 
 def _segment(cine: Cine, model: LoadedModel, phases: Phases, device: str) -> Segmentation:
@@ -115,7 +125,9 @@ def _segment(cine: Cine, model: LoadedModel, phases: Phases, device: str) -> Seg
         return segment_cine(cine, model, device, progress, phases=chosen)
 
 
-def _write(folder: Path, study: Study, cine: Cine, segmentation: Segmentation, settings: dict[str, Any]) -> ReportRow:
+def _write(
+    folder: Path, study: Study, cine: Cine, segmentation: Segmentation, settings: dict[str, Any]
+) -> tuple[ReportRow, VentricularFunction]:
     from cinema_app.results import write_json
     from cinema_core import __version__
     from cinema_core.io import write_labels
@@ -128,16 +140,15 @@ def _write(folder: Path, study: Study, cine: Cine, segmentation: Segmentation, s
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     settings |= {"segmented_phases": [t + 1 for t in segmentation.phases]}
-    row = report_row(
-        study.id, cine, ventricular_function(segmentation.labels, cine, phases=segmentation.phases), **made
-    )
+    function = ventricular_function(segmentation.labels, cine, phases=segmentation.phases)
+    row = report_row(study.id, cine, function, **made)
     write_labels(folder / LABELS, segmentation.labels, cine)
     write_report(folder / REPORT, [row])
     write_json(folder / PROVENANCE, provenance(study.id, cine, settings=settings, **made))
-    return row
+    return row, function
 
 
-def _tell(out: Path, study: Study, cine: Cine, row: ReportRow, as_json: bool) -> None:
+def _tell(written: list[Path], study: Study, to_check: list[str], row: ReportRow, as_json: bool) -> None:
     from dataclasses import asdict
 
     from cinema_app.terminal import say, say_json, say_measures
@@ -146,9 +157,9 @@ def _tell(out: Path, study: Study, cine: Cine, row: ReportRow, as_json: bool) ->
         say_json(asdict(row))
         return
     say_measures(row)
-    for warning in cine.warnings:
-        say(warning)
+    for sentence in to_check:
+        say(sentence)
     if study.report.refused:
         say(f"{len(study.report.refused)} files were not used; 'cinema inspect' tells why.")
-    for name in (LABELS, REPORT, PROVENANCE):
-        say(str(out / name))
+    for path in written:
+        say(str(path))

@@ -49,6 +49,9 @@ class StudyPanel(QWidget):
         self._warnings = muted()
         self._warnings.setStyleSheet(f"color: {NOTICE_COLOURS[Severity.WARNING]};")
         self._cines = QComboBox()
+        # Else its narrowest width is that of the longest entry of any study so far, and the whole panel's with it.
+        self._cines.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._cines.setMinimumContentsLength(8)
         self._cines.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._cines.setToolTip("The cines of this study")
         self._cines.activated.connect(lambda _: answered(self._reading, self._choose)())
@@ -93,7 +96,7 @@ class StudyPanel(QWidget):
         with signals_blocked(self._cines):
             self._cines.clear()
             for found in study.cines:
-                self._cines.addItem(f"{found.view.display_name} · {found.n_slices} × {found.n_phases}", found.id)
+                self._cines.addItem(f"{found.view.display_name} · {found.n_slices}×{found.n_phases}", found.id)
             self._cines.setCurrentIndex(self._cines.findData(cine.id))
         self._show_warnings(cine)
 

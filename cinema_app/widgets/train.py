@@ -85,7 +85,7 @@ class TrainPanel(QWidget):
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
         self._labels_line.setVisible(self._reading.trial is None)  # it is about the next model
-        self._labels_line.setText(f"{counted(n_here, 'labelled slice')} here, and those of your other studies.")
+        self._labels_line.setText(_labels_words(n_here, *self._reading.labelled_besides))
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
         run = self._reading.interrupted
         self._interrupted.setVisible(run is not None)
@@ -107,8 +107,13 @@ class TrainPanel(QWidget):
             return "The engine is still at work."
         if self._reading.trial is not None:
             return "Decide on the new model below first: keep it or discard it."
-        if n_here == 0:
+        n_besides, n_patients = self._reading.labelled_besides
+        if n_here + n_besides == 0:
             return "Correct or accept at least one slice first; the model learns from those."
+        if n_here == 0 and n_patients < 2:
+            return (
+                "Only one other patient has labels: whether this study gains could not be known. Correct a slice here."
+            )
         if self._reading.project.read_only:
             return "The project is open in another window; close that one first."
         return self._reading.why_no_base()
@@ -161,6 +166,11 @@ def _interrupted_words(run: FineTuneRun) -> str:
             "and makes the very model that this run would have made."
         )
     return f"The fine-tuning was interrupted: the engine ended. The model in use is unchanged. {again}"
+
+
+def _labels_words(n_here: int, n_besides: int, n_patients: int) -> str:
+    here = f"{counted(n_here, 'labelled slice')} here"
+    return here + (f", {n_besides} in other studies ({counted(n_patients, 'patient')})." if n_besides else ".")
 
 
 def _effort_words(effort: Effort) -> str:

@@ -202,7 +202,7 @@ def _why(trial: Trial) -> str:
     """Say what is offered, and the reasons."""
     everywhere, here = (trial.may_be_kept(this_study_only=only) for only in (False, True))
     if everywhere:
-        offer = "It may be kept for all studies: on studies it had not learned from, nothing got worse."
+        offer = "It may be kept for all studies: on studies it had not learned from, nothing got clearly worse."
     elif here:
         offer = "It may be kept for this study only."
     else:

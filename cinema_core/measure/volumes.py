@@ -171,13 +171,19 @@ def pixel_volumes_ml(geometry: Geometry) -> Curve:
         If the distance between slices is not known, or the slices are no stack: not parallel, not in order.
     """
     if not geometry.is_regular:
-        _refuse_what_is_no_stack(geometry)
+        refuse_what_is_no_stack(geometry)
     pixel_mm2 = np.array([plane.spacing_mm[0] * plane.spacing_mm[1] for plane in geometry.planes])
     return np.asarray(pixel_mm2 * geometry.slice_extent_mm() / 1000.0, dtype=np.float64)
 
 
-def _refuse_what_is_no_stack(geometry: Geometry) -> None:
-    """Half-way distances mean something between parallel slices that follow each other only."""
+def refuse_what_is_no_stack(geometry: Geometry) -> None:
+    """Refuse planes that are not parallel or not in order: lengths along the ventricle mean nothing there.
+
+    Raises
+    ------
+    GeometryError
+        Which slices, and how they lie.
+    """
     first = geometry.planes[0].normal
     for z, plane in enumerate(geometry.planes):
         tilt_deg = float(np.rad2deg(np.arccos(np.clip(abs(plane.normal @ first), 0.0, 1.0))))

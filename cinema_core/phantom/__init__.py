@@ -7,6 +7,7 @@
 from cinema_core.phantom.parameters import HEARTS, HeartParameters, heart_called, random_parameters
 from cinema_core.phantom.slices import training_slice
 from cinema_core.phantom.study import LONG_AXIS, PhantomStudy, PhantomView, make_phantom
+from cinema_core.phantom.wall import TrueWall, true_wall
 from cinema_core.phantom.write import write_phantom
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "HeartParameters",
     "PhantomStudy",
     "PhantomView",
+    "TrueWall",
     "heart_called",
     "make_phantom",
     "random_parameters",
     "training_slice",
+    "true_wall",
     "write_phantom",
 ]

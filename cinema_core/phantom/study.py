@@ -55,6 +55,19 @@ class PhantomView:
         rows, columns = self.labels.shape[-2:]
         return contours_of(self._beat, Camera.on(self.cine.geometry.planes[z], rows, columns, self._frame), t)
 
+    def in_heart(self, z: int, points_px: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Angle about the LV's axis and place along it (mm) of points (x, y) of a slice; each of shape (...)."""
+        lps = self.cine.geometry.planes[z].to_world_mm(points_px[..., 1], points_px[..., 0])
+        return np.arctan2(lps @ self._frame.y, lps @ self._frame.x), lps @ self._frame.z
+
+    def base_mm(self, t: int) -> float:
+        """Place of the mitral plane along the LV's axis."""
+        return float(self._beat.base_z_mm[t])
+
+    def rv_depth_mm(self, t: int, theta: FloatArray, z_mm: FloatArray) -> FloatArray:
+        """Depth of the RV on the LV's epicardium, 0 where there is none; see :meth:`in_heart` for the places."""
+        return self._beat.rv_depth_at_mm(t, theta, z_mm)
+
 
 @dataclass(frozen=True, eq=False)
 class PhantomStudy:

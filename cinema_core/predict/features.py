@@ -15,7 +15,10 @@ from cinema_core.predict.segment import grid_about_heart
 
 
 def slice_features(cine: Cine, model: LoadedModel) -> NDArray[np.float32]:
-    """Mean of the encoder's tokens over each slice, as seen by a model of single slices.
+    """Mean over each slice of what the encoder's last convolutions make of it, for a model of single slices.
+
+    Not of its tokens: a small segmenter keeps what it draws in the convolutions, and its tokens take one of two values
+    nearly everywhere, so that their mean tells little more than how many take which.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ def slice_features(cine: Cine, model: LoadedModel) -> NDArray[np.float32]:
 
     Returns
     -------
-    Shape (t, z, width).
+    Shape (t, z, channel).
 
     Raises
     ------
@@ -46,7 +49,7 @@ def slice_features(cine: Cine, model: LoadedModel) -> NDArray[np.float32]:
     with torch.inference_mode():
         for frame in frames:
             images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(frame, -1, 0)))[:, None, ..., None]
-            tokens = network.encode({View.SAX.value: images.to(device)})[View.SAX.value].tokens  # (z, n, width)
-            features.append(tokens.mean(dim=1).float().cpu().numpy())
+            last = network.encode({View.SAX.value: images.to(device)})[View.SAX.value].stages[-1]  # (z, c, x, y, 1)
+            features.append(last.flatten(2).mean(dim=2).float().cpu().numpy())
     found = np.stack(features)
     return found[:, ::-1].copy() if cine.apex_first else found

@@ -306,6 +306,16 @@ class Project:
             ).fetchall()
         return {(row["t"], row["z"]): LabelState(row["state"]) for row in found}
 
+    def labelled_besides(self, study_id: str) -> tuple[int, int]:
+        """Count what readers vouched for in all other studies: slices, and patients that they are of."""
+        with self._database.reading() as rows:
+            n_slices, n_patients = rows.execute(
+                "SELECT count(*), count(DISTINCT patient) FROM journal JOIN study USING (study_id) WHERE row_id IN "
+                "(SELECT max(row_id) FROM journal WHERE study_id <> ? GROUP BY study_id, t, z) AND state IN (?, ?)",
+                (study_id, LabelState.CORRECTED, LabelState.ACCEPTED),
+            ).fetchone()
+        return n_slices, n_patients
+
     def history(self, study_id: str, t: int, z: int) -> list[SliceLabel]:
         """Every label that a slice has had, oldest first."""
         with self._database.reading() as rows:

@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from cinema_core.cards import ModelCard
 from cinema_core.cine import Cine
 from cinema_core.errors import StorageError
 from cinema_core.measure.function import VentricularFunction
+from cinema_core.report.long_form import PhaseRow, SegmentRow
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class ReportRow:
     software_version: str
     created_utc: str
 
+
+Row = TypeVar("Row", ReportRow, PhaseRow, SegmentRow)
 
 REPORT_COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
 
@@ -123,19 +126,30 @@ def report_row(
 
 
 def write_report(path: Path, rows: Sequence[ReportRow]) -> None:
-    """Write the table, whole or not at all; a file that is there is replaced.
+    """Write the report; see :func:`write_rows`."""
+    write_rows(path, ReportRow, rows)
+
+
+def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+    """Write a table, whole or not at all; a file that is there is replaced.
 
     UTF-8 with a header, figures with two decimals and a point, empty for what is not known.
+
+    Parameters
+    ----------
+    kind
+        Dataclass of the rows: its fields are the columns.
 
     Raises
     ------
     StorageError
         If it cannot be written; what was there before is still there.
     """
+    columns = [field.name for field in fields(kind)]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(REPORT_COLUMNS)
-    writer.writerows([_text(getattr(row, name)) for name in REPORT_COLUMNS] for row in rows)
+    writer.writerow(columns)
+    writer.writerows([_text(getattr(row, name)) for name in columns] for row in rows)
     partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         with partial.open("x", encoding="utf-8", newline="") as file:

@@ -61,6 +61,43 @@ def test_json_is_the_row_of_the_report(image: Path, tmp_path: Path, capsys: pyte
     assert f"{row['lv_ef_pct']:.2f}" == read_report(tmp_path / "report.csv")["lv_ef_pct"]
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_details_are_tables_by_phase_and_by_segment(image: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
+    assert measure(image, truth(image), tmp_path / "a.csv", "--details") == 0
+    phases, segments = read_rows(tmp_path / "a_phases.csv"), read_rows(tmp_path / "a_segments.csv")
+    assert [float(row["lv_ml"]) for row in phases] == pytest.approx(phantom_study.lv_discs_ml, rel=0.04)
+    assert len(segments) == 17 * phantom_study.cine.n_phases
+    assert (segments[0]["segment_name"], segments[0]["phase"]) == ("basal anterior", "1")
+    assert 7 < float(segments[0]["thickness_mm"]) < 11  # 9 mm mid-ventricular at ED
+
+
+def test_details_that_are_there_are_not_replaced(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a_segments.csv").write_text("mine", encoding="utf-8")
+    assert measure(image, truth(image), tmp_path / "a.csv", "--details") == 2
+    assert "a_segments.csv is there already" in complaint(capsys)
+    assert not (tmp_path / "a.csv").exists()
+    assert measure(image, truth(image), tmp_path / "a.csv", "--details", "--overwrite") == 0
+    assert len(read_rows(tmp_path / "a_segments.csv")) > 0
+
+
+def test_without_ed_there_are_no_segments(
+    image: Path, tmp_path: Path, phantom_study: PhantomStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = phantom_study.labels.copy()
+    labels[1:] = 0  # one phase alone is neither ED nor ES
+    write_labels(tmp_path / "one.nii.gz", labels, phantom_study.cine)
+    assert measure(image, tmp_path / "one.nii.gz", tmp_path / "a.csv", "--details") == 0
+    assert "ED is not known" in capsys.readouterr().out
+    assert read_rows(tmp_path / "a_segments.csv") == []
+    assert len(read_rows(tmp_path / "a_phases.csv")) == 1
+
+
 def test_acdc_pair_has_the_reference_volumes(shared_data: Path, tmp_path: Path) -> None:
     with (shared_data / "acdc" / "metadata.csv").open(newline="", encoding="utf-8") as file:
         reference = next(csv.DictReader(file))

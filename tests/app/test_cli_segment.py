@@ -67,6 +67,16 @@ def test_three_files_are_left(results: Path) -> None:
     assert sorted(path.name for path in results.iterdir()) == RESULTS
 
 
+def test_details_lie_beside_the_report(small_cine: Path, tmp_path: Path) -> None:
+    assert segment(small_cine, tmp_path / "out", "--details") == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [*RESULTS, "report_phases.csv", "report_segments.csv"]
+    with (tmp_path / "out" / "report_segments.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 17 * 3
+    assert any(float(row["thickness_mm"]) > 5 for row in rows if row["thickness_mm"])
+
+
 def test_labels_lie_on_the_study_s_own_grid(results: Path, small_cine: Path) -> None:
     labels, image = nib.load(results / "labels.nii.gz"), nib.load(small_cine)
     assert labels.shape == image.shape

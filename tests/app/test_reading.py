@@ -303,6 +303,20 @@ def test_keeping_for_this_study_leaves_the_others(
     assert tried.model == "bundled"
 
 
+def test_a_model_of_other_studies_alone_is_not_kept_for_this_one(
+    tried: Reading, another_heart: PhantomStudy, study: Any, engine: Any, fine_tuned: Any
+) -> None:
+    tried.discard_trial()
+    teaching = tried.collect_teaching_set()
+    teaching.load()
+    teaching.open_study_id = "study-00000002"  # as if it had been started there
+    tried.finetune(teaching)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], "study-00000001"))
+    with pytest.raises(CinemaError, match="cannot be kept there"):
+        tried.keep_trial(this_study_only=True)
+
+
 def test_choosing_another_model_ends_the_studys_own(tried: Reading, project: Project) -> None:
     tried.keep_trial(this_study_only=True)
     tried.choose_model("bundled")

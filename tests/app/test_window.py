@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import pytest
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt
 from qtpy.QtGui import QHelpEvent, QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea
 
 from cinema_app.layers import Tool
 from cinema_app.reading import Reading
-from cinema_app.widgets.workspace import Workspace
+from cinema_app.widgets.workspace import WIDTH, Workspace
 from cinema_core.anatomy import LabelState
+from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import StorageError
 from cinema_core.io import Study
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
@@ -309,12 +311,39 @@ def test_the_map_goes_where_it_is_clicked(workspace: Workspace, segmented: Readi
     assert workspace.layers.here == (4, 1)
 
 
+def test_a_study_of_several_cines_after_one_of_one_does_not_widen_the_panel(
+    workspace: Workspace, segmented: Reading, study: Any, phantom_study: PhantomStudy
+) -> None:
+    one = study(phantom_study)
+    long = Cine("long", np.zeros((100, 14, 8, 8), np.int16), Geometry.from_affine(np.eye(4), 14), View.SAX)
+    segmented.show(replace(one, id="study-00000002", cines=(long,)))
+    QTest.qWait(100)
+    segmented.show(replace(one, id="study-00000003", cines=(*one.cines, long)))
+    QTest.qWait(100)
+    (scroll,) = workspace.findChildren(QScrollArea)
+    assert scroll.widget().minimumSizeHint().width() <= WIDTH
+
+
 def test_fine_tune_is_grey_until_something_is_labelled(workspace: Workspace, segmented: Reading) -> None:
     workspace.show_tab("Fine-tune")
     assert not workspace.train.finetune.isEnabled()
     assert "Correct or accept" in workspace.train.finetune.toolTip()
     segmented.accept([(0, 2)])
     assert workspace.train.finetune.isEnabled()
+
+
+def test_fine_tune_may_start_where_only_other_patients_have_labels(
+    workspace: Workspace, segmented: Reading, another_heart: PhantomStudy, study: Any
+) -> None:
+    workspace.show_tab("Fine-tune")
+    segmented.accept([(0, 2), (1, 2)])
+    segmented.show(study(another_heart, "study-00000002"))
+    assert not workspace.train.finetune.isEnabled()
+    assert "Only one other patient has labels" in workspace.train.finetune.toolTip()
+    segmented.accept([(0, 1)])
+    segmented.show(study(another_heart, "study-00000003"))
+    assert workspace.train.finetune.isEnabled()
+    assert "0 labelled slices here, 3 in other studies (2 patients)." in text_of(workspace.train)
 
 
 def test_fine_tune_is_grey_without_its_base_and_says_which(

@@ -30,11 +30,12 @@ from cinema_core.phantom import (
 )
 from cinema_core.phantom.beat import Beat, FloatArray, beat_of
 from cinema_core.phantom.camera import Camera, HeartFrame, long_axis_plane, short_axis_planes
-from cinema_core.phantom.drawing import SLICE_SIZE
+from cinema_core.phantom.drawing import SLICE_SIZE, Contrast, Grid
 from cinema_core.phantom.parameters import shortening_of, truncated_ellipsoid_ml
 from cinema_core.phantom.scene import contours_of
 from cinema_core.phantom.slices import LEVELS, HardCase
 from cinema_core.phantom.study import _tilted_areas_mm2
+from cinema_core.phantom.surroundings import draw_bowel
 
 SMALL = HeartParameters(n_slices=4, slice_step_mm=20.0, n_phases=3, rows=160, columns=160, pixel_spacing_mm=1.6)
 
@@ -612,20 +613,31 @@ def test_emptied_slices_show_a_small_cavity_with_muscle_in_it() -> None:
     assert contrast(filled) < 0.5 * contrast(plain)
 
 
-def test_tilted_slices_at_the_valves_leave_the_ventricle() -> None:
-    """Rings that are open where the atrium begins, and slices that miss the ventricles; seldom elsewhere."""
+def test_straddling_slices_lie_on_both_sides_of_the_valves() -> None:
+    """Some show the ventricles, some only what is behind the valves, and some a ring that is open to the atrium."""
 
     def open_rings(slices: list[np.ndarray]) -> int:
         cavities = [ndimage.binary_dilation(labels == Structure.LV_CAVITY) for labels in slices]
         return sum(bool(((labels == 0) & near).any()) for labels, near in zip(slices, cavities, strict=True))
 
-    tilted, plain = (
+    straddling, plain = (
         [training_slice(np.random.default_rng([9, k]), hard=hard)[1] for k in range(60)]
-        for hard in (HardCase.TILTED, None)
+        for hard in (HardCase.STRADDLING, None)
     )
-    assert open_rings(tilted) >= 8
+    assert open_rings(straddling) >= 8
     assert open_rings(plain) <= 3
-    assert 10 <= sum(not labels.any() for labels in tilted) <= 40
+    assert 10 <= sum(not labels.any() for labels in straddling) <= 40
+
+
+def test_bowel_lies_below_the_heart_as_bright_as_its_blood() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng([10, seed])
+        grid, tissue = Grid.draw(rng), Contrast.draw(rng)
+        image = np.zeros((SLICE_SIZE, SLICE_SIZE), dtype=np.float32)
+        draw_bowel(image, grid, tissue, rng)
+        lumen = image > 0.6 * tissue.blood
+        assert not image[grid.y < 0].any()
+        assert lumen.any() or tissue.muscle > tissue.blood  # in the rare contrast that muscle is the brighter
 
 
 def test_cavity_of_a_training_slice_is_enclosed_by_muscle() -> None:

@@ -16,7 +16,7 @@ from cinema_core.phantom import heart_called, make_phantom
 from training import label_efficiency
 from training.datasets.acdc import cases_of, read_patients
 from training.label_efficiency import Budget, Row, Trial, interval, main, report, worse_kept
-from training.table import append_row, read_rows
+from training.table import append_row, read_rows, table_of
 
 GROUPS = ("NOR", "DCM")
 PER_GROUP = 4
@@ -115,13 +115,14 @@ def test_command_makes_each_run_once_and_goes_on_where_it_was(
     asked = ["--acdc", str(acdc), "--sunnybrook", str(tmp_path / "none"), "--budgets", "4/2", "--seeds", "1"]
     asked += ["--steps", "2", "--out", str(tmp_path / "out")]
     assert main([*asked, "--methods", "bundled"]) == 0
-    (first,) = read_rows(tmp_path / "out" / "runs.csv", Row)
+    table = table_of(tmp_path / "out", "runs", zoo.load("bundled", device="cpu").card.sha256)
+    (first,) = read_rows(table, Row)
     assert first.steps == 2
     assert 0 < first.dice_before <= 1
     assert np.isnan(first.sunnybrook_change)
     assert abs(first.phantom_change) < 0.2
     assert main([*asked, "--methods", "bundled", "unet"]) == 0
-    bundled, unet = read_rows(tmp_path / "out" / "runs.csv", Row)
+    bundled, unet = read_rows(table, Row)
     assert bundled == first or str(bundled) == str(first)  # NaN is never equal
     assert unet.method == "unet"
     assert unet.dice_after < bundled.dice_after  # two steps from nothing

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.measures import SUNNYBROOK, sunnybrook_by_hand
 from cinema_core.anatomy import Structure
 from cinema_core.cine import Cine, Geometry, Patient, Timing, View
 from cinema_core.errors import LabelError, PhaseError
 from cinema_core.io import load_study, read_labels
+from cinema_core.io.contours import import_labels
 from cinema_core.measure import (
     Flag,
     cardiac_output_l_min,
@@ -221,3 +223,18 @@ def test_all_acdc_patients_have_the_published_volumes(shared_data: Path) -> None
         assert found.bsa_m2 == pytest.approx(float(row["bsa_m2"]))
         # Experts drew these to the end: what speaks of lost contours must be silent.
         assert not {Flag.NO_LV, Flag.NO_RV, Flag.LV_GAP, Flag.LV_ONLY_AT_ES, Flag.INCOMPLETE_PHASE} & set(found.flags)
+
+
+@pytest.mark.parametrize(("dicoms", "contours"), SUNNYBROOK.items())
+def test_expert_contours_have_the_volumes_of_their_polygons(shared_data: Path, dicoms: str, contours: str) -> None:
+    folder = shared_data / "sunnybrook_dicom"
+    images, drawn = folder / "dicoms" / dicoms, folder / "contourfiles" / contours
+    cine = load_study(images).best("sax")
+    imported = import_labels(drawn, cine)
+    labels = np.zeros(cine.shape, dtype=np.uint8)
+    for where, mask in imported.masks.items():
+        labels[where] = mask
+    found = ventricular_function(labels, cine, phases={t for t, _ in imported.masks})
+    edv_ml, esv_ml, ef_pct = sunnybrook_by_hand(images, drawn)
+    assert (found.lv_edv_ml, found.lv_esv_ml) == (pytest.approx(edv_ml, rel=0.01), pytest.approx(esv_ml, rel=0.01))
+    assert found.lv_ef_pct == pytest.approx(ef_pct, abs=0.3)

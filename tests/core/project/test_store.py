@@ -38,6 +38,18 @@ def test_newest_row_is_the_label_of_a_slice(project: Project, edit: MakeEdit) ->
     assert {key: label.mask.max() for key, label in project.slices("study-1").items()} == {(0, 0): 2, (0, 1): 3}
 
 
+def test_what_readers_vouched_for_in_other_studies_is_counted(project: Project, edit: MakeEdit, tmp_path: Path) -> None:
+    for k, patient in ((2, "a"), (3, "a"), (4, "b")):
+        project.add_study(
+            f"study-{k}", str(k) * 64, tmp_path / f"{k}.nii.gz", "sax", (4, 3, 6, 5), "sax", patient=patient
+        )
+    project.record_many(edit(study_id=f"study-{k}", z=z) for k in (1, 2, 3) for z in (0, 1))
+    project.record(edit(study_id="study-2", value=2))  # the same slice again
+    project.record(edit(study_id="study-4", state=LabelState.PREDICTED, tool="model"))
+    assert project.labelled_besides("study-1") == (4, 1)
+    assert project.labelled_besides("study-4") == (6, 2)
+
+
 def test_each_row_names_the_row_it_replaced(project: Project, edit: MakeEdit) -> None:
     first, other, second, third = (project.record(edit(z=z)) for z in (0, 1, 0, 0))
     assert [label.parent_id for label in project.history("study-1", 0, 0)] == [None, first, second]

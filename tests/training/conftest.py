@@ -1,0 +1,14 @@
+"""One small heart for all miniatures of datasets."""
+
+from __future__ import annotations
+
+import pytest
+
+from cinema_core.phantom import PhantomStudy, heart_called, make_phantom
+
+
+@pytest.fixture(scope="session")
+def heart() -> PhantomStudy:
+    """5 slices, 3 phases, with the 2- and 4-chamber views."""
+    parameters = heart_called("healthy", n_slices=5, slice_step_mm=18.0, n_phases=3, rows=160, columns=176)
+    return make_phantom(parameters, seed=3, views=("lax_2c", "lax_4c"))
