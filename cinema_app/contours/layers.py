@@ -148,6 +148,14 @@ class ContourLayers:
             return
         with self._we_set():
             editor = self._editor
+            # Before anything else: napari looks up the points of a hidden layer only when it is shown again, and
+            # meanwhile fails on a new colour if there are fewer of them than before.
+            for layer in filter(None, (self.shapes, self.points)):
+                layer.visible = not self._hidden
+            if self._cine_layers.labels is not None:
+                self._cine_layers.labels.visible = not self._hidden and not editor.shows_all
+            if self._hidden:
+                return
             lines = [
                 (np.vstack([curve.outline, curve.outline[:1]]), COLOURS[border], self._width(border))
                 for border, curve in editor.curves.items()
@@ -156,8 +164,6 @@ class ContourLayers:
                 lines.append((np.array(editor.stroke), STROKE_COLOUR, LINE_IN_HAND_MM))
             self._show_lines(lines)
             self._show_points()
-            if self._cine_layers.labels is not None:
-                self._cine_layers.labels.visible = not self._hidden and not editor.shows_all
 
     def _width(self, border: Outline) -> float:
         return LINE_IN_HAND_MM if border is self._editor.chosen else LINE_MM
@@ -175,7 +181,6 @@ class ContourLayers:
                     edge_width=[width / spacing for _, _, width in lines],
                     face_color="transparent",
                 )
-        self.shapes.visible = not self._hidden
 
     def _show_points(self) -> None:
         if self.points is None:
@@ -193,7 +198,6 @@ class ContourLayers:
         self.points.selected_data = set()
         self.points.face_color = colour
         self.points.size = POINT_MM / self.points.scale[-1]
-        self.points.visible = not self._hidden
 
     @contextmanager
     def _we_set(self) -> Iterator[None]:
