@@ -35,6 +35,9 @@ BLUR: Final = 0.6
 STROKE_BLUR: Final = 1.5
 """Pixels along the stroke over which a drawing hand's shaking is evened out."""
 
+HALF_WAY_ROUNDS: Final = 12
+"""Each makes the error of how far a place follows a pull at least 2.6 times smaller."""
+
 SPACING: Final = 0.5
 """Pixels between the places at which an outline is compared with its curve."""
 
@@ -149,14 +152,28 @@ def pulled(curve: Contour, start: Points, to: Points, reach: float) -> Contour:
         Distance in pixels at which the pull has faded away; nearer parts follow more.
     """
     grip = curve.nearest(start)[2]
+    course = _carried(evenly(curve.outline), grip, to, reach)
+    out_of_reach = np.linalg.norm(curve.points - grip, axis=1) >= reach
+    return fit(evenly(course), TIGHT, pinned=curve.points[out_of_reach])
 
-    def follow(places: Points) -> NDArray[np.float64]:
-        far = np.minimum(np.linalg.norm(places - grip, axis=1) / reach, 1.0)
-        return np.asarray((1 - far**2) ** 2)
 
-    course = evenly(curve.outline)
-    course += follow(course)[:, None] * (to - grip)
-    return fit(evenly(course), TIGHT, pinned=curve.points[follow(curve.points) == 0])
+def _carried(places: Points, grip: Points, to: Points, reach: float) -> Points:
+    """Places after those within reach of the grip followed it, the nearer the more.
+
+    How much a place follows is taken half way, where a pull and the push back meet each other: so the push undoes
+    the pull. Taken at the start, each to and fro would leave a bulge.
+    """
+    way = to - grip
+    steps = max(1, int(np.ceil(2 * np.linalg.norm(way) / reach)))  # longer ones would have no single half way
+    step = way / steps
+    for _ in range(steps):
+        follow = np.ones((len(places), 1))
+        for _ in range(HALF_WAY_ROUNDS):
+            half_way = places - grip - (1 - follow) * step / 2
+            far = np.minimum(np.linalg.norm(half_way, axis=1, keepdims=True) / reach, 1.0)
+            follow = (1 - far**2) ** 2
+        places, grip = places + follow * step, grip + step
+    return places
 
 
 def drawn(stroke: Points) -> Contour | None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from napari.layers import Points, Shapes
+from napari.layers import Layer, Points, Shapes
 from psygnal import Signal
 
 from cinema_app.contours.curve import Points as Places
@@ -57,6 +57,7 @@ class ContourLayers:
         self._cine_layers = cine_layers
         self._setting = False
         self._hidden = False
+        self._looks: list[tuple[str, float]] = []
         self.shapes: Shapes | None = None
         self.points: Points | None = None
         editor.go_to(*cine_layers.here)
@@ -111,6 +112,7 @@ class ContourLayers:
     def _make(self) -> None:
         dy, dx = self._reading.cine.geometry.pixel_spacing_mm
         if self.shapes is None:
+            self._looks = []
             self.shapes = Shapes(name="Smooth contours", ndim=2, scale=(dy, dx), axis_labels=FLAT)
             self._viewer.add_layer(self.shapes)
             self.shapes.mouse_drag_callbacks.append(self._on_drag)
@@ -150,10 +152,9 @@ class ContourLayers:
             editor = self._editor
             # Before anything else: napari looks up the points of a hidden layer only when it is shown again, and
             # meanwhile fails on a new colour if there are fewer of them than before.
-            for layer in filter(None, (self.shapes, self.points)):
-                layer.visible = not self._hidden
-            if self._cine_layers.labels is not None:
-                self._cine_layers.labels.visible = not self._hidden and not editor.shows_all
+            _show_if(self.shapes, not self._hidden)
+            _show_if(self.points, not self._hidden)
+            _show_if(self._cine_layers.labels, not self._hidden and not editor.shows_all)
             if self._hidden:
                 return
             lines = [
@@ -171,14 +172,19 @@ class ContourLayers:
     def _show_lines(self, lines: list[tuple[Places, str, float]]) -> None:
         assert self.shapes is not None
         spacing = self.shapes.scale[-1]
+        looks = [(colour, width / spacing) for _, colour, width in lines]
         with self.shapes.events.data.blocker():
+            if looks == self._looks and looks:
+                self.shapes.data = [line for line, _, _ in lines]  # half the time of making them anew
+                return
+            self._looks = looks
             self.shapes.data = []
             if lines:
                 self.shapes.add(
                     [line for line, _, _ in lines],
                     shape_type="path",
-                    edge_color=[colour for _, colour, _ in lines],
-                    edge_width=[width / spacing for _, _, width in lines],
+                    edge_color=[colour for colour, _ in looks],
+                    edge_width=[width for _, width in looks],
                     face_color="transparent",
                 )
 
@@ -279,3 +285,9 @@ class ContourLayers:
             self.shapes = None
         if event.value is self.points:
             self.points = None
+
+
+def _show_if(layer: Layer | None, visible: bool) -> None:
+    """Hide or show a layer; napari draws everything anew also if nothing changes."""
+    if layer is not None and layer.visible != visible:
+        layer.visible = visible

@@ -33,7 +33,9 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def moved(before: Contour, after: Contour) -> float:
-    return float(feet_on(after.outline, before.outline)[1].mean())
+    """Root mean square distance between two curves in pixels, looked at from both."""
+    off = [feet_on(one.outline, other.outline)[1] for one, other in ((before, after), (after, before))]
+    return float(np.sqrt((np.concatenate(off) ** 2).mean()))
 
 
 def with_mask_of(shape: tuple[int, int], middle: tuple[float, float], radius: float) -> np.ndarray:
@@ -66,6 +68,19 @@ def test_contour_to_label_to_contour_moves_less_than_a_third_of_a_pixel(shared_d
             again = contour_of(inside(curve, mask.shape))
             assert again is not None
             assert moved(curve, again) < MOST_MOVED_PX
+
+
+def test_pulls_to_and_fro_leave_the_contour_where_it_was(shared_data: Path) -> None:
+    rng = np.random.default_rng(0)
+    for mask in acdc_slices(shared_data):
+        for before in curves_of(mask).values():
+            grip = before.outline[rng.integers(len(before.outline))]
+            pulled_to = grip + 3 * (grip - before.centre) / np.linalg.norm(grip - before.centre)
+            after = before
+            for _ in range(4):
+                after = pulled(pulled(after, grip, pulled_to, reach=10.0), pulled_to, grip, reach=10.0)
+            assert moved(before, after) < MOST_MOVED_PX
+            assert after.area == pytest.approx(before.area, abs=10)
 
 
 def test_ten_ways_there_and_back_neither_shrink_nor_wander(phantom_study: PhantomStudy) -> None:
