@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from hashlib import blake2b
@@ -29,6 +29,9 @@ INTERPOLATED: Final = "interpolated contour"
 """What the journal calls labels that were made with the contour tool."""
 
 REACH_MM: Final = 15.0
+LEAST_REACH_MM: Final = 5.0
+MOST_REACH_MM: Final = 40.0
+REACH_STEP_MM: Final = 5.0
 STEP_MM: Final = 0.5
 """By how much *Larger* and *Smaller* move the contour."""
 
@@ -111,9 +114,10 @@ class ContourEditor:
         borders = list(Outline)
         self.choose(borders[(borders.index(self.chosen) + 1) % len(borders)])
 
-    def set_reach_mm(self, reach_mm: float) -> None:
-        """Choose how far along the contour a pull reaches."""
-        self.reach_mm = reach_mm
+    def change_reach(self, by_mm: float) -> None:
+        """Let a pull reach farther along the contour, or less far."""
+        self.reach_mm = min(max(self.reach_mm + by_mm, LEAST_REACH_MM), MOST_REACH_MM)
+        self._reading.notify(f"A pull reaches {self.reach_mm:g} mm along the contour.")
 
     def _label(self, where: Slice) -> Mask:
         mask: Mask = self._reading.labels[where]
@@ -269,6 +273,8 @@ class ContourEditor:
     def copy_to(self, dt: int, dz: int) -> None:
         """Take the contours along to a slice or phase beside this one, in place of those there, and go there.
 
+        They are predicted there until the reader corrects or accepts them.
+
         Raises
         ------
         LabelError
@@ -283,10 +289,10 @@ class ContourEditor:
         if not np.isin(mask, FOREGROUND).any():
             raise LabelError("This slice has no contours to take along. Draw them first.")
         self._remember(there, mask, self._curves_at(self._here))
-        self._reading.correct(*there, mask, COPIED)
+        self._reading.fill({there: mask}, COPIED)
         self._reading.events.go_to.emit(*there)
 
-    def interpolate(self) -> int:
+    def fill_slices(self) -> int:
         """Fill the slices of this phase that lie between two corrected or accepted ones; returns how many.
 
         Raises
@@ -294,25 +300,43 @@ class ContourEditor:
         LabelError
             If no slice lies between two such.
         """
-        t = self._here[0]
-        masks = self._between_corrected(t)
+        t, n_z = self._here[0], self._reading.cine.n_slices
+        masks = self._filled([(t, z) for z in range(n_z)])
         if not masks:
             raise LabelError(
                 "No slice of this phase lies between two that you corrected or accepted. Correct one on either side."
             )
-        self._reading.correct_many(masks, INTERPOLATED)
-        return len(masks)
+        return self._reading.fill(masks, INTERPOLATED)
 
-    def _between_corrected(self, t: int) -> Mapping[Slice, Mask]:
-        cine = self._reading.cine
-        yours = [z for z in range(cine.n_slices) if self._reading.state(t, z).is_teaching]
-        masks = {}
-        for first, last in pairwise(yours):
-            for z in range(first + 1, last):
-                if cine.has_image(t, z):
-                    part = (z - first) / (last - first)
-                    masks[t, z] = between(self._label((t, first)), self._label((t, last)), part)
-        return masks
+    def fill_phases(self) -> int:
+        """Fill the phases of this slice between corrected or accepted ones, around the cycle; returns how many.
+
+        Raises
+        ------
+        LabelError
+            If fewer than two phases of this slice are corrected or accepted, or none lies between them.
+        """
+        n_t, z = self._reading.cine.n_phases, self._here[1]
+        yours = [t for t in range(n_t) if self._reading.state(t, z).is_teaching]
+        # From the first of them once around the beat, back to itself.
+        around = [((yours[0] + k) % n_t, z) for k in range(n_t + 1)] if len(yours) > 1 else []
+        masks = self._filled(around)
+        if not masks:
+            raise LabelError(
+                "This slice needs two phases that you corrected or accepted, with others between them. "
+                "Correct it at end-diastole and end-systole."
+            )
+        return self._reading.fill(masks, INTERPOLATED)
+
+    def _filled(self, row: Sequence[Slice]) -> Mapping[Slice, Mask]:
+        """Labels by shape for what lies in a row between corrected or accepted slices."""
+        yours = [k for k, where in enumerate(row) if self._reading.state(*where).is_teaching]
+        return {
+            row[k]: between(self._label(row[first]), self._label(row[last]), (k - first) / (last - first))
+            for first, last in pairwise(yours)
+            for k in range(first + 1, last)
+            if self._reading.cine.has_image(*row[k])
+        }
 
     def revert_to_model(self) -> None:
         """Bring back what the model drew on this slice."""

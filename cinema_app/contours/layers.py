@@ -26,9 +26,11 @@ COLOURS: Final = {
     Outline.RV_ENDO: Structure.RV_CAVITY.colour,
 }
 STROKE_COLOUR: Final = "#ffffff"
-LINE_MM: Final = 0.55
-LINE_IN_HAND_MM: Final = 0.75
-POINT_MM: Final = 1.7
+LINE_PX: Final = 2.0
+LINE_IN_HAND_PX: Final = 3.0
+POINT_PX: Final = 9.0
+"""Widths on the screen, whatever the zoom: in millimetres they vanish when the whole chest is on show."""
+
 NEAR_PX: Final = 9.0
 """Pixels of the screen around a curve or point in which the mouse takes hold of it."""
 
@@ -66,11 +68,13 @@ class ContourLayers:
         reading.events.labels_changed.connect(self._labels_changed)
         viewer.layers.events.removed.connect(self._forget_removed)
         viewer.layers.selection.events.active.connect(self._active_changed)
+        viewer.scene.camera.events.zoom.connect(self._show)
 
     def close(self) -> None:
         """Stop listening; the layers stay in the viewer."""
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
         self._viewer.layers.selection.events.active.disconnect(self._active_changed)
+        self._viewer.scene.camera.events.zoom.disconnect(self._show)
 
     # ---------------------------------------------------------------- the tool
 
@@ -113,14 +117,19 @@ class ContourLayers:
         dy, dx = self._reading.cine.geometry.pixel_spacing_mm
         if self.shapes is None:
             self._looks = []
-            self.shapes = Shapes(name="Smooth contours", ndim=2, scale=(dy, dx), axis_labels=FLAT)
+            self.shapes = Shapes(name="Smooth contours", ndim=2, scale=(dy, dx), opacity=1.0, axis_labels=FLAT)
             self._viewer.add_layer(self.shapes)
             self.shapes.mouse_drag_callbacks.append(self._on_drag)
             self.shapes.mouse_move_callbacks.append(self._on_move)
             self.shapes.mouse_double_click_callbacks.append(self._on_double_click)
         if self.points is None:
             self.points = Points(
-                np.empty((0, 2)), name="Contour points", scale=(dy, dx), border_color="black", axis_labels=FLAT
+                np.empty((0, 2)),
+                name="Contour points",
+                scale=(dy, dx),
+                opacity=1.0,
+                border_color="black",
+                axis_labels=FLAT,
             )
             self._viewer.add_layer(self.points)
         self.shapes.scale = self.points.scale = (dy, dx)
@@ -162,17 +171,16 @@ class ContourLayers:
                 for border, curve in editor.curves.items()
             ]
             if len(editor.stroke) > 1:
-                lines.append((np.array(editor.stroke), STROKE_COLOUR, LINE_IN_HAND_MM))
+                lines.append((np.array(editor.stroke), STROKE_COLOUR, LINE_IN_HAND_PX))
             self._show_lines(lines)
             self._show_points()
 
     def _width(self, border: Outline) -> float:
-        return LINE_IN_HAND_MM if border is self._editor.chosen else LINE_MM
+        return LINE_IN_HAND_PX if border is self._editor.chosen else LINE_PX
 
     def _show_lines(self, lines: list[tuple[Places, str, float]]) -> None:
         assert self.shapes is not None
-        spacing = self.shapes.scale[-1]
-        looks = [(colour, width / spacing) for _, colour, width in lines]
+        looks = [(colour, self._in_image(width)) for _, colour, width in lines]
         with self.shapes.events.data.blocker():
             if looks == self._looks and looks:
                 self.shapes.data = [line for line, _, _ in lines]  # half the time of making them anew
@@ -203,7 +211,12 @@ class ContourLayers:
             self.points.data = places
         self.points.selected_data = set()
         self.points.face_color = colour
-        self.points.size = POINT_MM / self.points.scale[-1]
+        self.points.size = self._in_image(POINT_PX)
+
+    def _in_image(self, px: float) -> float:
+        """Pixels of the image that so many of the screen show."""
+        assert self.shapes is not None
+        return px / float(self._viewer.scene.camera.zoom) / float(np.mean(self.shapes.scale[-2:]))
 
     @contextmanager
     def _we_set(self) -> Iterator[None]:
@@ -218,9 +231,7 @@ class ContourLayers:
     def _place(self, event: Any) -> tuple[Places, float]:
         """Where the mouse is in image pixels (y, x), and how many of them count as near."""
         assert self.shapes is not None
-        scale = np.asarray(self.shapes.scale[-2:])
-        near = NEAR_PX / self._viewer.scene.camera.zoom / float(scale.mean())
-        return np.asarray(event.position[-2:]) / scale, near
+        return np.asarray(event.position[-2:]) / np.asarray(self.shapes.scale[-2:]), self._in_image(NEAR_PX)
 
     def _on_move(self, layer: Shapes, event: Any) -> None:
         """Leave dragging beside the contours to napari, which moves the image."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QMenu, QSizePolicy, QToolButton, QWidget
 
-from cinema_app.contours.editor import ContourEditor
+from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
 from cinema_app.contours.layers import COLOURS, ContourLayers
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
@@ -20,7 +21,7 @@ BORDERS = (
     (Outline.RV_ENDO, "RV", "RV endocardium"),
 )
 HOW = (
-    "Drag a point or the line itself; the line follows as far as the slider says. Shift+drag moves the whole contour, "
+    "Drag a point or the line itself; keys [ and ] say how far it follows. Shift+drag moves the whole contour, "
     "Ctrl+drag scales it. A double click on the line adds a point, on a point takes it away."
 )
 
@@ -41,6 +42,7 @@ class ContoursPanel(QWidget):
         layers.in_hand_changed.connect(self._show)
 
     def _build(self) -> None:
+        self.setStyleSheet("QToolButton { padding: 3px 4px; }")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(3)
@@ -53,55 +55,66 @@ class ContoursPanel(QWidget):
             group.addButton(made)
             row.addWidget(made)
             self.borders[border] = made
-        self.draw = self._button(
-            "Draw", "Draw this contour afresh: one stroke around, or clicks and a double click (W)", self._layers.draw
+        self.draw = tool_button(
+            "Draw",
+            "Draw this contour afresh: one stroke around, or clicks and a double click (W)",
+            answered(self._reading, self._layers.draw),
         )
         self.draw.setCheckable(True)
-        self.smooth = self._button("Smooth", "Even out this contour (O)", self._editor.smooth)
-        self.smaller = self._button("−", "Half a millimetre smaller (Ctrl+K)", partial(self._editor.grow, -1))
-        self.larger = self._button("+", "Half a millimetre larger (Ctrl+E)", partial(self._editor.grow, 1))
-        self.more = self._button("⋯", "Other slices and phases, clear, revert", lambda: None)
+        self.more = tool_button("⋯", "Smooth, larger, smaller; other slices and phases; clear, revert", lambda: None)
         self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setMenu(self._build_menu())
-        for made in (self.draw, self.smooth, self.smaller, self.larger, self.more):
-            row.addWidget(made)
-        # All in one row: a second one would push the ejection fraction off a small screen.
-        for made in (self.smaller, self.larger, self.more):
-            made.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-            made.setFixedWidth(26)
+        self.more.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.more.setFixedWidth(26)
+        row.addWidget(self.draw)
+        row.addWidget(self.more)
 
     def _build_menu(self) -> QMenu:
         menu = QMenu(self)
 
-        def add(text: str, action: Callable[[], object]) -> None:
+        def add(text: str, action: Callable[[], object]) -> QAction:
             run = answered(self._reading, action)
-            menu.addAction(text).triggered.connect(lambda: run())
+            made = menu.addAction(text)
+            made.triggered.connect(lambda: run())
+            return made
 
-        add("Copy to the slice above\tShift+↑", lambda: self._editor.copy_to(0, -1))
-        add("Copy to the slice below\tShift+↓", lambda: self._editor.copy_to(0, 1))
-        add("Copy to the phase before\tShift+←", lambda: self._editor.copy_to(-1, 0))
-        add("Copy to the phase after\tShift+→", lambda: self._editor.copy_to(1, 0))
-        add("Fill the slices between your corrected ones", self._interpolate)
+        editor = self._editor
+        self._of_a_contour = [
+            add("Smooth\tO", editor.smooth),
+            add("Half a millimetre larger\tCtrl+E", partial(editor.grow, 1)),
+            add("Half a millimetre smaller\tCtrl+K", partial(editor.grow, -1)),
+            add("Clear this contour", editor.clear),
+        ]
+        add("A pull reaches farther\t]", partial(editor.change_reach, REACH_STEP_MM))
+        add("A pull reaches less far\t[", partial(editor.change_reach, -REACH_STEP_MM))
         menu.addSeparator()
-        add("Clear this contour", self._editor.clear)
-        add("Revert this slice to the model's", self._editor.revert_to_model)
+        add("Copy to the slice above\tShift+↑", partial(editor.copy_to, 0, -1))
+        add("Copy to the slice below\tShift+↓", partial(editor.copy_to, 0, 1))
+        add("Copy to the phase before\tShift+←", partial(editor.copy_to, -1, 0))
+        add("Copy to the phase after\tShift+→", partial(editor.copy_to, 1, 0))
+        menu.addSeparator()
+        add("Fill the slices between your corrected ones", self._fill_slices)
+        add("Fill the phases between your corrected ones", self._fill_phases)
+        menu.addSeparator()
+        add("Revert this slice to the model's", editor.revert_to_model)
         return menu
 
-    def _button(self, text: str, tip: str, action: Callable[[], object]) -> QToolButton:
-        return tool_button(text, tip, answered(self._reading, action))
+    def _fill_slices(self) -> None:
+        self._say_filled(counted(self._editor.fill_slices(), "slice"))
 
-    def _interpolate(self) -> None:
-        n = self._editor.interpolate()
-        self._reading.notify(f"Filled {counted(n, 'slice')} by shape. Look at each before you accept it.")
+    def _fill_phases(self) -> None:
+        self._say_filled(counted(self._editor.fill_phases(), "phase"))
+
+    def _say_filled(self, what: str) -> None:
+        self._reading.notify(f"Filled {what} by shape. Look at each, then correct or accept it.")
 
     def _show(self, *_: object) -> None:
-        self.setVisible(self._layers.in_hand)
+        self.setHidden(not self._layers.in_hand)
         if not self._layers.in_hand:
             return
         for border, made in self.borders.items():
             made.setChecked(border is self._editor.chosen)
         self.draw.setChecked(self._editor.is_drawing)
-        drawn = self._editor.chosen in self._editor.curves
-        for made in (self.smooth, self.smaller, self.larger):
-            made.setEnabled(drawn)
+        for action in self._of_a_contour:
+            action.setEnabled(self._editor.chosen in self._editor.curves)

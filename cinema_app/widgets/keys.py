@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cinema_app.contours.editor import ContourEditor
+from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
 from cinema_app.contours.layers import ContourLayers
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
@@ -67,6 +67,8 @@ def contour_key_actions(contours: ContourLayers, editor: ContourEditor) -> dict[
         "O": editor.smooth,
         "Control-E": lambda: editor.grow(1),
         "Control-K": lambda: editor.grow(-1),
+        "]": lambda: editor.change_reach(REACH_STEP_MM),
+        "[": lambda: editor.change_reach(-REACH_STEP_MM),
     }
 
 

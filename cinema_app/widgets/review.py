@@ -23,7 +23,7 @@ from cinema_core.learn.select import Queue, Suggestion
 
 STATE_WORDS = {
     LabelState.ABSENT: "no contours yet",
-    LabelState.PREDICTED: "drawn by the model",
+    LabelState.PREDICTED: "drawn by the model or filled in, and nobody checked them yet",
     LabelState.CORRECTED: "corrected by you",
     LabelState.ACCEPTED: "accepted",
 }
@@ -85,9 +85,7 @@ class ReviewPanel(QWidget):
         layout.setSpacing(5)
         layout.addLayout(self._build_position())
         layout.addLayout(self._build_tools())
-        layout.addLayout(self._build_brush())
-        self.contour_tools = ContoursPanel(self._reading, self._editor, self._contours)
-        layout.addWidget(self.contour_tools)
+        layout.addLayout(self._build_tool_in_hand())
         self.map = StateMap(self._reading, self._layers)
         layout.addWidget(self.map)
         layout.addLayout(self._build_legend())
@@ -121,23 +119,34 @@ class ReviewPanel(QWidget):
             self._tools[tool] = made
         return row
 
-    def _build_brush(self) -> QHBoxLayout:
-        self._size = QSlider(Qt.Orientation.Horizontal)
-        self._size.setRange(1, 40)
-        self._size.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._size.valueChanged.connect(self._set_size)
-        self._size_word = muted("Brush", wrap=True)
-        self.undo = tool_button("Undo", "Take back the last edit, on whichever slice (Ctrl+Z)", self._undo)
-        self.redo = tool_button("Redo", "Do it again (Ctrl+Y)", self._redo)
+    def _build_tool_in_hand(self) -> QHBoxLayout:
+        """One row for brush and contours in turn: a second one would push the ejection fraction off a small screen."""
+        self.brush = self._build_brush()
+        self.contour_tools = ContoursPanel(self._reading, self._editor, self._contours)
+        self.undo = tool_button("↶", "Undo: take back the last edit, on whichever slice (Ctrl+Z)", self._undo)
+        self.redo = tool_button("↷", "Redo: do it again (Ctrl+Y)", self._redo)
         self.hide_contours = tool_button("Hide", "Hide or show the contours (H)", self.toggle_contours)
         row = QHBoxLayout()
         row.setSpacing(3)
-        row.addWidget(self._size_word)
-        row.addWidget(self._size, 1)
-        for made in (self.undo, self.redo, self.hide_contours):
-            made.setFixedWidth(52)
+        row.addWidget(self.brush, 1)
+        row.addWidget(self.contour_tools, 1)
+        for made, width in ((self.undo, 28), (self.redo, 28), (self.hide_contours, 46)):
+            made.setFixedWidth(width)
             row.addWidget(made)
         return row
+
+    def _build_brush(self) -> QWidget:
+        self._size = QSlider(Qt.Orientation.Horizontal)
+        self._size.setRange(1, 40)
+        self._size.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._size.setToolTip("Brush size in pixels ( [ and ] )")
+        self._size.valueChanged.connect(self._layers.set_brush_size)
+        made = QWidget()
+        row = QHBoxLayout(made)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(muted("Brush", wrap=True))
+        row.addWidget(self._size, 1)
+        return made
 
     def _build_legend(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -319,18 +328,9 @@ class ReviewPanel(QWidget):
             made.setChecked(tool is current)
             made.setEnabled(self._reading.is_open)
         self.hide_contours.setEnabled(self._reading.is_open)
-        self._size_word.setText("Reach" if contour else "Brush")
-        self._size.setToolTip(
-            "How far along the contour a pull reaches, in mm" if contour else "Brush size in pixels ( [ and ] )"
-        )
+        self.brush.setHidden(contour)
         with signals_blocked(self._size):
-            self._size.setValue(round(self._editor.reach_mm) if contour else self._layers.brush_size)
-
-    def _set_size(self, size: int) -> None:
-        if self._contours.in_hand:
-            self._editor.set_reach_mm(size)
-        else:
-            self._layers.set_brush_size(size)
+            self._size.setValue(self._layers.brush_size)
 
     def _show_playing(self) -> None:
         self.play.setText("■ Stop" if self._player.playing else "▶ Play")

@@ -29,9 +29,8 @@ class Wheel:
     def _on_wheel(self, viewer: Any, event: Any) -> None:
         # Qt turns a wheel with Shift held sideways on some systems.
         delta = event.delta[1] or event.delta[0]
-        modifiers = {str(name) for name in event.modifiers}
         event.handled = True
-        if "Control" in modifiers:
+        if "Control" in event.modifiers:
             camera = viewer.scene.camera
             camera.zoom *= ZOOM_PER_NOTCH**delta
             return
@@ -40,5 +39,5 @@ class Wheel:
         notches = int(self._turned)
         self._turned -= notches
         if notches:
-            step = self._layers.step_phase if "Shift" in modifiers else self._layers.step_slice
+            step = self._layers.step_phase if "Shift" in event.modifiers else self._layers.step_slice
             step(-notches)
