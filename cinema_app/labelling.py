@@ -12,7 +12,7 @@ from cinema_app.undo import EditHistory, SliceChange, SliceContent, Step
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import Cine
 from cinema_core.errors import LabelError
-from cinema_core.project import Project, SliceEdit
+from cinema_core.project import MODEL_TOOL, Project, SliceEdit
 
 Slice = tuple[int, int]
 """Where a slice lies: phase ``t`` and position ``z``, both from 0."""
@@ -76,17 +76,40 @@ class Labelling:
 
     def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str) -> Sequence[Slice]:
         """Take the reader's label of one slice; nothing is done if it is the same."""
-        return self.correct_many({(t, z): mask}, tool)
+        return self._take({(t, z): mask}, LabelState.CORRECTED, tool)
 
-    def correct_many(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> Sequence[Slice]:
-        """Take the reader's labels of several slices; one undo takes them all back."""
+    def fill(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> Sequence[Slice]:
+        """Take labels that were carried over from other slices; one undo takes them all back.
+
+        They are predicted, as the model's are: nobody looked at them on the images where they now lie, so nothing is
+        learned from them and they wait to be checked.
+        """
+        return self._take(masks, LabelState.PREDICTED, tool)
+
+    def _take(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], state: LabelState, tool: str) -> Sequence[Slice]:
         # First: the layer reports a slice also when it was only looked at.
         drawn = {where: np.array(mask, dtype=np.uint8) for where, mask in masks.items()}
         drawn = {where: mask for where, mask in drawn.items() if not np.array_equal(mask, self._labels[where])}
         for where in drawn:
             self._refuse_gap(*where)
-        step = tuple(self._change(t, z, LabelState.CORRECTED, mask) for (t, z), mask in drawn.items())
+        step = tuple(self._change(t, z, state, mask) for (t, z), mask in drawn.items())
         return self._do(step, tool) if step else ()
+
+    def revert_to_model(self, t: int, z: int) -> Sequence[Slice]:
+        """Bring back what a model drew last on a slice, as predicted.
+
+        Raises
+        ------
+        LabelError
+            If no model has drawn there.
+        """
+        rows = [row for row in self._project.history(self.study_id, t, z) if row.tool == MODEL_TOOL]
+        if not rows:
+            raise LabelError("No model has drawn on this slice yet. Press Segment first.")
+        drawn = rows[-1].mask
+        if self.state(t, z) is LabelState.PREDICTED and np.array_equal(drawn, self._labels[t, z]):
+            return ()
+        return self._do((self._change(t, z, LabelState.PREDICTED, drawn),), "revert")
 
     def accept(self, slices: Iterable[Slice]) -> Sequence[Slice]:
         """Vouch for slices as they are."""

@@ -29,6 +29,7 @@ class Tool(StrEnum):
     """What the left mouse button does on the image."""
 
     MOVE = "move"
+    CONTOUR = "contour"
     RV = "rv"
     MYO = "myo"
     LV = "lv"

@@ -249,11 +249,34 @@ class Reading:
         self._labels_changed(changed)
         return bool(changed)
 
-    def correct_many(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> int:
-        """Take the reader's labels of several slices at once, as :meth:`correct`; returns how many differed."""
-        changed = self._open_labelling.correct_many(masks, tool)
+    def fill(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], origin: str) -> int:
+        """Take labels that were carried over from other slices, as predicted; returns how many differed.
+
+        Parameters
+        ----------
+        masks
+            Labels (y, x) by (t, z).
+        origin
+            How they were made; the journal keeps it.
+
+        Raises
+        ------
+        ProjectError, StorageError
+            If they cannot be saved; then nothing has changed.
+        """
+        changed = self._open_labelling.fill(masks, origin)
         self._labels_changed(changed)
         return len(changed)
+
+    def revert_to_model(self, t: int, z: int) -> None:
+        """Bring back what a model drew last on a slice.
+
+        Raises
+        ------
+        LabelError
+            If no model has drawn there.
+        """
+        self._labels_changed(self._open_labelling.revert_to_model(t, z))
 
     def accept(self, slices: Iterable[Slice]) -> int:
         """Vouch for slices as they are, empty ones too (no heart there); returns how many were not yet accepted."""

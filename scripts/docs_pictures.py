@@ -137,7 +137,42 @@ def pictures_of_report() -> None:
         desktop.close()
 
 
+def picture_of_contours() -> None:
+    """Pull the endocardium of the synthetic heart outwards, as the model drew it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        os.environ["NAPARI_CONFIG"] = str(Path(temporary) / "napari.yaml")
+        import numpy as np
+        from qtpy.QtTest import QTest
+
+        from cinema_app.app import Desktop
+        from cinema_app.sample_data import synthetic_heart
+        from cinema_core.io.contours import Outline
+
+        desktop = Desktop.open([synthetic_heart(Path(temporary) / "study")], Path(temporary) / "heart.cinema")
+        workspace, reading = desktop.workspace, desktop.workspace.reading
+        while workspace.is_opening or not reading.is_open:
+            QTest.qWait(50)
+        reading.segment()
+        while reading.busy:
+            QTest.qWait(50)
+        workspace.layers.go_to(0, reading.cine.n_slices // 2)
+        workspace.contours.take()
+        editor = workspace.contour_editor
+        curve = editor.curves[Outline.LV_ENDO]
+        grip = curve.outline[int(np.argmax(curve.outline[:, 1]))]
+        editor.press(grip, 1.0)
+        editor.drag(grip + np.array([0.0, 2.5]))
+        editor.release()
+        QTest.qWait(800)
+        path = Path(temporary) / "contours.png"
+        desktop.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(PICTURES / "contours.png", optimize=True)
+        desktop.close()
+
+
 if __name__ == "__main__":
     main()
     picture_of_import()
     pictures_of_report()
+    picture_of_contours()

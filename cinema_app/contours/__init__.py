@@ -1,4 +1,6 @@
-"""Spline contours on the viewed slice: hit-testing, nudge, interpolation, propagation.
+"""Smooth contours on the viewed slice, from plain geometry up to the layers that show them.
 
-Still empty: until the contour tool is built, labels are corrected with the brush (:mod:`cinema_app.layers`).
+``curve`` is one contour and what a hand does to it, ``fitting`` makes it from a label or a stroke, ``drawing`` keeps
+the contours of a slice and its label as one, ``interpolation`` fills slices in between. ``editor`` is the tool
+without a window, ``layers`` its place in napari.
 """

@@ -9,6 +9,8 @@ from typing import Any
 
 from napari.utils.key_bindings import coerce_keybinding
 
+from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
+from cinema_app.contours.layers import ContourLayers
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.preferences import preferences
 from cinema_app.reading import Reading
@@ -21,7 +23,14 @@ from cinema_app.windowing import Windowing
 Action = Callable[[], object]
 
 
-def key_actions(reading: Reading, layers: CineLayers, player: Player, review: ReviewPanel) -> dict[str, Action]:
+def key_actions(
+    reading: Reading,
+    layers: CineLayers,
+    contours: ContourLayers,
+    editor: ContourEditor,
+    player: Player,
+    review: ReviewPanel,
+) -> dict[str, Action]:
     """Every key and what it does; the same words stand in the panels' tooltips."""
     return {
         "Left": lambda: layers.step_phase(-1),
@@ -33,11 +42,16 @@ def key_actions(reading: Reading, layers: CineLayers, player: Player, review: Re
         "S": review.go_to_es,
         "Alt-D": review.set_ed,
         "Alt-S": review.set_es,
-        "H": layers.toggle_contours,
+        "H": review.toggle_contours,
         "N": review.go_to_next,
         "T": review.go_to_next_to_teach,
         "A": lambda: reading.accept([layers.here]),
         "Z": lambda: layers.use(Tool.MOVE),
+        "C": contours.take,
+        "Shift-Left": lambda: editor.copy_to(-1, 0),
+        "Shift-Right": lambda: editor.copy_to(1, 0),
+        "Shift-Up": lambda: editor.copy_to(0, -1),
+        "Shift-Down": lambda: editor.copy_to(0, 1),
         "1": lambda: layers.use(Tool.RV),
         "2": lambda: layers.use(Tool.MYO),
         "3": lambda: layers.use(Tool.LV),
@@ -113,6 +127,23 @@ def _is_key(text: str) -> bool:
         return bool(str(coerce_keybinding(text)))  # what names no key is read as an empty one
     except (ValueError, TypeError, KeyError):
         return False
+
+
+def contour_key_actions(contours: ContourLayers, editor: ContourEditor) -> dict[str, Action]:
+    """Keys of the contour tool; they are free for napari while it is not in hand."""
+    return {
+        "Space": editor.choose_next,
+        "W": contours.draw,
+        "Enter": contours.close_stroke,
+        "Escape": editor.cancel,
+        "I": contours.add_or_remove_point,
+        "Delete": contours.add_or_remove_point,
+        "O": editor.smooth,
+        "Control-E": lambda: editor.grow(1),
+        "Control-K": lambda: editor.grow(-1),
+        "]": lambda: editor.change_reach(REACH_STEP_MM),
+        "[": lambda: editor.change_reach(-REACH_STEP_MM),
+    }
 
 
 def bind_keys(target: Any, reading: Reading, actions: dict[str, Action]) -> None:

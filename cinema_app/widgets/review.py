@@ -8,12 +8,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
+from cinema_app.contours.editor import ContourEditor
+from cinema_app.contours.layers import ContourLayers
 from cinema_app.labelling import Slice
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STATE_COLOURS, allow, button, muted, strong, tool_button
 from cinema_app.widgets.basal import BasalMenu
+from cinema_app.widgets.contours import ContoursPanel
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.state_map import StateMap
 from cinema_core.anatomy import LabelState, Structure
@@ -21,7 +24,7 @@ from cinema_core.learn.select import Queue, Suggestion
 
 STATE_WORDS = {
     LabelState.ABSENT: "no contours yet",
-    LabelState.PREDICTED: "drawn by the model",
+    LabelState.PREDICTED: "drawn by the model or filled in, and nobody checked them yet",
     LabelState.CORRECTED: "corrected by you",
     LabelState.ACCEPTED: "accepted",
 }
@@ -33,6 +36,7 @@ NOTHING_TO_CHECK = "Every slice with a heart is accepted or corrected."
 NOTHING_TO_TEACH = "This study has taught its share: slices of another study teach the model more. Open the next one."
 TOOLS = (
     (Tool.MOVE, "Move", "Move and zoom the image (Z)", ""),
+    (Tool.CONTOUR, "Contour", "Correct with smooth contours: drag a point or the line (C)", ""),
     (Tool.RV, "RV", "Paint the RV cavity", Structure.RV_CAVITY.colour),
     (Tool.MYO, "Myo", "Paint the LV myocardium", Structure.LV_MYOCARDIUM.colour),
     (Tool.LV, "LV", "Paint the LV cavity; papillary muscles belong to it", Structure.LV_CAVITY.colour),
@@ -43,10 +47,20 @@ TOOLS = (
 class ReviewPanel(QWidget):
     """Brush, slice states, ED and ES."""
 
-    def __init__(self, reading: Reading, layers: CineLayers, player: Player, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        layers: CineLayers,
+        contours: ContourLayers,
+        editor: ContourEditor,
+        player: Player,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._reading = reading
         self._layers = layers
+        self._contours = contours
+        self._editor = editor
         self._player = player
         self._checking: Slice | None = None
         self._along = Queue.REVIEW
@@ -64,6 +78,7 @@ class ReviewPanel(QWidget):
         reading.events.cine_changed.connect(self._forget_reason)
         layers.moved.connect(self._show_slice)
         layers.tool_changed.connect(self._show_tool)
+        contours.in_hand_changed.connect(self._show_tool)
         player.changed.connect(self._show_playing)
 
     def _build(self) -> None:
@@ -72,7 +87,7 @@ class ReviewPanel(QWidget):
         layout.setSpacing(5)
         layout.addLayout(self._build_position())
         layout.addLayout(self._build_tools())
-        layout.addLayout(self._build_brush())
+        layout.addLayout(self._build_tool_in_hand())
         self.map = StateMap(self._reading, self._layers)
         layout.addWidget(self.map)
         layout.addLayout(self._build_legend())
@@ -98,30 +113,42 @@ class ReviewPanel(QWidget):
         row = QHBoxLayout()
         row.setSpacing(3)
         for tool, text, tip, colour in TOOLS:
-            made = tool_button(text, tip, partial(self._layers.use, tool), colour)
+            take = self._contours.take if tool is Tool.CONTOUR else partial(self._layers.use, tool)
+            made = tool_button(text, tip, take, colour)
             made.setCheckable(True)
             group.addButton(made)
             row.addWidget(made)
             self._tools[tool] = made
         return row
 
-    def _build_brush(self) -> QHBoxLayout:
+    def _build_tool_in_hand(self) -> QHBoxLayout:
+        """One row for brush and contours in turn: a second one would push the ejection fraction off a small screen."""
+        self.brush = self._build_brush()
+        self.contour_tools = ContoursPanel(self._reading, self._editor, self._contours)
+        self.undo = tool_button("↶", "Undo: take back the last edit, on whichever slice (Ctrl+Z)", self._undo)
+        self.redo = tool_button("↷", "Redo: do it again (Ctrl+Y)", self._redo)
+        self.hide_contours = tool_button("Hide", "Hide or show the contours (H)", self.toggle_contours)
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        row.addWidget(self.brush, 1)
+        row.addWidget(self.contour_tools, 1)
+        for made, width in ((self.undo, 28), (self.redo, 28), (self.hide_contours, 46)):
+            made.setFixedWidth(width)
+            row.addWidget(made)
+        return row
+
+    def _build_brush(self) -> QWidget:
         self._size = QSlider(Qt.Orientation.Horizontal)
         self._size.setRange(1, 40)
         self._size.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._size.setToolTip("Brush size in pixels ( [ and ] )")
         self._size.valueChanged.connect(self._layers.set_brush_size)
-        self.undo = tool_button("Undo", "Take back the last edit, on whichever slice (Ctrl+Z)", self._undo)
-        self.redo = tool_button("Redo", "Do it again (Ctrl+Y)", self._redo)
-        self.hide_contours = tool_button("Hide", "Hide or show the contours (H)", self._layers.toggle_contours)
-        row = QHBoxLayout()
-        row.setSpacing(3)
+        made = QWidget()
+        row = QHBoxLayout(made)
+        row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(muted("Brush", wrap=True))
         row.addWidget(self._size, 1)
-        for made in (self.undo, self.redo, self.hide_contours):
-            made.setFixedWidth(52)
-            row.addWidget(made)
-        return row
+        return made
 
     def _build_legend(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -174,6 +201,10 @@ class ReviewPanel(QWidget):
         return rows
 
     # ---------------------------------------------------------------- actions, also bound to keys
+
+    def toggle_contours(self) -> None:
+        """Hide the contours, or show them again."""
+        (self._contours.toggle if self._contours.in_hand else self._layers.toggle_contours)()
 
     def go_to_ed(self) -> None:
         """Show end-diastole."""
@@ -301,10 +332,13 @@ class ReviewPanel(QWidget):
         )
 
     def _show_tool(self) -> None:
+        contour = self._contours.in_hand
+        current = Tool.CONTOUR if contour else self._layers.tool
         for tool, made in self._tools.items():
-            made.setChecked(tool is self._layers.tool)
+            made.setChecked(tool is current)
             made.setEnabled(self._reading.is_open)
         self.hide_contours.setEnabled(self._reading.is_open)
+        self.brush.setHidden(contour)
         with signals_blocked(self._size):
             self._size.setValue(self._layers.brush_size)
 

@@ -12,6 +12,8 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
+from cinema_app.contours.editor import ContourEditor
+from cinema_app.contours.layers import ContourLayers
 from cinema_app.corner import CornerText
 from cinema_app.downloads import Download
 from cinema_app.landmark_layers import LandmarkLayers
@@ -29,7 +31,7 @@ from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
 from cinema_app.widgets.key_help import KeyHelp
-from cinema_app.widgets.keys import bind_keys, key_actions, unbind_keys, view_key_actions
+from cinema_app.widgets.keys import bind_keys, contour_key_actions, key_actions, unbind_keys, view_key_actions
 from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.measures import MeasuresPanel
 from cinema_app.widgets.player import Player
@@ -46,8 +48,8 @@ from cinema_app.widgets.train import TrainPanel
 from cinema_app.widgets.versions import VersionsPanel
 from cinema_app.widgets.view_docks import ViewDock, ViewDocks
 from cinema_app.widgets.wheel import Wheel
-from cinema_app.windowing import Windowing
 from cinema_app.widgets.worklist import WorklistPanel
+from cinema_app.windowing import Windowing
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import Cancelled, CinemaError, SeveralStudiesError
 from cinema_core.io import ImportChoices, Study
@@ -114,6 +116,8 @@ class Workspace(QWidget):
         # News from the engine comes from another thread and waits in a queue until Qt asks for it.
         start_emitting_from_queue(NEWS_EVERY_MS)
         self.layers = CineLayers(viewer, self.reading)
+        self.contour_editor = ContourEditor(self.reading)
+        self.contours = ContourLayers(viewer, self.reading, self.contour_editor, self.layers)
         self.predictions = Predictions(self.reading)
         self.landmarks = LandmarkLayers(viewer, self.reading, self.predictions, self.layers)
         self.long_axis_views = LongAxisViews(self.reading)
@@ -123,16 +127,18 @@ class Workspace(QWidget):
         self.player = Player(self.reading, self.layers, self)
         self.download = Download()
         self._build(device, finetune_settings)
-        self._actions = key_actions(self.reading, self.layers, self.player, self.review)
+        self._actions = key_actions(
+            self.reading, self.layers, self.contours, self.contour_editor, self.player, self.review
+        )
+        self._contour_actions = contour_key_actions(self.contours, self.contour_editor)
         bind_keys(viewer, self.reading, self._actions)
         self._wheel = Wheel(viewer, self.layers)
-        view_actions = view_key_actions(
-            self.layers, self.windowing, self.review, self.long_axis, self._toggle_view
-        )
+        view_actions = view_key_actions(self.layers, self.windowing, self.review, self.long_axis, self._toggle_view)
         bind_keys(viewer, self.reading, view_actions)
         self._actions.update(view_actions)
         self._bind_layers()
         self.reading.events.cine_changed.connect(self._bind_layers)
+        self.contours.in_hand_changed.connect(self._bind_contours)
         if self.reading.project.read_only:
             self.reading.notify(self.reading.project.read_only_reason, Severity.WARNING)
 
@@ -141,7 +147,7 @@ class Workspace(QWidget):
         self.worklist = WorklistPanel(self.reading, self.open_entry)
         self.get_model = GetModelPanel(self.reading, self.download)
         self.segment = SegmentPanel(self.reading, self.get_model)
-        self.review = ReviewPanel(self.reading, self.layers, self.player)
+        self.review = ReviewPanel(self.reading, self.layers, self.contours, self.contour_editor, self.player)
         self.measures = MeasuresPanel(self.reading, self.layers)
         self.train = TrainPanel(self.reading, finetune_settings)
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
@@ -231,6 +237,10 @@ class Workspace(QWidget):
             return
         self.key_help = KeyHelp(self.window())
         self.key_help.show()
+
+    def _bind_contours(self) -> None:
+        if self.contours.shapes is not None:
+            bind_keys(self.contours.shapes, self.reading, self._actions | self._contour_actions)
 
     def show_tab(self, name: str) -> None:
         """Bring a tab to the front by its title."""
@@ -349,6 +359,7 @@ class Workspace(QWidget):
                 if self.views is not None:
                     self.views.close()
                 self.landmarks.close()
+                self.contours.close()
                 self.layers.close()
             self._was_docked = self.parent() is not None
 

@@ -25,9 +25,10 @@ from cinema_core.project.records import (
     StudyRecord,
     VersionRecord,
 )
-from cinema_core.project.store import Project
+from cinema_core.project.store import MODEL_TOOL, Project
 
 __all__ = [
+    "MODEL_TOOL",
     "ApprovalRecord",
     "EditSince",
     "Effort",

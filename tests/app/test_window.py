@@ -88,23 +88,42 @@ def test_p_plays_and_stops(workspace: Workspace, hand: Any, qtbot: Any) -> None:
     assert not workspace.player.playing
 
 
-def test_the_wheel_goes_through_the_slices(workspace: Workspace, viewer: Any, hand: Any) -> None:
-    workspace.layers.go_to(0, 2)
-    centre = QPoint(200, 200)
-    zoom = viewer.scene.camera.zoom
+def turn_wheel(hand: Any, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier, notches: int = 1) -> None:
+    """Turn the wheel over the canvas, towards the reader."""
+    place = QPoint(200, 200)
     event = QWheelEvent(
-        QPointF(centre),
-        QPointF(hand.canvas.mapToGlobal(centre)),
+        QPointF(place),
+        QPointF(hand.canvas.mapToGlobal(place)),
         QPoint(),
-        QPoint(0, -120),
+        QPoint(0, -120 * notches),
         Qt.MouseButton.NoButton,
-        Qt.KeyboardModifier.NoModifier,
+        modifier,
         Qt.ScrollPhase.NoScrollPhase,
         False,
     )
     QApplication.sendEvent(hand.canvas, event)
+
+
+def test_the_wheel_goes_through_the_slices(workspace: Workspace, viewer: Any, hand: Any) -> None:
+    workspace.layers.go_to(0, 2)
+    zoom = viewer.scene.camera.zoom
+    turn_wheel(hand)
     assert workspace.layers.here == (0, 3)
     assert viewer.scene.camera.zoom == zoom
+
+
+def test_the_wheel_goes_through_the_phases_with_shift(workspace: Workspace, viewer: Any, hand: Any) -> None:
+    workspace.layers.go_to(0, 2)
+    turn_wheel(hand, Qt.KeyboardModifier.ShiftModifier)
+    assert workspace.layers.here == (1, 2)
+
+
+def test_the_wheel_zooms_with_ctrl(workspace: Workspace, viewer: Any, hand: Any) -> None:
+    workspace.layers.go_to(0, 2)
+    zoom = viewer.scene.camera.zoom
+    turn_wheel(hand, Qt.KeyboardModifier.ControlModifier)
+    assert viewer.scene.camera.zoom < zoom
+    assert workspace.layers.here == (0, 2)
 
 
 def test_one_stroke_of_the_brush_is_one_correction(

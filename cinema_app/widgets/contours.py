@@ -1,0 +1,120 @@
+"""What the contour tool offers, in one row that is there while the tool is in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QMenu, QSizePolicy, QToolButton, QWidget
+
+from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
+from cinema_app.contours.layers import COLOURS, ContourLayers
+from cinema_app.reading import Reading
+from cinema_app.widgets.answering import answered
+from cinema_app.widgets.appearance import counted, tool_button
+from cinema_core.io.contours import Outline
+
+BORDERS = (
+    (Outline.LV_ENDO, "Endo", "LV endocardium"),
+    (Outline.LV_EPI, "Epi", "LV epicardium"),
+    (Outline.RV_ENDO, "RV", "RV endocardium"),
+)
+HOW = (
+    "Drag a point or the line itself; keys [ and ] say how far it follows. Shift+drag moves the whole contour, "
+    "Ctrl+drag scales it. A double click on the line adds a point, on a point takes it away."
+)
+
+
+class ContoursPanel(QWidget):
+    """Which contour is in hand, and what is done to the whole of it."""
+
+    def __init__(
+        self, reading: Reading, editor: ContourEditor, layers: ContourLayers, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._reading = reading
+        self._editor = editor
+        self._layers = layers
+        self._build()
+        self._show()
+        editor.changed.connect(self._show)
+        layers.in_hand_changed.connect(self._show)
+
+    def _build(self) -> None:
+        self.setStyleSheet("QToolButton { padding: 3px 4px; }")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        self.borders: dict[Outline, QToolButton] = {}
+        group = QButtonGroup(self)
+        for border, text, name in BORDERS:
+            tip = f"{name} in hand (Space for the next). {HOW}"
+            made = tool_button(text, tip, partial(self._editor.choose, border), COLOURS[border])
+            made.setCheckable(True)
+            group.addButton(made)
+            row.addWidget(made)
+            self.borders[border] = made
+        self.draw = tool_button(
+            "Draw",
+            "Draw this contour afresh: one stroke around, or clicks and a double click (W)",
+            answered(self._reading, self._layers.draw),
+        )
+        self.draw.setCheckable(True)
+        self.more = tool_button("⋯", "Smooth, larger, smaller; other slices and phases; clear, revert", lambda: None)
+        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.more.setMenu(self._build_menu())
+        self.more.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.more.setFixedWidth(26)
+        row.addWidget(self.draw)
+        row.addWidget(self.more)
+
+    def _build_menu(self) -> QMenu:
+        menu = QMenu(self)
+
+        def add(text: str, action: Callable[[], object]) -> QAction:
+            run = answered(self._reading, action)
+            made = menu.addAction(text)
+            made.triggered.connect(lambda: run())
+            return made
+
+        editor = self._editor
+        self._of_a_contour = [
+            add("Smooth\tO", editor.smooth),
+            add("Half a millimetre larger\tCtrl+E", partial(editor.grow, 1)),
+            add("Half a millimetre smaller\tCtrl+K", partial(editor.grow, -1)),
+            add("Clear this contour", editor.clear),
+        ]
+        add("A pull reaches farther\t]", partial(editor.change_reach, REACH_STEP_MM))
+        add("A pull reaches less far\t[", partial(editor.change_reach, -REACH_STEP_MM))
+        menu.addSeparator()
+        add("Copy to the slice above\tShift+↑", partial(editor.copy_to, 0, -1))
+        add("Copy to the slice below\tShift+↓", partial(editor.copy_to, 0, 1))
+        add("Copy to the phase before\tShift+←", partial(editor.copy_to, -1, 0))
+        add("Copy to the phase after\tShift+→", partial(editor.copy_to, 1, 0))
+        menu.addSeparator()
+        add("Fill the slices between your corrected ones", self._fill_slices)
+        add("Fill the phases between your corrected ones", self._fill_phases)
+        menu.addSeparator()
+        add("Revert this slice to the model's", editor.revert_to_model)
+        return menu
+
+    def _fill_slices(self) -> None:
+        self._say_filled(counted(self._editor.fill_slices(), "slice"))
+
+    def _fill_phases(self) -> None:
+        self._say_filled(counted(self._editor.fill_phases(), "phase"))
+
+    def _say_filled(self, what: str) -> None:
+        self._reading.notify(f"Filled {what} by shape. Look at each, then correct or accept it.")
+
+    def _show(self, *_: object) -> None:
+        self.setHidden(not self._layers.in_hand)
+        if not self._layers.in_hand:
+            return
+        for border, made in self.borders.items():
+            made.setChecked(border is self._editor.chosen)
+        self.draw.setChecked(self._editor.is_drawing)
+        for action in self._of_a_contour:
+            action.setEnabled(self._editor.chosen in self._editor.curves)
