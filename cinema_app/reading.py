@@ -28,7 +28,7 @@ from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.measure import VentricularFunction, ventricular_function
 from cinema_core.model_config import read_config
-from cinema_core.project import Effort, PhaseChoice, Project, Source, VersionRecord
+from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source, VersionRecord
 from cinema_core.report import write_report
 from cinema_core.tasks import TASKS, Task, answers
 
@@ -169,7 +169,7 @@ class Reading:
             )
         labelling = Labelling(self.project, study_id, cine)
         labelling.load()
-        self._chosen = self.project.phases(study_id)
+        self._chosen = _chosen_by_reader(self.project.phases(study_id))
         self.study, self._labelling = study, labelling
         self._uncertainty = self.project.uncertainty(study_id)
         self.labelled_besides = self.project.labelled_besides(study_id)
@@ -286,9 +286,14 @@ class Reading:
             raise PhaseError(
                 f"Phase {missing[0] + 1} has slices without a label. Segment the cine first, or draw them."
             )
-        n = self.accept((t, z) for t in phases for z in range(self.cine.n_slices))
-        self._choose(replace(choice, source=Source.READER))
-        return n
+        vouched = replace(choice, source=Source.READER)
+        new_choice = vouched if vouched != self._chosen else None
+        slices = ((t, z) for t in phases for z in range(self.cine.n_slices))
+        changed = self._open_labelling.accept(slices, new_choice)
+        self._labels_changed(changed)
+        if new_choice is not None:
+            self._take_phases(new_choice)
+        return len(changed)
 
     def import_labels(
         self, path: Path | str, *, label_order: str | None = None, phase: int | None = None, replace: bool = False
@@ -333,14 +338,17 @@ class Reading:
         return self._labelling is not None and self._labelling.can_redo
 
     def undo(self) -> None:
-        """Take back the last edit, wherever it was made, and go there."""
-        self._show_edit(self._open_labelling.undo())
+        """Take back the last edit or choice of ED and ES, of this or an earlier session, and go there."""
+        self._show_restored(self._open_labelling.undo(self._proposal() if self._chosen else None))
 
     def redo(self) -> None:
         """Do again what was taken back last, and go there."""
-        self._show_edit(self._open_labelling.redo())
+        self._show_restored(self._open_labelling.redo())
 
-    def _show_edit(self, changed: Sequence[Slice]) -> None:
+    def _show_restored(self, restored: Restored) -> None:
+        if restored.phases is not None:
+            self._take_phases(restored.phases)
+        changed = [(label.t, label.z) for label in restored.labels]
         self._labels_changed(changed)
         if len(changed) == 1:  # an edit of many slices is not worth leaving the view for
             self.events.go_to.emit(*changed[0])
@@ -362,10 +370,11 @@ class Reading:
         """ED and ES: the reader's, else those of the volume curve; None if neither is known."""
         if self._chosen is not None:
             return self._chosen
-        found = self._measures
-        if found is None or found.ed_phase is None or found.es_phase is None:
-            return None
-        return PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase, Source.MODEL)
+        return _phases_of(self._measures)
+
+    def _proposal(self) -> PhaseChoice | None:
+        """ED and ES of the volume curve, whatever the reader chose."""
+        return _phases_of(self._measure_now(None))
 
     @property
     def phases_are_the_readers(self) -> bool:
@@ -395,8 +404,11 @@ class Reading:
     def _choose(self, choice: PhaseChoice) -> None:
         if choice == self._chosen:
             return
-        self.project.set_phases(self.study_id, choice)
-        self._chosen = choice
+        self._open_labelling.choose_phases(choice)
+        self._take_phases(choice)
+
+    def _take_phases(self, choice: PhaseChoice) -> None:
+        self._chosen = _chosen_by_reader(choice)
         self._measures_are_stale = True
         self.events.phases_changed.emit()
         self.measure()
@@ -412,17 +424,16 @@ class Reading:
             return self._measures
         self._measures_are_stale = False
         before = self.phases
-        self._measures = self._measure_now()
+        self._measures = self._measure_now(self._chosen)
         self.events.measures_changed.emit(self._measures)
         if self.phases != before:
             self.events.phases_changed.emit()
         return self._measures
 
-    def _measure_now(self) -> VentricularFunction | None:
+    def _measure_now(self, chosen: PhaseChoice | None) -> VentricularFunction | None:
         phases = self.complete_phases
         if not phases or not self.cine.measurable or self.cine.view is not View.SAX:
             return None
-        chosen = self._chosen
         return ventricular_function(
             self.labels,
             self.cine,
@@ -723,6 +734,16 @@ class Reading:
     def notify(self, text: str, severity: Severity = Severity.INFO) -> None:
         """Show the reader one line."""
         self.events.noticed.emit(Notice(text, severity))
+
+
+def _chosen_by_reader(choice: PhaseChoice | None) -> PhaseChoice | None:
+    return choice if choice is not None and choice.source is Source.READER else None
+
+
+def _phases_of(found: VentricularFunction | None) -> PhaseChoice | None:
+    if found is None or found.ed_phase is None or found.es_phase is None:
+        return None
+    return PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase, Source.MODEL)
 
 
 def first_choice(study: Study) -> Cine:
