@@ -1,4 +1,4 @@
-"""Two of the kills that ``python -m benchmarks.reading_faults`` runs by the hundred, and whether it would see a loss."""
+"""Two of the kills that ``benchmarks.reading_faults`` runs by the hundred, and whether it would see a loss."""
 
 from __future__ import annotations
 
