@@ -61,7 +61,6 @@ def decide(reading: Reading, choice: BasalChoice) -> None:
     ED and ES are the reader's from here on: without the slice the curve may be highest or lowest elsewhere, and the
     ejection fraction would not be the one that was promised.
     """
-    reading.hold_phases()
     reading.correct_many(choice.masks, TOOL)
 
 

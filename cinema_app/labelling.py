@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_app.undo import EditHistory, SliceChange, SliceContent, Step
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import Cine
 from cinema_core.errors import LabelError
-from cinema_core.project import MODEL_TOOL, Project, SliceEdit
+from cinema_core.project import MODEL_TOOL, PhaseChoice, Project, Restored, SliceEdit, SliceLabel
 
 Slice = tuple[int, int]
 """Where a slice lies: phase ``t`` and position ``z``, both from 0."""
@@ -34,18 +33,16 @@ class Labelling:
         self.study_id = study_id
         self.cine = cine
         self._project = project
-        self._history = EditHistory()
         self._labels = np.zeros(cine.shape, np.uint8)
         self._states: dict[Slice, LabelState] = {}
         self._model_of: dict[Slice, str] = {}
+        self._n_done = self._n_undone = 0
 
     def load(self) -> None:
-        """Take the newest label of every slice from the journal."""
-        for where, row in self._project.slices(self.study_id).items():
-            self._labels[where] = row.mask
-            self._model_of[where] = row.model_sha256
-            if row.state is not LabelState.ABSENT:
-                self._states[where] = row.state
+        """Take the newest label of every slice from the journal, and the steps that Undo can take back."""
+        self._show(self._project.slices(self.study_id).values())
+        if not self._project.read_only:
+            self._n_done, self._n_undone = self._project.open_steps(self.study_id)
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -78,6 +75,12 @@ class Labelling:
         """Take the reader's label of one slice; nothing is done if it is the same."""
         return self._take({(t, z): mask}, LabelState.CORRECTED, tool)
 
+    def correct_many(
+        self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str, choice: PhaseChoice | None = None
+    ) -> Sequence[Slice]:
+        """Take the reader's labels of several slices, and a choice of ED and ES; one undo takes it all back."""
+        return self._take(masks, LabelState.CORRECTED, tool, choice)
+
     def fill(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> Sequence[Slice]:
         """Take labels that were carried over from other slices; one undo takes them all back.
 
@@ -86,14 +89,19 @@ class Labelling:
         """
         return self._take(masks, LabelState.PREDICTED, tool)
 
-    def _take(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], state: LabelState, tool: str) -> Sequence[Slice]:
+    def _take(
+        self,
+        masks: Mapping[Slice, NDArray[np.integer[Any]]],
+        state: LabelState,
+        tool: str,
+        choice: PhaseChoice | None = None,
+    ) -> Sequence[Slice]:
         # First: the layer reports a slice also when it was only looked at.
         drawn = {where: np.array(mask, dtype=np.uint8) for where, mask in masks.items()}
         drawn = {where: mask for where, mask in drawn.items() if not np.array_equal(mask, self._labels[where])}
         for where in drawn:
             self._refuse_gap(*where)
-        step = tuple(self._change(t, z, state, mask) for (t, z), mask in drawn.items())
-        return self._do(step, tool) if step else ()
+        return self._do([self._edit(where, state, tool, mask) for where, mask in drawn.items()], choice)
 
     def revert_to_model(self, t: int, z: int) -> Sequence[Slice]:
         """Bring back what a model drew last on a slice, as predicted.
@@ -109,43 +117,38 @@ class Labelling:
         drawn = rows[-1].mask
         if self.state(t, z) is LabelState.PREDICTED and np.array_equal(drawn, self._labels[t, z]):
             return ()
-        return self._do((self._change(t, z, LabelState.PREDICTED, drawn),), "revert")
+        return self._do([self._edit((t, z), LabelState.PREDICTED, "revert", drawn)])
 
-    def accept(self, slices: Iterable[Slice]) -> Sequence[Slice]:
-        """Vouch for slices as they are."""
+    def accept(self, slices: Iterable[Slice], choice: PhaseChoice | None = None) -> Sequence[Slice]:
+        """Vouch for slices as they are, and for a choice of ED and ES; one undo takes both back."""
         wanted = list(slices)
         for where in wanted:
             self._refuse_gap(*where)
-        step = tuple(
-            self._change(t, z, LabelState.ACCEPTED) for t, z in wanted if self.state(t, z) is not LabelState.ACCEPTED
-        )
-        return self._do(step, "accept") if step else ()
+        new = [where for where in wanted if self.state(*where) is not LabelState.ACCEPTED]
+        return self._do([self._edit(where, LabelState.ACCEPTED, "accept") for where in new], choice)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an edit to take back."""
-        return self._history.can_undo
+        """Whether there is an edit to take back, of this or an earlier session."""
+        return self._n_done > 0
 
     @property
     def can_redo(self) -> bool:
         """Whether an edit was taken back and can be done again."""
-        return self._history.can_redo
+        return self._n_undone > 0
 
-    def undo(self) -> Sequence[Slice]:
-        """Take back the last edit."""
-        if not self.can_undo:
-            return ()
-        changed = self._apply(self._history.peek_undo(), "undo")
-        self._history.undone()
-        return changed
+    def undo(self, proposal: PhaseChoice | None = None) -> Restored:
+        """Take back the last edit, or the last choice of ED and ES; ``proposal`` holds if that was the first one."""
+        restored = self._project.undo(self.study_id, proposal)
+        return self._show_restored(restored, -1)
 
-    def redo(self) -> Sequence[Slice]:
+    def redo(self) -> Restored:
         """Do again what was taken back last."""
-        if not self.can_redo:
-            return ()
-        changed = self._apply(self._history.peek_redo(), "redo")
-        self._history.redone()
-        return changed
+        return self._show_restored(self._project.redo(self.study_id), +1)
+
+    def choose_phases(self, choice: PhaseChoice) -> None:
+        """Keep the reader's ED and ES; :meth:`undo` takes it back."""
+        self._do([], choice)
 
     def take_prediction(
         self,
@@ -209,33 +212,40 @@ class Labelling:
         The slices that changed, and how many of the reader's were kept.
         """
         free = [where for where in sorted(masks) if replace or not self.state(*where).is_teaching]
-        step = tuple(self._change(t, z, LabelState.ACCEPTED, masks[t, z]) for t, z in free)
-        return (self._do(step, f"import {origin}") if step else ()), len(masks) - len(free)
+        edits = [self._edit(where, LabelState.ACCEPTED, f"import {origin}", masks[where]) for where in free]
+        return self._do(edits), len(masks) - len(free)
 
     def _refuse_gap(self, t: int, z: int) -> None:
         if not self.cine.has_image(t, z):
             raise LabelError(f"Slice {z + 1} has no image at phase {t + 1}, so nothing can be drawn there.")
 
-    def _change(self, t: int, z: int, state: LabelState, mask: NDArray[np.uint8] | None = None) -> SliceChange:
-        before = SliceContent(self._labels[t, z].copy(), self.state(t, z))
-        return SliceChange(t, z, before, SliceContent(before.mask if mask is None else mask, state))
+    def _edit(self, where: Slice, state: LabelState, tool: str, mask: NDArray[np.uint8] | None = None) -> SliceEdit:
+        drawn = self._labels[where] if mask is None else mask
+        return SliceEdit(self.study_id, *where, drawn, state, tool, self._model_of.get(where, ""))
 
-    def _do(self, step: Step, tool: str) -> Sequence[Slice]:
-        changed = self._apply(step, tool)
-        self._history.push(step)
-        return changed
+    def _do(self, edits: Sequence[SliceEdit], choice: PhaseChoice | None = None) -> Sequence[Slice]:
+        if not edits and choice is None:
+            return ()
+        self._project.record_step(self.study_id, edits, choice)
+        self._n_done, self._n_undone = self._n_done + 1, 0
+        return self._show(edits)
 
-    def _apply(self, step: Step, tool: str) -> Sequence[Slice]:
-        self._project.record_many([self._row(change, tool) for change in step])
-        for change in step:
-            where = change.t, change.z
-            self._labels[where] = change.after.mask
-            if change.after.state is LabelState.ABSENT:
+    def _show_restored(self, restored: Restored | None, by: int) -> Restored:
+        if restored is None:
+            return Restored()
+        self._n_done, self._n_undone = self._n_done + by, self._n_undone - by
+        self._show(restored.labels)
+        return restored
+
+    def _show(self, labels: Iterable[SliceEdit | SliceLabel]) -> Sequence[Slice]:
+        changed = []
+        for label in labels:
+            where = label.t, label.z
+            changed.append(where)
+            self._labels[where] = label.mask
+            self._model_of[where] = label.model_sha256
+            if label.state is LabelState.ABSENT:
                 self._states.pop(where, None)
             else:
-                self._states[where] = change.after.state
-        return [(change.t, change.z) for change in step]
-
-    def _row(self, change: SliceChange, tool: str) -> SliceEdit:
-        model = self._model_of.get((change.t, change.z), "")
-        return SliceEdit(self.study_id, change.t, change.z, change.after.mask, change.after.state, tool, model)
+                self._states[where] = label.state
+        return changed

@@ -28,7 +28,7 @@ from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.measure import ReportChoices, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
-from cinema_core.project import Effort, PhaseChoice, Project, Source, VersionRecord
+from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source, VersionRecord
 from cinema_core.report import Approval, clipboard_text, report_row, write_report
 from cinema_core.report.from_project import approval_state, unread_uncertainty
 from cinema_core.tasks import TASKS, Task, answers
@@ -170,7 +170,7 @@ class Reading:
             )
         labelling = Labelling(self.project, study_id, cine)
         labelling.load()
-        self._chosen = self.project.phases(study_id)
+        self._chosen = _chosen_by_reader(self.project.phases(study_id))
         self.study, self._labelling = study, labelling
         self._uncertainty = self.project.uncertainty(study_id)
         self.labelled_besides = self.project.labelled_besides(study_id)
@@ -249,6 +249,23 @@ class Reading:
         self._labels_changed(changed)
         return bool(changed)
 
+    def correct_many(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str) -> int:
+        """Take the reader's labels of several slices in one step, ED and ES staying where they are.
+
+        Returns
+        -------
+        How many slices differed.
+
+        Raises
+        ------
+        ProjectError, StorageError
+            If they cannot be saved; then nothing has changed.
+        """
+        held = self._phases_to_hold()
+        changed = self._open_labelling.correct_many(masks, tool, held)
+        self._take_step(changed, held)
+        return len(changed)
+
     def fill(self, masks: Mapping[Slice, NDArray[np.integer[Any]]], origin: str) -> int:
         """Take labels that were carried over from other slices, as predicted; returns how many differed.
 
@@ -300,9 +317,10 @@ class Reading:
             raise PhaseError(
                 f"Phase {missing[0] + 1} has slices without a label. Segment the cine first, or draw them."
             )
-        n = self.accept((t, z) for t in phases for z in range(self.cine.n_slices))
-        self.hold_phases()
-        return n
+        held = self._phases_to_hold()
+        changed = self._open_labelling.accept(((t, z) for t in phases for z in range(self.cine.n_slices)), held)
+        self._take_step(changed, held)
+        return len(changed)
 
     def import_labels(
         self, path: Path | str, *, label_order: str | None = None, phase: int | None = None, replace: bool = False
@@ -347,15 +365,16 @@ class Reading:
         return self._labelling is not None and self._labelling.can_redo
 
     def undo(self) -> None:
-        """Take back the last edit, wherever it was made, and go there."""
-        self._show_edit(self._open_labelling.undo())
+        """Take back the last edit or choice of ED and ES, of this or an earlier session, and go there."""
+        self._show_restored(self._open_labelling.undo(self._proposal() if self._chosen else None))
 
     def redo(self) -> None:
         """Do again what was taken back last, and go there."""
-        self._show_edit(self._open_labelling.redo())
+        self._show_restored(self._open_labelling.redo())
 
-    def _show_edit(self, changed: Sequence[Slice]) -> None:
-        self._labels_changed(changed)
+    def _show_restored(self, restored: Restored) -> None:
+        changed = [(label.t, label.z) for label in restored.labels]
+        self._take_step(changed, restored.phases)
         if len(changed) == 1:  # an edit of many slices is not worth leaving the view for
             self.events.go_to.emit(*changed[0])
 
@@ -376,10 +395,12 @@ class Reading:
         """ED and ES: the reader's, else those of the volume curve; None if neither is known."""
         if self._chosen is not None:
             return self._chosen
-        found = self.measures
-        if found is None or found.ed_phase is None or found.es_phase is None:
-            return None
-        return PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase, Source.MODEL)
+        return _phases_of(self.measures)
+
+    def _proposal(self) -> PhaseChoice | None:
+        """ED and ES of the volume curve, whatever the reader chose."""
+        found = self._measure_now(None)
+        return None if found is None else _phases_of(found.function)
 
     @property
     def phases_are_the_readers(self) -> bool:
@@ -415,10 +436,15 @@ class Reading:
             moved[f"rv_{which}"] = t
         self._choose(replace(both, **moved, source=Source.READER))
 
-    def hold_phases(self) -> None:
-        """Keep ED and ES where they are, whatever becomes of the volume curve."""
-        if self.phases is not None:
-            self._choose(replace(self.phases, source=Source.READER))
+    def _phases_to_hold(self) -> PhaseChoice | None:
+        """ED and ES of the volume curve as a choice of the reader's; None if the reader chose already."""
+        known = self.phases
+        return None if known is None or known == self._chosen else replace(known, source=Source.READER)
+
+    def _take_step(self, changed: Sequence[Slice], choice: PhaseChoice | None) -> None:
+        if choice is not None:
+            self._take_phases(choice)
+        self._labels_changed(changed)
 
     def _known_phases(self) -> PhaseChoice:
         # Before any volume is known, the one that is not set starts where a normal beat has it.
@@ -433,8 +459,11 @@ class Reading:
     def _choose(self, choice: PhaseChoice) -> None:
         if choice == self._chosen:
             return
-        self.project.set_phases(self.study_id, choice)
-        self._chosen = choice
+        self._open_labelling.choose_phases(choice)
+        self._take_phases(choice)
+
+    def _take_phases(self, choice: PhaseChoice) -> None:
+        self._chosen = _chosen_by_reader(choice)
         self._measures_are_stale = True
         self.events.phases_changed.emit()
         self.measure()
@@ -455,17 +484,16 @@ class Reading:
             return self.measures
         self._measures_are_stale = False
         before = self.phases
-        self._measures = self._measure_now()
+        self._measures = self._measure_now(self._chosen)
         self.events.measures_changed.emit(self.measures)
         if self.phases != before:
             self.events.phases_changed.emit()
         return self.measures
 
-    def _measure_now(self) -> StudyMeasures | None:
+    def _measure_now(self, chosen: PhaseChoice | None) -> StudyMeasures | None:
         phases = self.complete_phases
         if not phases or not self.cine.measurable or self.cine.view is not View.SAX:
             return None
-        chosen = self._chosen
         return study_measures(
             self.labels,
             self.cine,
@@ -841,6 +869,16 @@ class Reading:
     def notify(self, text: str, severity: Severity = Severity.INFO) -> None:
         """Show the reader one line."""
         self.events.noticed.emit(Notice(text, severity))
+
+
+def _chosen_by_reader(choice: PhaseChoice | None) -> PhaseChoice | None:
+    return choice if choice is not None and choice.source is Source.READER else None
+
+
+def _phases_of(found: VentricularFunction | None) -> PhaseChoice | None:
+    if found is None or found.ed_phase is None or found.es_phase is None:
+        return None
+    return PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase, Source.MODEL)
 
 
 def first_choice(study: Study) -> Cine:

@@ -182,6 +182,22 @@ class ApprovalRecord:
     edits: tuple[EditSince, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """What Undo or Redo brought back.
+
+    Attributes
+    ----------
+    labels
+        Rows that were written, one per slice.
+    phases
+        The choice of ED and ES that holds again; None if that was not part of it.
+    """
+
+    labels: tuple[SliceLabel, ...] = ()
+    phases: PhaseChoice | None = None
+
+
 @dataclass(frozen=True)
 class VersionRecord:
     """A model that was made from the project's labels.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any, Final, Self
@@ -36,12 +37,14 @@ from cinema_core.project.records import (
     Event,
     LandmarkSet,
     PhaseChoice,
+    Restored,
     SliceEdit,
     SliceLabel,
     Source,
     StudyRecord,
     VersionRecord,
 )
+from cinema_core.project.steps import StepAction, append_step, open_steps
 from cinema_core.project.trials import TRIALS, clear_trials, move_into_place, refuse_missing, settle_trials
 from cinema_core.project.uncertainty import append_uncertainty, newest_uncertainty
 from cinema_core.project.versions import (
@@ -57,10 +60,12 @@ DEFAULT_MODEL: Final = "bundled"
 PROJECT_SCOPE: Final = "project"
 MODEL_TOOL: Final = "model"
 UNDO_TOOL: Final = "undo"
+REDO_TOOL: Final = "redo"
 
 _SLICE_COLUMNS: Final = (
     "row_id, parent_id, study_id, t, z, state, tool, reader, model_sha256, utc, n_rows, n_columns, mask"
 )
+_PHASE_COLUMNS: Final = "ed_phase, es_phase, rv_ed_phase, rv_es_phase, source, reader, utc"
 
 
 class Project:
@@ -265,23 +270,93 @@ class Project:
         with self._database.writing() as rows:
             return [self._append(rows, entry) for entry in entries]
 
-    def restore(self, row_id: int) -> int:
-        """Undo: append an older row's mask and state again as the newest; returns the new row number.
+    def record_step(self, study_id: str, edits: Sequence[SliceEdit], choice: PhaseChoice | None = None) -> None:
+        """Append slices as :meth:`record_many` and a choice of ED and ES; :meth:`undo` takes it all back at once.
 
         Raises
         ------
-        ProjectError
-            If there is no such row, or the project is read-only.
+        ValueError
+            If there is nothing to append, or a slice is of another study.
+        """
+        if not edits and choice is None:
+            raise ValueError("A step holds at least one slice or a choice of ED and ES.")
+        if any(edit.study_id != study_id for edit in edits):
+            raise ValueError("A step holds slices of one study.")
+        with self._database.writing() as rows:
+            self._append_step(rows, study_id, StepAction.DO, edits, choice)
+
+    def _append_step(
+        self,
+        rows: sqlite3.Connection,
+        study_id: str,
+        action: StepAction,
+        edits: Sequence[SliceEdit],
+        choice: PhaseChoice | None,
+    ) -> Restored:
+        row_ids = [self._append(rows, edit) for edit in edits]
+        choice_id = None if choice is None else self._append_choice(rows, study_id, choice)
+        append_step(rows, study_id, action, row_ids, choice_id)
+        return Restored(tuple(self._label(rows, row_id) for row_id in row_ids), choice)
+
+    def open_steps(self, study_id: str) -> tuple[int, int]:
+        """How many steps of a study can be taken back, and how many can be done again."""
+        with self._database.reading() as rows:
+            done, undone = open_steps(rows, study_id)
+        return len(done), len(undone)
+
+    def undo(self, study_id: str, proposal: PhaseChoice | None = None) -> Restored | None:
+        """Take back the last step of a study: labels, the choice of ED and ES, or both; None if there is none.
+
+        What held before is appended once more; nothing is removed.
+
+        Parameters
+        ----------
+        proposal
+            ED and ES that hold where the reader's first choice of them is taken back.
+
+        Raises
+        ------
+        ProjectError, StorageError
+            If it cannot be saved; then nothing has changed.
         """
         with self._database.writing() as rows:
-            old = rows.execute(f"SELECT {_SLICE_COLUMNS} FROM journal WHERE row_id = ?", (row_id,)).fetchone()
-            if old is None:
-                raise ProjectError(f"The journal has no row {row_id}; nothing was undone.")
-            label = self._slice_label(old)
-            edit = SliceEdit(
-                label.study_id, label.t, label.z, label.mask, label.state, UNDO_TOOL, model_sha256=label.model_sha256
-            )
-            return self._append(rows, edit)
+            done, _ = open_steps(rows, study_id)
+            if not done:
+                return None
+            step = done[-1]
+            written = reversed([self._label(rows, row_id) for row_id in step.row_ids])
+            edits = [self._edit_before(rows, label) for label in written]
+            choice = None if step.choice_id is None else _choice_before(rows, step.choice_id, proposal)
+            return self._append_step(rows, study_id, StepAction.UNDO, edits, choice)
+
+    def redo(self, study_id: str) -> Restored | None:
+        """Do again what :meth:`undo` took back last; None if there is none.
+
+        Raises
+        ------
+        ProjectError, StorageError
+            If it cannot be saved; then nothing has changed.
+        """
+        with self._database.writing() as rows:
+            _, undone = open_steps(rows, study_id)
+            if not undone:
+                return None
+            step = undone[-1]
+            edits = [_edit_like(self._label(rows, row_id), REDO_TOOL) for row_id in step.row_ids]
+            choice = None if step.choice_id is None else _choice(rows, step.choice_id)
+            return self._append_step(rows, study_id, StepAction.REDO, edits, choice)
+
+    def _label(self, rows: sqlite3.Connection, row_id: int) -> SliceLabel:
+        return self._slice_label(
+            rows.execute(f"SELECT {_SLICE_COLUMNS} FROM journal WHERE row_id = ?", (row_id,)).fetchone()
+        )
+
+    def _edit_before(self, rows: sqlite3.Connection, label: SliceLabel) -> SliceEdit:
+        """Make the edit that brings back what a row replaced."""
+        if label.parent_id is None:
+            nothing = np.zeros_like(label.mask)
+            return SliceEdit(label.study_id, label.t, label.z, nothing, LabelState.ABSENT, UNDO_TOOL)
+        return _edit_like(self._label(rows, label.parent_id), UNDO_TOOL)
 
     def slices(self, study_id: str, *, at: int | None = None) -> dict[tuple[int, int], SliceLabel]:
         """Newest label of each slice of a study that has one, by (t, z).
@@ -411,33 +486,35 @@ class Project:
     # ED and ES
 
     def set_phases(self, study_id: str, choice: PhaseChoice) -> None:
-        """Append a choice of ED and ES; earlier ones stay in :meth:`phases_history`.
+        """Append a choice of ED and ES; earlier ones stay in :meth:`phases_history`. It is no step for :meth:`undo`.
 
         Raises
         ------
         PhaseError
             If a phase lies outside the study.
         """
+        with self._database.writing() as rows:
+            self._append_choice(rows, study_id, choice)
+
+    def _append_choice(self, rows: sqlite3.Connection, study_id: str, choice: PhaseChoice) -> int:
         phases = (choice.ed_phase, choice.es_phase, choice.rv_ed_phase, choice.rv_es_phase)
         source = Source(choice.source)
-        with self._database.writing() as rows:
-            n_phases = _study_row(rows, study_id)["n_phases"]
-            for phase in phases:
-                if phase is not None and not 0 <= phase < n_phases:
-                    raise PhaseError(
-                        f"Phase {phase + 1} was chosen, but the study has {n_phases}. Choose ED and ES again."
-                    )
-            rows.execute(
-                "INSERT INTO phase_choice (study_id, ed_phase, es_phase, rv_ed_phase, rv_es_phase, source, reader, utc)"
-                f" VALUES ({_marks(8)})",
-                (
-                    study_id,
-                    *(None if phase is None else int(phase) for phase in phases),
-                    source.value,
-                    self.reader if source is Source.READER else "",
-                    _utc_now(),
-                ),
-            )
+        n_phases = _study_row(rows, study_id)["n_phases"]
+        for phase in phases:
+            if phase is not None and not 0 <= phase < n_phases:
+                raise PhaseError(f"Phase {phase + 1} was chosen, but the study has {n_phases}. Choose ED and ES again.")
+        cursor = rows.execute(
+            f"INSERT INTO phase_choice (study_id, {_PHASE_COLUMNS}) VALUES ({_marks(8)})",
+            (
+                study_id,
+                *(None if phase is None else int(phase) for phase in phases),
+                source.value,
+                self.reader if source is Source.READER else "",
+                _utc_now(),
+            ),
+        )
+        assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
+        return cursor.lastrowid
 
     def phases(self, study_id: str) -> PhaseChoice | None:
         """Newest choice of ED and ES; None if there is none."""
@@ -448,11 +525,9 @@ class Project:
         """Every choice of ED and ES, oldest first."""
         with self._database.reading() as rows:
             found = rows.execute(
-                "SELECT ed_phase, es_phase, rv_ed_phase, rv_es_phase, source, reader, utc FROM phase_choice "
-                "WHERE study_id = ? ORDER BY choice_id",
-                (study_id,),
+                f"SELECT {_PHASE_COLUMNS} FROM phase_choice WHERE study_id = ? ORDER BY choice_id", (study_id,)
             ).fetchall()
-        return [PhaseChoice(**{**dict(row), "source": Source(row["source"])}) for row in found]
+        return [_phase_choice(row) for row in found]
 
     # The report
 
@@ -699,6 +774,31 @@ def _study_row(rows: sqlite3.Connection, study_id: str) -> sqlite3.Row:
     if row is None:
         raise ProjectError(f"{study_id} is not in the project. Open the study first.")
     return row
+
+
+def _edit_like(label: SliceLabel, tool: str) -> SliceEdit:
+    return SliceEdit(label.study_id, label.t, label.z, label.mask, label.state, tool, model_sha256=label.model_sha256)
+
+
+def _phase_choice(row: sqlite3.Row) -> PhaseChoice:
+    return PhaseChoice(**{**dict(row), "source": Source(row["source"])})
+
+
+def _choice(rows: sqlite3.Connection, choice_id: int) -> PhaseChoice:
+    found = rows.execute(f"SELECT {_PHASE_COLUMNS} FROM phase_choice WHERE choice_id = ?", (choice_id,)).fetchone()
+    return _phase_choice(found)
+
+
+def _choice_before(rows: sqlite3.Connection, choice_id: int, proposal: PhaseChoice | None) -> PhaseChoice:
+    """Return what a choice of ED and ES replaced: an older one, else the proposal."""
+    before = rows.execute(
+        f"SELECT {_PHASE_COLUMNS} FROM phase_choice WHERE choice_id < ? AND study_id = "
+        "(SELECT study_id FROM phase_choice WHERE choice_id = ?) ORDER BY choice_id DESC LIMIT 1",
+        (choice_id, choice_id),
+    ).fetchone()
+    if before is not None:
+        return _phase_choice(before)
+    return replace(proposal or _choice(rows, choice_id), source=Source.MODEL)
 
 
 def _check_same_image(study: sqlite3.Row, content_sha256: str) -> None:

@@ -113,10 +113,10 @@ def test_a_stroke_that_cannot_be_saved_is_not_shown(
     phantom_study: PhantomStudy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(entries: object) -> None:
+    def full(*_: object) -> None:
         raise StorageError("The disk is full; nothing was saved.")
 
-    monkeypatch.setattr(project, "record_many", full)
+    monkeypatch.setattr(project, "record_step", full)
     paint(layers, 90, 90)
     assert layers.labels is not None
     assert np.array_equal(layers.labels.data, phantom_study.labels)

@@ -58,11 +58,11 @@ def test_a_stroke_that_changes_nothing_leaves_no_row(segmented: Reading, project
 def test_an_edit_that_cannot_be_saved_does_not_happen(
     segmented: Reading, project: Project, mask: Mask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(entries: object) -> None:
+    def full(*_: object) -> None:
         raise StorageError("The disk is full.")
 
     before = segmented.labels.copy()
-    monkeypatch.setattr(project, "record_many", full)
+    monkeypatch.setattr(project, "record_step", full)
     with pytest.raises(StorageError):
         segmented.correct(0, 2, mask())
     assert np.array_equal(segmented.labels, before)
@@ -196,8 +196,45 @@ def test_a_new_edit_forgets_what_was_undone(segmented: Reading, mask: Mask) -> N
 def test_accepting_ed_and_es_is_one_step_to_undo(segmented: Reading) -> None:
     n = segmented.accept_phases()
     assert n == 2 * segmented.cine.n_slices
+    assert segmented.phases_are_the_readers
     segmented.undo()
     assert segmented.slices_in(LabelState.ACCEPTED) == []
+    assert not segmented.phases_are_the_readers
+
+
+def test_a_chosen_ed_is_taken_back_to_the_proposal_and_done_again(segmented: Reading) -> None:
+    proposed = segmented.phases
+    segmented.set_ed(1)
+    segmented.set_es(3)
+    segmented.undo()
+    segmented.undo()
+    assert segmented.phases == proposed and not segmented.phases_are_the_readers
+    segmented.redo()
+    assert segmented.phases is not None and segmented.phases.ed_phase == 1
+
+
+def test_edits_of_an_earlier_session_can_be_taken_back(
+    segmented: Reading,
+    project: Project,
+    engine: Any,
+    mask: Mask,
+    study: Callable[..., Study],
+    phantom_study: PhantomStudy,
+) -> None:
+    segmented.correct(0, 2, mask())
+    segmented.set_ed(1)
+    later = Reading(project, engine)
+    later.show(study(phantom_study))
+    assert later.can_undo and not later.can_redo
+    later.undo()
+    later.undo()
+    assert not later.can_undo
+    assert np.array_equal(later.labels, phantom_study.labels)
+    assert later.state(0, 2) is LabelState.PREDICTED and not later.phases_are_the_readers
+    once_more = Reading(project, engine)
+    once_more.show(study(phantom_study))
+    once_more.redo()
+    assert np.array_equal(once_more.labels[0, 2], mask())
 
 
 def test_ed_and_es_are_not_accepted_half_drawn(reading: Reading, mask: Mask) -> None:

@@ -492,11 +492,11 @@ def test_an_edit_that_cannot_be_saved_is_not_shown(
     phantom_study: PhantomStudy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(entries: object) -> None:
+    def full(*_: object) -> None:
         raise StorageError("The disk is full; nothing was saved.")
 
     points = reader.workspace.contour_editor.curves[Outline.LV_ENDO].points
-    monkeypatch.setattr(project, "record_many", full)
+    monkeypatch.setattr(project, "record_step", full)
     edge = reader.edge((LV,), (0, 1))
     reader.drag(edge, edge + 4 * RIGHT)
     assert notices[-1] == Notice("The disk is full; nothing was saved.", Severity.ERROR)

@@ -42,9 +42,9 @@ def test_only_what_was_done_by_hand_counts(project: Project, edit: MakeEdit) -> 
 
 
 def test_undone_work_is_no_added_path_but_was_an_edit(project: Project, edit: MakeEdit) -> None:
-    first = project.record(edit(value=2, state=LabelState.PREDICTED, tool="model"))
-    project.record(edit(value=3))
-    project.restore(first)
+    project.record(edit(value=2, state=LabelState.PREDICTED, tool="model"))
+    project.record_step("study-1", [edit(value=3)])
+    project.undo("study-1")
     found = project.effort("study-1", (1.0, 1.0))
     assert (found.corrected_slices, found.added_path_mm, found.edits) == (0, 0, 2)
 

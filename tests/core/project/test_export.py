@@ -74,10 +74,13 @@ def test_only_slices_that_a_reader_vouched_for_teach(read_project: Project) -> N
     ]
 
 
-def test_a_correction_that_was_undone_teaches_nothing(read_project: Project) -> None:
-    prediction = read_project.history("study-1", 0, 1)[0]
-    read_project.restore(prediction.row_id)
-    assert (0, 1) not in [(row.t, row.z) for row in training_slices(read_project)]
+def test_a_correction_that_was_undone_teaches_nothing(read_project: Project, edit: MakeEdit) -> None:
+    read_project.record_step("study-1", [edit(z=1, value=3)])
+    read_project.undo("study-1")
+    assert (0, 1) in [(row.t, row.z) for row in training_slices(read_project)]
+    read_project.record_step("study-1", [edit(z=0, value=3)])
+    read_project.undo("study-1")
+    assert (0, 0) not in [(row.t, row.z) for row in training_slices(read_project)]
 
 
 def test_frames_leave_every_other_slice_unlabelled(read_project: Project) -> None:

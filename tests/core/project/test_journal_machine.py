@@ -32,6 +32,11 @@ class Expected:
     tool: str
 
 
+Content = tuple[bytes, LabelState]
+Step = tuple[tuple[int, int], Content, Content]
+"""Where, what was there before, and after."""
+
+
 class JournalMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +46,8 @@ class JournalMachine(RuleBasedStateMachine):
         self.histories: dict[tuple[int, int], list[Expected]] = {}
         self.n_rows = 0
         self.taught = False
+        self.done: list[Step] = []
+        self.undone: list[Step] = []
 
     def teardown(self) -> None:
         self.project.close()
@@ -51,13 +58,22 @@ class JournalMachine(RuleBasedStateMachine):
         self.taught = self.taught or state.is_teaching
         self.histories.setdefault(where, []).append(Expected(self.n_rows, mask, state, tool))
 
+    def _newest(self, where: tuple[int, int]) -> Content:
+        if where not in self.histories:
+            return bytes(N_ROWS * N_COLUMNS), LabelState.ABSENT
+        newest = self.histories[where][-1]
+        return newest.mask, newest.state
+
     def _edit(self, where: tuple[int, int], mask: np.ndarray, state: LabelState, tool: str) -> SliceEdit:
         return SliceEdit("study-1", *where, mask, state, tool)
 
     @rule(where=slice_indices, mask=masks)
     def correct(self, where: tuple[int, int], mask: np.ndarray) -> None:
-        self.project.record(self._edit(where, mask, LabelState.CORRECTED, "brush"))
+        self.project.record_step("study-1", [self._edit(where, mask, LabelState.CORRECTED, "brush")])
+        before = self._newest(where)
         self._expect(where, mask.tobytes(), LabelState.CORRECTED, "brush")
+        self.done.append((where, before, self._newest(where)))
+        self.undone.clear()
 
     @rule(predictions=st.lists(st.tuples(slice_indices, masks), max_size=6))
     def predict(self, predictions: list[tuple[tuple[int, int], np.ndarray]]) -> None:
@@ -73,13 +89,21 @@ class JournalMachine(RuleBasedStateMachine):
         self.project.record(self._edit(where, mask, LabelState.ACCEPTED, "accept"))
         self._expect(where, self.histories[where][-1].mask, LabelState.ACCEPTED, "accept")
 
-    @precondition(lambda self: self.histories)
-    @rule(data=st.data())
-    def undo(self, data: st.DataObject) -> None:
-        where = data.draw(st.sampled_from(sorted(self.histories)))
-        older = data.draw(st.sampled_from(self.histories[where]))
-        self.project.restore(older.row_id)
-        self._expect(where, older.mask, older.state, "undo")
+    @precondition(lambda self: self.done)
+    @rule()
+    def undo(self) -> None:
+        where, before, _ = step = self.done.pop()
+        self.undone.append(step)
+        self.project.undo("study-1")
+        self._expect(where, *before, "undo")
+
+    @precondition(lambda self: self.undone)
+    @rule()
+    def redo(self) -> None:
+        where, _, after = step = self.undone.pop()
+        self.done.append(step)
+        self.project.redo("study-1")
+        self._expect(where, *after, "redo")
 
     @rule(where=slice_indices)
     def clear(self, where: tuple[int, int]) -> None:

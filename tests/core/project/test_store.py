@@ -59,18 +59,72 @@ def test_each_row_names_the_row_it_replaced(project: Project, edit: MakeEdit) ->
 
 
 def test_undo_appends_the_older_label_again(project: Project, edit: MakeEdit) -> None:
-    first = project.record(edit(value=1, state=LabelState.PREDICTED, tool="model", model_sha256="d" * 64))
-    project.record(edit(value=2))
-    project.restore(first)
+    project.record(edit(value=1, state=LabelState.PREDICTED, tool="model", model_sha256="d" * 64))
+    project.record_step("study-1", [edit(value=2)])
+    restored = project.undo("study-1")
     newest = project.history("study-1", 0, 0)[-1]
+    assert restored is not None and [label.row_id for label in restored.labels] == [newest.row_id]
     assert (newest.mask.max(), newest.state, newest.tool) == (1, LabelState.PREDICTED, "undo")
     assert newest.model_sha256 == "d" * 64
     assert len(project.history("study-1", 0, 0)) == 3
 
 
-def test_undo_of_an_unknown_row_is_refused(project: Project) -> None:
-    with pytest.raises(ProjectError, match="no row 7"):
-        project.restore(7)
+def test_undo_and_redo_go_through_steps_also_after_a_restart(project: Project, edit: MakeEdit) -> None:
+    project.record_step("study-1", [edit(z=0, value=1), edit(z=1, value=1)])
+    project.record_step("study-1", [edit(z=1, value=2)])
+    project.close()
+    with Project.open(project.folder) as again:
+        assert again.open_steps("study-1") == (2, 0)
+        again.undo("study-1")
+        again.undo("study-1")
+        assert again.undo("study-1") is None
+        assert set(again.states("study-1").values()) == {LabelState.ABSENT}
+        assert again.open_steps("study-1") == (0, 2)
+    with Project.open(project.folder) as once_more:
+        once_more.redo("study-1")
+        once_more.redo("study-1")
+        assert once_more.redo("study-1") is None
+        found = {where: label.mask.max() for where, label in once_more.slices("study-1").items()}
+        assert found == {(0, 0): 1, (0, 1): 2}
+        assert once_more.history("study-1", 0, 1)[-1].tool == "redo"
+
+
+def test_a_new_step_ends_what_could_be_done_again(project: Project, edit: MakeEdit) -> None:
+    project.record_step("study-1", [edit(value=1)])
+    project.undo("study-1")
+    project.record_step("study-1", [edit(value=3)])
+    assert project.redo("study-1") is None
+    assert project.open_steps("study-1") == (1, 0)
+
+
+def test_a_choice_of_ed_and_es_is_taken_back_alone_or_with_the_slices_of_its_step(
+    project: Project, edit: MakeEdit
+) -> None:
+    chosen = PhaseChoice(0, 2, source=Source.READER)
+    project.record_step("study-1", [edit(value=1)])
+    project.record_step("study-1", [edit(z=1)], chosen)
+    project.record_step("study-1", [], PhaseChoice(1, 3, source=Source.READER))
+    back = project.undo("study-1")
+    assert back is not None and back.phases is not None and (back.phases.ed_phase, back.phases.es_phase) == (0, 2)
+    first = project.undo("study-1", proposal=PhaseChoice(3, 1))
+    assert first is not None and first.phases == PhaseChoice(3, 1, source=Source.MODEL)
+    kept = project.phases("study-1")
+    assert kept is not None and (kept.ed_phase, kept.source) == (3, Source.MODEL)
+    again = project.redo("study-1")
+    assert again is not None and again.phases is not None and again.phases.source is Source.READER
+    project.undo("study-1")
+    project.undo("study-1")
+    assert project.states("study-1") == {(0, 0): LabelState.ABSENT, (0, 1): LabelState.ABSENT}
+
+
+def test_a_step_that_cannot_be_saved_leaves_nothing(project: Project, edit: MakeEdit) -> None:
+    with pytest.raises(LabelError):
+        project.record_step("study-1", [edit(value=1), edit(z=99)])
+    assert (project.journal_position(), project.open_steps("study-1")) == (0, (0, 0))
+    with pytest.raises(ValueError, match="at least"):
+        project.record_step("study-1", [])
+    with pytest.raises(ValueError, match="one study"):
+        project.record_step("study-1", [edit(study_id="study-2")])
 
 
 def test_labels_of_an_earlier_position_can_be_read_again(project: Project, edit: MakeEdit) -> None:
