@@ -61,9 +61,8 @@ def test_an_edit_of_ed_makes_it_a_draft_and_says_where(approved: Project, edit: 
 
 
 def test_an_edit_that_is_undone_is_none(approved: Project, edit: MakeEdit) -> None:
-    before = approved.history("study-1", ED, 1)[-1].row_id
-    approved.record(edit(ED, 1, value=3))
-    approved.restore(before)
+    approved.record_step("study-1", [edit(ED, 1, value=3)])
+    approved.undo("study-1")
     assert state(approved).status is Status.APPROVED
 
 
