@@ -111,7 +111,7 @@ def _edits_since(rows: sqlite3.Connection, study_id: str, phases: set[int], posi
 
 def _was_taken_back(row: sqlite3.Row) -> bool:
     """Whether nobody vouches any more for a slice that is drawn as it was."""
-    return row["state"] != row["state_before"] and row["state"] != LabelState.ACCEPTED
+    return bool(row["state"] != row["state_before"] and row["state"] != LabelState.ACCEPTED)
 
 
 def _has_tables(rows: sqlite3.Connection) -> bool:
