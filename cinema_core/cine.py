@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from math import sqrt
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cinema_core.errors import GeometryError, StudyError
+from cinema_core.rules import BsaFormula as BsaFormula
 from cinema_core.view import View as View
 
 _T = TypeVar("_T")
@@ -243,13 +243,6 @@ class Timing:
         """Heart rate from the median RR interval; None if not known."""
         rr = self.rr_median_ms
         return 60000.0 / rr if rr else None
-
-
-class BsaFormula(StrEnum):
-    """How body surface follows from height and weight."""
-
-    MOSTELLER = "Mosteller"
-    DUBOIS = "DuBois"
 
 
 @dataclass(frozen=True)

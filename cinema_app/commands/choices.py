@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cinema_core.cine import BsaFormula
-from cinema_core.measure.volumes import AreaRule, EndSliceRule
+from cinema_core.rules import AreaRule, BsaFormula, EndSliceRule
 
 Areas = Annotated[AreaRule, typer.Option("--areas", help="Areas by counted pixels, or within sub-pixel contours.")]
 Ends = Annotated[

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cinema_app.commands.choices import Age, Areas, Bsa, Ends, Height, Sex, Weight
-from cinema_core.cine import BsaFormula
-from cinema_core.measure.volumes import AreaRule, EndSliceRule
+from cinema_core.rules import AreaRule, BsaFormula, EndSliceRule
 
 if TYPE_CHECKING:
     import numpy as np

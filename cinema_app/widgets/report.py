@@ -30,9 +30,10 @@ from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import MUTED, TEXT, allow, button, colour_patch, muted, strong
 from cinema_core.cine import BsaFormula
 from cinema_core.errors import CinemaError
-from cinema_core.measure import AreaRule, EndSliceRule, Finding, Light, ReportChoices, StudyMeasures, reference_tables
+from cinema_core.measure import AreaRule, EndSliceRule, Light, ReportChoices, StudyMeasures, reference_tables
 from cinema_core.measure.findings import NOTHING_FOUND
 from cinema_core.measure.reference import Position
+from cinema_core.report.content import driver_sentence
 
 LIGHT_COLOURS = {Light.GREEN: "#3fb68b", Light.AMBER: "#ffcb6b", Light.RED: "#ff6b60"}
 LIGHT_WORDS = {Light.GREEN: "Green", Light.AMBER: "Amber", Light.RED: "Red"}
@@ -80,7 +81,7 @@ class ReportPanel(QWidget):
         self._make_room()
 
     def _make_room(self) -> None:
-        """Give folded lines their height: the tabs go by the least height, which Qt takes for lines that are not folded."""
+        """Give folded lines their height, which Qt leaves out of the least height that the tabs go by."""
         for label in (self._status, self._table_words):
             label.setMinimumHeight(max(0, label.heightForWidth(label.width())))
 
@@ -226,14 +227,21 @@ class ReportPanel(QWidget):
         if measures is None:
             return
         if not measures.findings:
-            self._add_finding(Light.GREEN, f"Green: {NOTHING_FOUND}", None)
+            self._add_finding(LIGHT_COLOURS[Light.GREEN], f"Green: {NOTHING_FOUND}", (None, None))
         for finding in measures.findings:
-            self._add_finding(finding.light, f"{LIGHT_WORDS[finding.light]}: {finding.text}", finding)
+            place = finding.t, finding.z
+            self._add_finding(LIGHT_COLOURS[finding.light], f"{LIGHT_WORDS[finding.light]}: {finding.text}", place)
+        for side, drivers, ed in (
+            ("LV", measures.lv_drivers, measures.function.ed_phase),
+            ("RV", measures.rv_drivers, measures.function.rv_ed_phase),
+        ):
+            if drivers:
+                self._add_finding(MUTED, driver_sentence(side, drivers), (ed, drivers[0].z))
 
-    def _add_finding(self, light: Light, words: str, finding: Finding | None) -> None:
-        item = QListWidgetItem(colour_patch(LIGHT_COLOURS[light]), words)
+    def _add_finding(self, colour: str, words: str, place: tuple[int | None, int | None]) -> None:
+        item = QListWidgetItem(colour_patch(colour), words)
         item.setForeground(QColor(TEXT))
-        item.setData(Qt.ItemDataRole.UserRole, finding)
+        item.setData(Qt.ItemDataRole.UserRole, place)
         self.findings.addItem(item)
 
     def _show_bullseyes(self, measures: StudyMeasures | None) -> None:
@@ -279,11 +287,10 @@ class ReportPanel(QWidget):
         self._show()
 
     def _go_to(self, item: QListWidgetItem) -> None:
-        finding = item.data(Qt.ItemDataRole.UserRole)
-        if finding is None or (finding.t is None and finding.z is None):
-            return
-        t, z = self._layers.here
-        self._layers.go_to(t if finding.t is None else finding.t, z if finding.z is None else finding.z)
+        t, z = item.data(Qt.ItemDataRole.UserRole)
+        here = self._layers.here
+        if (t, z) != (None, None):
+            self._layers.go_to(here[0] if t is None else t, here[1] if z is None else z)
 
     def _ask(self, kind: str) -> None:
         name, _ = QFileDialog.getSaveFileName(

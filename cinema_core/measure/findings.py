@@ -154,6 +154,9 @@ def find(
                 Finding(Flag.UNSURE, f"slice {z + 1} at {name}, {uncertainty[t, z]:.2f} of 1", t, z)
                 for z in np.flatnonzero(np.nan_to_num(uncertainty[t]) > UNSURE_ABOVE).tolist()
             ]
+    if cine.phases_with_gaps:
+        gaps = ", ".join(str(t + 1) for t in cine.phases_with_gaps)
+        found.append(Finding(Flag.MISSING_IMAGES, f"phases {gaps}", cine.phases_with_gaps[0]))
     found += _of_the_beat(cine, function)
     found += _of_the_slices(labels, function, drivers, names)
     placed = {finding.flag for finding in found}
@@ -272,7 +275,7 @@ def _figures(flag: Flag, function: VentricularFunction, cine: Cine) -> str:
     if flag is Flag.LV_EF_TOO_HIGH:
         return f"{function.lv_ef_pct:.1f} %"
     if flag is Flag.STROKE_VOLUMES_DIFFER:
-        return f"LV {function.lv_sv_ml:.1f} ml, RV {function.rv_sv_ml:.1f} ml"
+        return f"LV {function.lv_sv_ml:.2f} ml, RV {function.rv_sv_ml:.2f} ml"
     if flag is Flag.HEART_RATE:
         return f"{function.heart_rate_bpm:.0f} per minute, usual are {HEART_RATE_BPM[0]:g} to {HEART_RATE_BPM[1]:g}"
     if flag is Flag.BODY_SURFACE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,29 +14,13 @@ from skimage.measure import find_contours
 from cinema_core.anatomy import FOREGROUND, OUTSIDE_VALUES, UNLABELLED, Structure, may_hold
 from cinema_core.cine import PARALLEL_TOLERANCE_DEG, Geometry
 from cinema_core.errors import GeometryError, LabelError, PhaseError
+from cinema_core.rules import AreaRule as AreaRule
+from cinema_core.rules import EndSliceRule as EndSliceRule
 
 Curve = NDArray[np.float64]
 
 SAME_POSITION_MM: Final = 0.1
 """Slices closer than this lie at one place: positions are written to 0.01 mm, slices are 4 mm apart and more."""
-
-
-class AreaRule(StrEnum):
-    """How the area of a structure on a slice is found."""
-
-    PIXELS = "pixels"
-    """Pixels whose middle lies inside, counted."""
-    CONTOURS = "contours"
-    """Polygons through the borders at half a pixel; the muscle lies between epicardium and endocardium."""
-
-
-class EndSliceRule(StrEnum):
-    """What the first and the last slice of a structure stand for."""
-
-    FULL = "full"
-    """As much as any other: half way to the neighbour, and as far outwards."""
-    HALF = "half"
-    """Only the half that faces the heart: the structure ends in the middle of its outermost slices."""
 
 
 @dataclass(frozen=True)

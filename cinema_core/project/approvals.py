@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from cinema_core.anatomy import LabelState
 from cinema_core.errors import ProjectError
 from cinema_core.measure.choices import ReportChoices
 from cinema_core.project.records import ApprovalRecord, EditSince
@@ -93,7 +94,8 @@ def newest_approval(rows: sqlite3.Connection, study_id: str) -> ApprovalRecord |
 def _edits_since(rows: sqlite3.Connection, study_id: str, phases: set[int], position: int) -> tuple[EditSince, ...]:
     """Slices of some phases that are drawn otherwise now than they were; an edit that was undone is none."""
     found = rows.execute(
-        "SELECT now.t, now.z, now.tool, now.reader, now.utc, now.mask AS mask, before.mask AS mask_before "
+        "SELECT now.t, now.z, now.tool, now.reader, now.utc, now.mask AS mask, now.state AS state, "
+        "before.mask AS mask_before, before.state AS state_before "
         "FROM journal AS now LEFT JOIN journal AS before ON before.row_id = "
         "(SELECT max(row_id) FROM journal WHERE study_id = now.study_id AND t = now.t AND z = now.z AND row_id <= ?) "
         "WHERE now.row_id IN (SELECT max(row_id) FROM journal WHERE study_id = ? AND row_id > ? GROUP BY t, z) "
@@ -103,8 +105,13 @@ def _edits_since(rows: sqlite3.Connection, study_id: str, phases: set[int], posi
     return tuple(
         EditSince(row["t"], row["z"], row["tool"], row["reader"], row["utc"])
         for row in found
-        if row["t"] in phases and row["mask"] != row["mask_before"]
+        if row["t"] in phases and (row["mask"] != row["mask_before"] or _was_taken_back(row))
     )
+
+
+def _was_taken_back(row: sqlite3.Row) -> bool:
+    """Whether nobody vouches any more for a slice that is drawn as it was."""
+    return bool(row["state"] != row["state_before"] and row["state"] != LabelState.ACCEPTED)
 
 
 def _has_tables(rows: sqlite3.Connection) -> bool:

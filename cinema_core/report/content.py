@@ -219,7 +219,7 @@ class ReportContent:
         """What the ejection fractions rest on: the slices that move them most, and the basal one in or out."""
         measures = self.result.measures
         found = (("LV", measures.lv_drivers), ("RV", measures.rv_drivers))
-        return tuple(sentence for side, drivers in found if (sentence := _driver_sentence(side, drivers)))
+        return tuple(driver_sentence(side, drivers) for side, drivers in found if drivers)
 
     @cached_property
     def reference(self) -> str:
@@ -256,7 +256,7 @@ class ReportContent:
             "Model": f"{origin.card.name}, sha256 {origin.card.sha256}" if origin.card else "none",
             "Tuned from": origin.tuned_from,
             "Journal position": "" if origin.journal_position is None else str(origin.journal_position),
-            "Imported by": "; ".join(origin.import_rules),
+            "Imported by": "; ".join(rule.rstrip(".") for rule in origin.import_rules),
             "Wall": self.result.measures.wall.method if self.result.measures.wall else "",
         }
         return tuple((name, text) for name, text in lines.items() if text)
@@ -302,9 +302,8 @@ def _verdict_text(verdict: Verdict) -> str:
     return words if verdict.z is None else f"{words} (z {round(verdict.z, 1) + 0.0:+.1f})"
 
 
-def _driver_sentence(side: str, drivers: tuple[EfDriver, ...]) -> str:
-    if not drivers:
-        return ""
+def driver_sentence(side: str, drivers: tuple[EfDriver, ...]) -> str:
+    """Tell what an ejection fraction rests on: three slices, and the basal one in or out; drivers are most first."""
     most = ", ".join(f"slice {d.z + 1} ({d.most_pct:+.1f})" for d in drivers[:3])
     text = f"{side} EF rests most on {most}: points by which it moves if that slice is left out at ED, ES or both."
     basal = next((driver for driver in drivers if driver.is_basal), None)

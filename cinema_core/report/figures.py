@@ -184,7 +184,8 @@ class _Axes:
             y = self.y(value)
             drawing.add(Line(self.left - 2, y, self.left, y, strokeColor=FAINT, strokeWidth=0.6))
             drawing.add(_tick(f"{value:g}", self.left - 3, y - 2, "end"))
-        for value in _round_steps(self._first, self._last):
+        least_step = 1.0 if x_name == "phase" else 0.0
+        for value in _round_steps(self._first, self._last, least_step):
             x = self.x(value)
             drawing.add(Line(x, self.bottom - 2, x, self.bottom, strokeColor=FAINT, strokeWidth=0.6))
             drawing.add(_tick(f"{value:g}", x, self.bottom - 9, "middle"))
@@ -196,10 +197,10 @@ def _tick(text: str, x: float, y: float, anchor: str) -> String:
     return String(x, y, text, fontName=FONT, fontSize=6, fillColor=INK, textAnchor=anchor)
 
 
-def _round_steps(low: float, high: float) -> list[float]:
-    """Five or so round numbers between two values."""
+def _round_steps(low: float, high: float, least_step: float = 0.0) -> list[float]:
+    """Five or so round numbers between two values, no closer than the least step."""
     rough = (high - low) / 5 or 1.0
     power = 10 ** np.floor(np.log10(rough))
-    step = float(min((1, 2, 5, 10), key=lambda k: abs(k * power - rough)) * power)
+    step = max(float(min((1, 2, 5, 10), key=lambda k: abs(k * power - rough)) * power), least_step)
     first = float(np.ceil(low / step) * step)
     return [float(value) for value in np.arange(first, high + step * 1e-6, step)]

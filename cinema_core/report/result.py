@@ -193,9 +193,10 @@ class StudyResult:
             )
         if sv is None:
             return "ED or ES is not measured"
-        if name.endswith("_atrial_pct"):
+        rates = self.measures.rv_rates if side == "rv" else self.measures.lv_rates
+        if name.endswith("_atrial_pct") and rates is not None:
             return "no second wave of filling is seen"
-        if "_peak_" in name:
+        if "_peak_" in name or name.endswith("_atrial_pct"):
             return "needs ten phases and more over the whole beat, all measured, with their times"
         if "mass" in name:
             return "the LV muscle is not drawn"

@@ -94,6 +94,12 @@ def test_a_finding_goes_to_its_slice(panel: Any, segmented: Reading, workspace: 
     assert workspace.layers.here == (ed, 2)
 
 
+def test_the_slices_that_the_ejection_fraction_rests_on_are_listed(panel: Any, workspace: Workspace) -> None:
+    [lv] = [k for k, words in enumerate(said(panel)) if words.startswith("LV EF rests most on slice")]
+    panel.findings.itemClicked.emit(panel.findings.item(lv))
+    assert f"rests most on slice {workspace.layers.here[1] + 1} (" in said(panel)[lv]
+
+
 def test_approval_needs_a_name_and_ends_with_an_edit(panel: Any, segmented: Reading, notices: list[Notice]) -> None:
     segmented.project.reader = ""
     panel.approve.click()

@@ -215,6 +215,15 @@ def test_one_slice_is_measured_and_told() -> None:
     assert Flag.FEW_SLICES in found.flags
 
 
+def test_phases_without_an_image_are_told_and_not_measured() -> None:
+    gappy = replace(cine(), missing=frozenset({(4, 2), (5, 2)}))
+    found = study_measures(heart(), gappy, ed_phase=0, es_phase=ES)
+    [finding] = [finding for finding in found.findings if finding.flag is Flag.MISSING_IMAGES]
+    assert (finding.detail, finding.t) == ("phases 5, 6", 4)
+    assert np.flatnonzero(np.isnan(found.function.curve.lv_ml)).tolist() == [4, 5]
+    assert found.lv_rates is None
+
+
 def test_choices_are_kept_with_the_result() -> None:
     choices = ReportChoices(sex="M", age_years=50, height_cm=180, weight_kg=80)
     found = measured(heart(), choices=choices)

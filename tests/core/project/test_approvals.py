@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from cinema_core.anatomy import LabelState
 from cinema_core.errors import ProjectError
 from cinema_core.measure import ReportChoices
 from cinema_core.project import PhaseChoice, Project, SliceEdit
@@ -64,6 +65,15 @@ def test_an_edit_that_is_undone_is_none(approved: Project, edit: MakeEdit) -> No
     approved.record_step("study-1", [edit(ED, 1, value=3)])
     approved.undo("study-1")
     assert state(approved).status is Status.APPROVED
+
+
+def test_a_slice_that_nobody_vouches_for_any_more_makes_it_a_draft(project: Project, edit: MakeEdit) -> None:
+    project.record_many(edit(t, z, state=LabelState.ACCEPTED) for t in (ED, ES) for z in range(3))
+    project.approve("study-1", CHOICE)
+    project.record(edit(ES, 0, state=LabelState.PREDICTED, tool="undo"))
+    assert "slice 1 of phase 3 was edited" in state(project).reason
+    project.record(edit(ES, 0, state=LabelState.ACCEPTED, tool="accept"))
+    assert state(project).status is Status.APPROVED
 
 
 def test_an_edit_of_another_phase_changes_nothing_that_was_approved(approved: Project, edit: MakeEdit) -> None:
