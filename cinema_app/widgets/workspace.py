@@ -297,6 +297,7 @@ class Workspace(QWidget):
         if self.import_check is not None:
             self.import_check.close()
         self.status.stop_reading_files()
+        self.review.contour_tools.stop_following()
         self.download.cancel()
         self._session.close()
 
