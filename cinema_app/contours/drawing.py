@@ -22,6 +22,13 @@ Curves = Mapping[Outline, Contour]
 Mask = NDArray[np.uint8]
 """Label values of one slice, shape (y, x)."""
 
+DRAWN_IN_ORDER: Final = (
+    (Outline.RV_ENDO, Structure.RV_CAVITY),
+    (Outline.LV_EPI, Structure.LV_MYOCARDIUM),
+    (Outline.LV_ENDO, Structure.LV_CAVITY),
+)
+"""What each border encloses; the later ones cover the earlier."""
+
 NEAR: Final = 2
 """Pixels around a change that are written too: a label's border lies up to half a pixel beside its curve, and what
 is left of it would become a hole or an island when the curve moves away."""
@@ -61,11 +68,7 @@ def region(mask: Mask, border: Outline) -> NDArray[np.bool_]:
 def painted(curves: Curves, shape: tuple[int, int]) -> Mask:
     """Label of some curves, nothing else on it: what two enclose belongs to the LV rather than the RV."""
     mask = np.zeros(shape, np.uint8)
-    for border, structure in (
-        (Outline.RV_ENDO, Structure.RV_CAVITY),
-        (Outline.LV_EPI, Structure.LV_MYOCARDIUM),
-        (Outline.LV_ENDO, Structure.LV_CAVITY),
-    ):
+    for border, structure in DRAWN_IN_ORDER:
         if border in curves:
             mask[inside(curves[border], shape)] = structure
     return mask

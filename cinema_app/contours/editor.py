@@ -16,16 +16,18 @@ from cinema_app.contours.curve import Contour, Points
 from cinema_app.contours.drawing import Curves, Mask, curves_of, region, settled, shown_in_full, written
 from cinema_app.contours.fitting import drawn, pulled
 from cinema_app.contours.interpolation import between
+from cinema_app.contours.propagation import MotionToFollow
 from cinema_app.labelling import Slice
 from cinema_app.news import Severity
 from cinema_app.reading import Reading
-from cinema_core.anatomy import FOREGROUND
+from cinema_core.anatomy import FOREGROUND, Structure
 from cinema_core.errors import CinemaError, LabelError
 from cinema_core.io.contours import Outline
 
 ORIGIN: Final = "contour"
 COPIED: Final = "copied contour"
 INTERPOLATED: Final = "interpolated contour"
+PROPAGATED: Final = "propagated contour"
 """What the journal calls labels that were made with the contour tool."""
 
 REACH_MM: Final = 15.0
@@ -337,6 +339,32 @@ class ContourEditor:
             for k in range(first + 1, last)
             if self._reading.cine.has_image(*row[k])
         }
+
+    def motion_to_follow(self) -> MotionToFollow:
+        """Return what it takes to follow the heart's motion from the slice in hand through the cycle.
+
+        Raises
+        ------
+        LabelError
+            If the slice has no contours, or a phase has no image.
+        """
+        (t, z), cine = self._here, self._reading.cine
+        mask = self._label(self._here).copy()
+        mask[mask > Structure.LV_CAVITY] = Structure.BACKGROUND
+        if not mask.any():
+            raise LabelError("This slice has no contours to take along. Draw them first.")
+        if missing := [k for k in range(cine.n_phases) if not cine.has_image(k, z)]:
+            raise LabelError(f"This slice has no image at phase {missing[0] + 1}: its motion cannot be followed.")
+        return MotionToFollow(self._reading.study_id, z, t, cine.pixels[:, z], mask, cine.geometry.pixel_spacing_mm)
+
+    def take_propagated(self, followed: MotionToFollow, masks: Mapping[int, Mask]) -> int:
+        """Take what following the motion gave, but where the reader corrected or accepted; returns how many."""
+        if followed.study_id != self._reading.study_id:
+            return 0
+        free = {
+            (t, followed.z): mask for t, mask in masks.items() if not self._reading.state(t, followed.z).is_teaching
+        }
+        return self._reading.fill(free, PROPAGATED)
 
     def revert_to_model(self) -> None:
         """Bring back what the model drew on this slice."""

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass, distance_transform_edt, shift
 
-from cinema_app.contours.drawing import Mask, region
-from cinema_core.anatomy import Structure
-from cinema_core.io.contours import Outline
+from cinema_app.contours.drawing import DRAWN_IN_ORDER, Mask, region
 
 
 def between(first: Mask, last: Mask, part: float) -> Mask:
@@ -29,11 +27,7 @@ def between(first: Mask, last: Mask, part: float) -> Mask:
     Raya and Udupa, IEEE Trans Med Imaging 9:32-42 (1990).
     """
     made = np.zeros(first.shape, np.uint8)
-    for border, structure in (
-        (Outline.RV_ENDO, Structure.RV_CAVITY),
-        (Outline.LV_EPI, Structure.LV_MYOCARDIUM),
-        (Outline.LV_ENDO, Structure.LV_CAVITY),
-    ):
+    for border, structure in DRAWN_IN_ORDER:
         made[_region_between(region(first, border), region(last, border), part)] = structure
     return made
 
@@ -44,12 +38,12 @@ def _region_between(first: NDArray[np.bool_], last: NDArray[np.bool_], part: flo
     centres = np.array([center_of_mass(first), center_of_mass(last)])
     middle = (1 - part) * centres[0] + part * centres[1]
     one, other = (
-        shift(_signed_distance(mask), middle - centre, order=1, mode="nearest")
+        shift(mask_distance(mask), middle - centre, order=1, mode="nearest")
         for mask, centre in zip((first, last), centres, strict=True)
     )
     return np.asarray((1 - part) * one + part * other < 0)
 
 
-def _signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+def mask_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Distance of pixel centres from the border of a mask, negative inside."""
     return np.asarray(distance_transform_edt(~mask) - distance_transform_edt(mask))

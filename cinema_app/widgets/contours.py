@@ -7,13 +7,18 @@ from functools import partial
 
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QMenu, QSizePolicy, QToolButton, QWidget
+from superqt.utils import create_worker
 
+from cinema_app.contours.drawing import Mask
 from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
 from cinema_app.contours.layers import COLOURS, ContourLayers
+from cinema_app.contours.propagation import MotionToFollow, propagated
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import counted, tool_button
+from cinema_core.errors import Cancelled
 from cinema_core.io.contours import Outline
+from cinema_core.progress import CancelToken
 
 BORDERS = (
     (Outline.LV_ENDO, "Endo", "LV endocardium"),
@@ -24,6 +29,8 @@ HOW = (
     "Drag a point or the line itself; keys [ and ] say how far it follows. Shift+drag moves the whole contour, "
     "Ctrl+drag scales it. A double click on the line adds a point, on a point takes it away."
 )
+FOLLOW = "Follow the motion through the cycle"
+STOP_FOLLOWING = "Stop following the motion"
 
 
 class ContoursPanel(QWidget):
@@ -36,6 +43,7 @@ class ContoursPanel(QWidget):
         self._reading = reading
         self._editor = editor
         self._layers = layers
+        self._following: CancelToken | None = None
         self._build()
         self._show()
         editor.changed.connect(self._show)
@@ -96,9 +104,44 @@ class ContoursPanel(QWidget):
         menu.addSeparator()
         add("Fill the slices between your corrected ones", self._fill_slices)
         add("Fill the phases between your corrected ones", self._fill_phases)
+        self.follow = add(FOLLOW, self._follow_or_stop)
         menu.addSeparator()
         add("Revert this slice to the model's", editor.revert_to_model)
         return menu
+
+    def _follow_or_stop(self) -> None:
+        """Follow the motion in another thread; a second call stops it."""
+        if self._following is not None:
+            self._following.cancel()
+            return
+        motion, cancel = self._editor.motion_to_follow(), CancelToken()
+        self._following = cancel
+        self.follow.setText(STOP_FOLLOWING)
+        self._reading.notify("Following the heart's motion through the cycle. The ⋯ menu stops it.")
+        worker = create_worker(_followed, motion, cancel)
+        worker.returned.connect(lambda masks: self._followed(motion, masks))
+        worker.errored.connect(lambda _: self._end_following())
+        worker.start()
+
+    def _followed(self, motion: MotionToFollow, masks: dict[int, Mask] | None) -> None:
+        self._end_following()
+        if masks is None:
+            self._reading.notify("Following the motion was stopped; nothing was changed.")
+            return
+        take = answered(
+            self._reading,
+            lambda: self._say_filled(counted(self._editor.take_propagated(motion, masks), "phase"), "the motion"),
+        )
+        take()
+
+    def _end_following(self) -> None:
+        self._following = None
+        self.follow.setText(FOLLOW)
+
+    def stop_following(self) -> None:
+        """Stop following the motion, if that is under way."""
+        if self._following is not None:
+            self._following.cancel()
 
     def _fill_slices(self) -> None:
         self._say_filled(counted(self._editor.fill_slices(), "slice"))
@@ -106,8 +149,8 @@ class ContoursPanel(QWidget):
     def _fill_phases(self) -> None:
         self._say_filled(counted(self._editor.fill_phases(), "phase"))
 
-    def _say_filled(self, what: str) -> None:
-        self._reading.notify(f"Filled {what} by shape. Look at each, then correct or accept it.")
+    def _say_filled(self, what: str, by: str = "shape") -> None:
+        self._reading.notify(f"Filled {what} by {by}. Look at each, then correct or accept it.")
 
     def _show(self, *_: object) -> None:
         self.setHidden(not self._layers.in_hand)
@@ -118,3 +161,11 @@ class ContoursPanel(QWidget):
         self.draw.setChecked(self._editor.is_drawing)
         for action in self._of_a_contour:
             action.setEnabled(self._editor.chosen in self._editor.curves)
+
+
+def _followed(motion: MotionToFollow, cancel: CancelToken) -> dict[int, Mask] | None:
+    """Labels by phase, None if it was stopped; superqt takes a returned exception for a fault."""
+    try:
+        return propagated(motion, cancel=cancel)
+    except Cancelled:
+        return None

@@ -453,6 +453,33 @@ def test_one_corrected_phase_fills_no_others(reader: ContourHand, segmented: Rea
     assert "needs two phases" in notices[-1].text
 
 
+def test_contours_follow_the_motion_but_not_over_what_the_reader_accepted(
+    reader: ContourHand, segmented: Reading, project: Project, phantom_study: PhantomStudy, qtbot: Any
+) -> None:
+    segmented.accept([(3, 2)])
+    choose(reader.workspace, "Follow the motion")
+    qtbot.waitUntil(lambda: journal(project, segmented, (2, 2))[-1][0] == "propagated contour", timeout=60_000)
+    assert journal(project, segmented, (2, 2))[-1][1] is LabelState.PREDICTED
+    assert segmented.state(3, 2) is LabelState.ACCEPTED
+    copied = overlap(phantom_study.labels[HERE], phantom_study.labels[2, 2])
+    assert overlap(segmented.labels[2, 2], phantom_study.labels[2, 2]) > max(copied, 0.9)
+    reader.press(Qt.Key.Key_Z, CONTROL)
+    assert np.array_equal(segmented.labels, phantom_study.labels)
+
+
+def test_following_the_motion_is_stopped(
+    reader: ContourHand, project: Project, notices: list[Notice], qtbot: Any
+) -> None:
+    position = project.journal_position()
+    choose(reader.workspace, "Follow the motion")
+    choose(reader.workspace, "Stop following")
+    qtbot.waitUntil(lambda: "was stopped" in notices[-1].text, timeout=60_000)
+    assert project.journal_position() == position
+    choose(reader.workspace, "Follow the motion")
+    choose(reader.workspace, "Stop following")
+    qtbot.waitUntil(lambda: "was stopped" in notices[-1].text, timeout=60_000)
+
+
 def test_nothing_is_filled_without_a_corrected_slice_on_either_side(
     reader: ContourHand, notices: list[Notice], project: Project
 ) -> None:
