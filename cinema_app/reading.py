@@ -385,11 +385,19 @@ class Reading:
         known = self._known_phases()
         rv_ed = known.ed_phase if known.rv_ed_phase is None else known.rv_ed_phase
         rv_es = known.es_phase if known.rv_es_phase is None else known.rv_es_phase
-        both = replace(known, rv_ed_phase=rv_ed, rv_es_phase=rv_es)
-        moved = {which: t}
-        if not which.startswith("rv_") and getattr(both, f"rv_{which}") == getattr(both, which):
-            moved[f"rv_{which}"] = t
-        self._choose(replace(both, **moved, source=Source.READER))
+        before = {"ed_phase": known.ed_phase, "es_phase": known.es_phase, "rv_ed_phase": rv_ed, "rv_es_phase": rv_es}
+        after = before | {which: t}
+        if not which.startswith("rv_") and before[f"rv_{which}"] == before[which]:
+            after[f"rv_{which}"] = t
+        self._choose(
+            PhaseChoice(
+                ed_phase=after["ed_phase"],
+                es_phase=after["es_phase"],
+                rv_ed_phase=after["rv_ed_phase"],
+                rv_es_phase=after["rv_es_phase"],
+                source=Source.READER,
+            )
+        )
 
     def hold_phases(self) -> None:
         """Keep ED and ES where they are, whatever becomes of the volume curve."""

@@ -90,11 +90,15 @@ def test_the_menu_says_what_leaving_the_base_out_does_and_then_does_it(
     hand.press(Qt.Key.Key_B)
     menu = workspace.review.basal_menu
     qtbot.waitUntil(menu.isVisible)
-    first = next(action for action in menu.actions() if action.text().startswith("LV: leave slice") and "ED" in action.text())
+    first = next(
+        action for action in menu.actions() if action.text().startswith("LV: leave slice") and "ED" in action.text()
+    )
     z = int(first.text().split("slice ")[1].split()[0]) - 1
     assert (segmented.labels[segmented.phases.ed_phase, z] == 3).any()
     choice = next(choice for choice in basal_choices(segmented) if choice.words == first.text())
-    QTest.mouseClick(menu, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, menu.actionGeometry(first).center())
+    QTest.mouseClick(
+        menu, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, menu.actionGeometry(first).center()
+    )
     qtbot.waitUntil(lambda: segmented.measures is not None and segmented.measures.lv_ef_pct != before)
     assert segmented.measures.lv_ef_pct is not None
     after = f"{segmented.measures.lv_ef_pct:.0f}"

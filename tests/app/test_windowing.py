@@ -104,7 +104,9 @@ def test_the_right_button_never_paints(
     assert workspace.layers.tool is tool
 
 
-def test_the_phase_is_told_in_ms_and_as_a_share_of_the_beat(workspace: Workspace, reading: Reading, viewer: Any) -> None:
+def test_the_phase_is_told_in_ms_and_as_a_share_of_the_beat(
+    workspace: Workspace, reading: Reading, viewer: Any
+) -> None:
     cine = reading.cine
     assert cine.timing.trigger_ms is not None
     assert cine.timing.rr_median_ms is not None
