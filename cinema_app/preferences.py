@@ -8,7 +8,7 @@ PLUGIN: Final = "napari-cinema"
 
 
 def preferences() -> Any:
-    """Settings as declared under ``configurations`` in ``napari.yaml``; a value that is set is saved at once."""
+    """Return the settings declared under ``configurations`` in ``napari.yaml``; what is set is saved at once."""
     from napari.settings import get_plugin_settings
 
     return get_plugin_settings(PLUGIN)

@@ -430,11 +430,19 @@ class Reading:
         known = self._known_phases()
         rv_ed = known.ed_phase if known.rv_ed_phase is None else known.rv_ed_phase
         rv_es = known.es_phase if known.rv_es_phase is None else known.rv_es_phase
-        both = replace(known, rv_ed_phase=rv_ed, rv_es_phase=rv_es)
-        moved = {which: t}
-        if not which.startswith("rv_") and getattr(both, f"rv_{which}") == getattr(both, which):
-            moved[f"rv_{which}"] = t
-        self._choose(replace(both, **moved, source=Source.READER))
+        before = {"ed_phase": known.ed_phase, "es_phase": known.es_phase, "rv_ed_phase": rv_ed, "rv_es_phase": rv_es}
+        after = before | {which: t}
+        if not which.startswith("rv_") and before[f"rv_{which}"] == before[which]:
+            after[f"rv_{which}"] = t
+        self._choose(
+            PhaseChoice(
+                ed_phase=after["ed_phase"],
+                es_phase=after["es_phase"],
+                rv_ed_phase=after["rv_ed_phase"],
+                rv_es_phase=after["rv_es_phase"],
+                source=Source.READER,
+            )
+        )
 
     def _phases_to_hold(self) -> PhaseChoice | None:
         """ED and ES of the volume curve as a choice of the reader's; None if the reader chose already."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from cinema_app.widgets.appearance import STYLE, muted, strong
@@ -36,6 +37,22 @@ class KeyHelp(QDialog):
         layout.setSpacing(12)
         layout.addLayout(columns)
         layout.addWidget(foot)
+
+
+class QuestionMark(QObject):
+    """Listens for ? on the canvas. napari's key bindings have no name for it, as it is another key on each keyboard."""
+
+    def __init__(self, canvas: QWidget, action: Callable[[], object], parent: QObject) -> None:
+        super().__init__(parent)
+        self._action = action
+        canvas.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Take the key, whatever has to be held to type it."""
+        if event.type() == QEvent.Type.KeyPress and event.text() == "?":
+            self._action()
+            return True
+        return bool(super().eventFilter(watched, event))
 
 
 def readable(key: str) -> str:

@@ -118,7 +118,7 @@ def key_list() -> tuple[Key, ...]:
 
 
 def chosen_keys() -> dict[str, str]:
-    """The key in use for each of ours."""
+    """Return the key in use for each of ours."""
     return {found.ours: found.key for found in key_list()}
 
 

@@ -134,7 +134,8 @@ class LongAxisPicture(QWidget):
                 first, last = round(centre - reach_mm / mm), round(centre + reach_mm / mm) + 1
                 spans.append(slice(min(max(0, first), size - 1), max(min(size, last), 1)))
             self._box = spans[0], spans[1]
-            low, high = np.percentile(cine.pixels[0, 0, spans[0], spans[1]], DISPLAYED_PERCENTILES)
+            shown = np.asarray(cine.pixels[0, 0, spans[0], spans[1]], dtype=np.float32)
+            low, high = np.percentile(shown, DISPLAYED_PERCENTILES)
             self._limits = float(low), float(high)
         return self._box
 

@@ -90,7 +90,7 @@ class MeasuresPanel(QWidget):
         plot.hideButtons()
         plot.setMouseEnabled(x=False, y=False)
         plot.setToolTip(
-            "Volume over the cycle. Drag the lines ED and ES, and the rings for those of the RV; click to go to a phase."
+            "Volume over the cycle. Drag the lines ED and ES, or the rings for those of the RV; click to go to a phase."
         )
         for side in ("bottom", "left"):
             axis = plot.getAxis(side)

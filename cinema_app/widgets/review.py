@@ -252,7 +252,7 @@ class ReviewPanel(QWidget):
     def ask_base(self) -> None:
         """Show what leaving the basal slice out, or bringing it back, does to the ejection fraction."""
         if self.base.isEnabled():
-            self.basal_menu.popup(self.base.mapToGlobal(self.base.rect().bottomLeft()))
+            self.basal_menu.open_below(self.base)
 
     def _accept_slice(self) -> None:
         self._reading.accept([self._layers.here])

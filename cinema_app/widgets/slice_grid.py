@@ -205,7 +205,7 @@ class SliceGrid(QWidget):
                 centre, reach = centre_mm / spacing, SHOWN_RADII * radius_mm / spacing
                 spans.append(slice(max(0, round(centre - reach)), min(size, round(centre + reach) + 1)))
             self._box = spans[0], spans[1]
-            shown = cine.pixels[self.rows[0][1]][:, spans[0], spans[1]]
+            shown = np.asarray(cine.pixels[self.rows[0][1]][:, spans[0], spans[1]], dtype=np.float32)
             low, high = np.percentile(shown, DISPLAYED_PERCENTILES)
             self._limits = float(low), float(high)
         return self._box

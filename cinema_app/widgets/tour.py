@@ -37,6 +37,8 @@ class TourStrip(QFrame):
         The control of each step.
     show_tab
         Brings a tab to the front by its title.
+    reveal
+        Scrolls to a control.
     """
 
     def __init__(
@@ -44,12 +46,15 @@ class TourStrip(QFrame):
         reading: Reading,
         targets: Sequence[QWidget],
         show_tab: Callable[[str], None],
+        reveal: Callable[[QWidget], None],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._reading = reading
         self._targets = targets
         self._show_tab = show_tab
+        self._reveal = reveal
+        self._now: int | None = None
         self.setObjectName("tour")
         self._build()
         self.setVisible(not preferences().tour.seen)
@@ -95,12 +100,16 @@ class TourStrip(QFrame):
     def _look(self, k: int) -> None:
         if STEPS[k].tab:
             self._show_tab(STEPS[k].tab)
+        self._reveal(self._targets[k])
 
     def _show(self, *_: object) -> None:
         """Mark what is done and what is next; point at nothing while the strip is closed."""
         now = None if self.isHidden() else next_step(self._reading)
         for k, target in enumerate(self._targets):
             _set_property(target, POINTED_AT, "here" if k == now else "")
+        if now is not None and now != self._now:
+            self._reveal(self._targets[now])
+        self._now = now
         if self.isHidden():
             return
         for k, (step, made) in enumerate(zip(STEPS, self.steps, strict=True)):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal.qt import start_emitting_from_queue
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
@@ -30,7 +29,7 @@ from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
 from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
-from cinema_app.widgets.key_help import KeyHelp
+from cinema_app.widgets.key_help import KeyHelp, QuestionMark
 from cinema_app.widgets.keys import bind_keys, contour_key_actions, key_actions, unbind_keys, view_key_actions
 from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.measures import MeasuresPanel
@@ -68,6 +67,9 @@ SLICES_PX = 176
 
 LONG_AXIS_PX = 184
 """Width of the long-axis views beside it."""
+
+REVEAL_AFTER_MS = 200
+"""What has just appeared gets its place in several rounds of layout."""
 
 LOOK_EVERY_MS = 80
 """How often the window looks how far the reading of files is."""
@@ -186,7 +188,7 @@ class Workspace(QWidget):
             self.train.finetune,
             self.export.export,
         )
-        self.tour = TourStrip(self.reading, targets, self.show_tab)
+        self.tour = TourStrip(self.reading, targets, self.show_tab, scroll.reveal)
         self.status.add_help("First steps", "The five steps of a reading, in a line above", self.tour.open_again)
         self.status.add_help("Keys", "All keys (?)", self.show_keys)
         layout = QVBoxLayout(self)
@@ -221,10 +223,7 @@ class Workspace(QWidget):
             self.long_axis, "Long axis", "long_axis", "left", LONG_AXIS_PX, lambda: self.long_axis.has_content
         )
         self.views = ViewDocks(self._viewer, reading, (slices, long_axis))
-        # Not one of the canvas's keys: ? lies elsewhere on every keyboard, and Qt knows where.
-        self._question_mark = QShortcut(QKeySequence("?"), self)
-        self._question_mark.setContext(Qt.ShortcutContext.WindowShortcut)
-        self._question_mark.activated.connect(self.show_keys)
+        self._question_mark = QuestionMark(self._viewer.window._qt_viewer.canvas.native, self.show_keys, self)
 
     def _toggle_view(self, setting: str) -> None:
         if self.views is not None:
@@ -390,6 +389,10 @@ class _Fitting(QScrollArea):
     def setWidget(self, widget: QWidget) -> None:
         super().setWidget(widget)
         widget.installEventFilter(self)
+
+    def reveal(self, widget: QWidget) -> None:
+        """Scroll to a control once it has its place."""
+        QTimer.singleShot(REVEAL_AFTER_MS, self, lambda: self.ensureWidgetVisible(widget, 0, 12))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.LayoutRequest:
