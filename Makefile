@@ -66,6 +66,7 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.bundled
 	$(BIN)/python -m benchmarks.measures
 	$(BIN)/python -m benchmarks.review
+	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.faults
 
 model: $(READY)  ## Train the bundled model again

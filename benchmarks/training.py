@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 N_STUDIES = 4
 N_PHASES = 50
 N_SLICES = 10
+PARTS = ("pretraining", "segmentation")
 FASTER_ON_GPU, FASTER_ON_CPU, LOADING = 1.3, 1.0, 3.0
 
 
@@ -76,8 +77,8 @@ def write_hearts(folder: Path) -> None:
     (folder / "train_metadata.csv").write_text("\n".join(["pid,pathology", *rows]) + "\n", encoding="utf-8")
 
 
-def subjects(folder: Path, size: str, batch: int) -> Iterator[Subject]:
-    """Both recipes, with fresh weights."""
+def subjects(folder: Path, size: str, batch: int, parts: Sequence[str]) -> Iterator[Subject]:
+    """Recipes with fresh weights."""
     import torch
 
     from cinema_core.models import build_model
@@ -96,7 +97,10 @@ def subjects(folder: Path, size: str, batch: int) -> Iterator[Subject]:
     ]
     mae = read_pretrain_config("cinema", [*asked, f"model.size={size}"])
     torch.manual_seed(0)
-    yield Subject("MAE pretraining, 4 views", mae, build_model(mae.model_dump(mode="json")), pretrain.lesson(mae))
+    if "pretraining" in parts:
+        yield Subject("MAE pretraining, 4 views", mae, build_model(mae.model_dump(mode="json")), pretrain.lesson(mae))
+    if "segmentation" not in parts:
+        return
     unet = read_config("segmentation", "acdc_sax", [*asked, f"model.convunetr.size={size}"])
     files = sorted(path for path in folder.rglob("*_sax_e?.nii.gz"))
     images = [LabelledImage(p.parent.name, (p,), p.with_name(p.name.replace(".nii", "_gt.nii"))) for p in files]
@@ -195,6 +199,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--size", default="base", help="tiny, base, large or huge")
     parser.add_argument("--batch", type=int, help="images of a step; default 2 on a CPU, 16 on a GPU")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="recipes to measure")
     parser.add_argument("--steps", type=int, default=3, help="steps of each way")
     parser.add_argument("--workers", type=int, default=2, help="processes that load data")
     given = parser.parse_args()
@@ -209,7 +214,7 @@ def main() -> None:
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         write_hearts(Path(folder))
-        for subject in subjects(Path(folder), given.size, batch_size):
+        for subject in subjects(Path(folder), given.size, batch_size, given.parts):
             images = subject.lesson.images
             batch = default_collate([images[k] for k in range(batch_size)])
             ways = [plain_step(subject, device, precision), our_step(subject, device, precision)]

@@ -10,9 +10,7 @@ import json
 import logging
 import math
 import os
-import pickle
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,8 +23,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cinema_core.disk import disk_errors
 from cinema_core.errors import InputError
+from training.checkpoints import read_checkpoint, write_checkpoint
 from training.distributed import Processes
 
 Batch = Sequence[torch.Tensor]
@@ -345,47 +343,6 @@ class Training:
         return {
             name: self.processes.spread(value, own[name]) if name in own else value for name, value in whole.items()
         }
-
-
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write plain values and tensors whole or not at all.
-
-    Raises
-    ------
-    StorageError
-        If the disk refuses.
-    """
-    temporary = path.with_suffix(".partial")
-    with disk_errors(f"The checkpoint {path} could not be written"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.save(dict(state), temporary)
-            os.replace(temporary, path)
-        except RuntimeError as error:  # what torch says of a disk that is full
-            raise OSError(str(error).splitlines()[0]) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read what :func:`write_checkpoint` wrote; never runs code of the file.
-
-    Raises
-    ------
-    InputError
-        If it is no such file.
-    """
-    try:
-        if not zipfile.is_zipfile(path):  # what torch writes is one; of a file that was cut short the end is missing
-            raise InputError(f"{path} is no whole checkpoint of a training. Remove it to start anew.")
-        state = torch.load(path, weights_only=True, map_location=device)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path} is no checkpoint of a training ({type(error).__name__}). Remove it to start anew."
-        ) from error
-    if not isinstance(state, dict) or not {"network", "optimizer", "mean", "recipe"} <= set(state):
-        raise InputError(f"{path} is no checkpoint of a training. Remove it to start anew, or give another folder.")
-    return state
 
 
 def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

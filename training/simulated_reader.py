@@ -39,7 +39,8 @@ from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict import segment_cine
 from cinema_core.process import prepare_to_compute
 from training.datasets.acdc import cases_of, read_patients
-from training.label_efficiency import DATA, interval, split_patients
+from training.label_efficiency import DATA, split_patients
+from training.label_table import interval
 from training.table import append_row, read_rows, table_of
 
 Labels = NDArray[np.uint8]

@@ -114,8 +114,6 @@ def _wandb_run(name: str, settings: Logging, config: Mapping[str, Any]) -> Any:
         project=settings.wandb.project,
         entity=settings.wandb.entity,
         name=name,
-        id=name,
-        resume="allow",
         config=dict(config),
         dir=str(settings.dir) if settings.dir else None,
     )

@@ -16,7 +16,8 @@ from cinema_core.models import zoo
 from cinema_core.phantom import heart_called, make_phantom
 from training import label_efficiency
 from training.datasets.acdc import cases_of, read_patients
-from training.label_efficiency import Budget, Row, Trial, draw, interval, main, report, worse_kept
+from training.label_efficiency import Trial, main
+from training.label_table import Budget, Row, draw, interval, report, worse_kept
 from training.table import append_row, read_rows, table_of
 
 GROUPS = ("NOR", "DCM")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from cinema_core.errors import CheckpointError, EngineError, InputError, StorageError
 from cinema_core.models import MaskedAutoencoder, load_model
-from training import loop, pretrain
+from training import checkpoints, pretrain
 from training.config_files import Behaviour
 from training.finetune import finetune
 from training.loop import Training
@@ -190,7 +190,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as filled:
-        filled.setattr(loop.torch, "save", full)
+        filled.setattr(checkpoints.torch, "save", full)
         with pytest.raises(StorageError, match=r"checkpoint_0.pt could not be written: No space left .* Make room"):
             pretrain.pretrain(config, output)
     assert not list((tmp_path / "run").glob("*.partial"))
