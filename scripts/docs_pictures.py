@@ -1,7 +1,6 @@
 """Make the pictures of README and docs again: play the demo in a window, go on in its project, open a study with gaps.
 
 Example: xvfb-run -a -s "-screen 0 1400x870x24" python scripts/docs_pictures.py, or with the name of one scene.
-With --views-only only those of the views beside the image, the base, the keys and the first steps.
 """
 
 from __future__ import annotations

@@ -120,7 +120,9 @@ def test_an_approval_cannot_be_changed(approved: Project, folder: Path, statemen
 
 def as_format_6(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "project.sqlite")) as rows:
-        rows.executescript("DROP TABLE edit_step; DROP TABLE approval; DROP TABLE report_choices; PRAGMA user_version = 6;")
+        rows.executescript(
+            "DROP TABLE edit_step; DROP TABLE approval; DROP TABLE report_choices; PRAGMA user_version = 6;"
+        )
 
 
 def test_a_project_of_format_6_is_brought_up(project: Project, folder: Path, edit: MakeEdit) -> None:
