@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cinema_app.commands.compare import compare
 from cinema_app.commands.convert import convert
 from cinema_app.commands.deidentify import deidentify
 from cinema_app.commands.demo import demo
@@ -57,6 +58,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     segment,
     predict,
     measure,
+    compare,
     finetune,
     evaluate,
     export,

@@ -156,26 +156,11 @@ def _row(project: Project, snapshot: StudySnapshot, cine: Cine) -> ReportRow:
     InputError
         If the study cannot be measured as it is.
     """
+    from cinema_app.snapshots import measure_snapshot
     from cinema_core import __version__
-    from cinema_core.cine import View
-    from cinema_core.errors import PhaseError, StudyError
-    from cinema_core.measure import ventricular_function
     from cinema_core.report import report_row
 
-    if cine.view is not View.SAX:
-        raise StudyError(f"Volumes come from the short axis; this is a cine of the view {cine.view.value}.")
-    if not snapshot.labelled_phases:
-        raise PhaseError("No phase has labels on all of its slices. Segment or draw the missing ones.")
-    chosen = snapshot.phases
-    function = ventricular_function(
-        snapshot.labels,
-        cine,
-        phases=snapshot.labelled_phases,
-        ed_phase=chosen.ed_phase if chosen else None,
-        es_phase=chosen.es_phase if chosen else None,
-        rv_ed_phase=chosen.rv_ed_phase if chosen else None,
-        rv_es_phase=chosen.rv_es_phase if chosen else None,
-    )
+    function = measure_snapshot(snapshot, cine)
     reader = snapshot.approved_by if _is_accepted(snapshot) else ""
     return report_row(
         snapshot.study.study_id,

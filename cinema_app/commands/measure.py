@@ -117,15 +117,10 @@ def _pair(ed_image: Path, es_image: Path, ed_labels: Path, es_labels: Path) -> t
 
 def _function(cine: Cine, labels: Labels) -> VentricularFunction:
     """Measure the phases that somebody labelled completely."""
-    from cinema_core.anatomy import UNLABELLED
-    from cinema_core.errors import LabelError
+    from cinema_core.cohort import drawn_phases
     from cinema_core.measure import ventricular_function
 
-    # An all-zero phase is one that nobody drew: public sets label ED and ES and leave the rest zero.
-    phases = [t for t, frame in enumerate(labels) if frame.any() and not (frame == UNLABELLED).any()]
-    if not phases:
-        raise LabelError("No phase of the labels is drawn completely, so nothing can be measured. Label ED and ES.")
-    return ventricular_function(labels, cine, phases=phases)
+    return ventricular_function(labels, cine, phases=drawn_phases(labels))
 
 
 def _row(study: Study, cine: Cine, function: VentricularFunction) -> ReportRow:

@@ -20,6 +20,7 @@ COMMANDS = (
     "inspect",
     "segment",
     "measure",
+    "compare",
     "finetune",
     "evaluate",
     "export",
