@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REPORT: Final = "report.csv"
 EFFORT: Final = "effort.csv"
-CHOICES: Final = "Choose among csv, nifti and effort."
+CHOICES: Final = "Choose among csv, nifti, dicom-seg, dicom-sr and effort."
 
 
 class Format(StrEnum):
@@ -26,17 +26,23 @@ class Format(StrEnum):
 
     CSV = "csv"
     NIFTI = "nifti"
+    DICOM_SEG = "dicom-seg"
+    DICOM_SR = "dicom-sr"
     EFFORT = "effort"
 
 
-LATER: Final = ("pdf", "dicom-seg", "dicom-sr")
+MEASURED: Final = {Format.CSV, Format.DICOM_SEG, Format.DICOM_SR}
+"""Formats that rest on a row of the report."""
+
+LATER: Final = ("pdf",)
 """Formats that are planned; asking for one is no typing mistake."""
 
 
 def export(
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema.")],
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="csv, nifti, effort, or several: csv,nifti")
+        str,
+        typer.Option("--format", metavar="LIST", help="csv, nifti, dicom-seg, dicom-sr, effort; several: csv,nifti"),
     ] = "csv",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where files go. Default: a new folder in the project's exports.")
@@ -48,7 +54,11 @@ def export(
     The last is ``effort``: slices and edits, border redrawn, active time; numbers only, no image data.
 
     Example: cinema export --project heart.cinema --format csv,nifti --out results
+
+    dicom-seg writes ED and ES as DICOM segmentations, dicom-sr the report as a structured report; both belong to the
+    study that was opened from DICOM, and so name the patient as its images do.
     """
+    from cinema_app.dicom_export import seg_names, sr_name
     from cinema_app.results import refuse_existing, written_together
     from cinema_app.terminal import progress_bar, say
     from cinema_core.errors import InputError, ProjectError
@@ -61,6 +71,10 @@ def export(
         names = [name for kind, name in ((Format.CSV, REPORT), (Format.EFFORT, EFFORT)) if kind in chosen]
         if Format.NIFTI in chosen:
             names += [_labels_name(study) for study in studies]
+        if Format.DICOM_SEG in chosen:
+            names += [name for study in studies for name in seg_names(study.study_id)]
+        if Format.DICOM_SR in chosen:
+            names += [sr_name(study.study_id) for study in studies]
         if not overwrite:
             refuse_existing(folder, names)
         with written_together(folder) as partial, progress_bar() as progress:
@@ -107,6 +121,7 @@ def _write(
     folder: Path, project: Project, studies: list[StudyRecord], formats: list[Format], progress: Progress
 ) -> list[str]:
     """Write all that can be written; returns what could not, one sentence per study."""
+    from cinema_app.dicom_export import write_segmentations, write_structured_report
     from cinema_app.teaching import read_again
     from cinema_core.errors import CinemaError, StorageError
     from cinema_core.io import write_labels
@@ -123,8 +138,14 @@ def _write(
                 write_labels(folder / _labels_name(study), snapshot.labels, cine)
             if Format.EFFORT in formats:
                 effort[study.study_id] = project.effort(study.study_id, cine.geometry.pixel_spacing_mm)
+            if MEASURED & set(formats):
+                row = _row(project, snapshot, cine)
             if Format.CSV in formats:
-                rows.append(_row(project, snapshot, cine))
+                rows.append(row)
+            if Format.DICOM_SEG in formats:
+                write_segmentations(folder, row, snapshot.labels, cine, _card(project, snapshot))
+            if Format.DICOM_SR in formats:
+                write_structured_report(folder, row, cine)
         except StorageError:
             raise  # the next study would not fit either
         except CinemaError as error:

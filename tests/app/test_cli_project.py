@@ -109,7 +109,7 @@ def test_export_never_replaces_results_unasked(
 
 @pytest.mark.parametrize(
     ("formats", "told"),
-    [("pdf", "'pdf' is not available yet"), ("csv,dicom-seg", "'dicom-seg' is not"), ("xls", "'xls' is not known")],
+    [("pdf", "'pdf' is not available yet"), ("csv,dicom-pdf", "'dicom-pdf' is not"), ("xls", "'xls' is not known")],
 )
 def test_other_formats_are_refused(
     formats: str, told: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -118,7 +118,7 @@ def test_other_formats_are_refused(
     assert cli.run(["export", "--project", str(project), "--format", formats, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert told in error
-    assert "Choose among csv, nifti and effort" in error
+    assert "Choose among csv, nifti, dicom-seg, dicom-sr and effort" in error
     assert not out.exists()
 
 
