@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cinema_app.commands.batch import batch
 from cinema_app.commands.compare import compare
 from cinema_app.commands.convert import convert
 from cinema_app.commands.deidentify import deidentify
@@ -59,6 +60,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     predict,
     measure,
     compare,
+    batch,
     finetune,
     evaluate,
     export,

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import UNLABELLED
 from cinema_core.cases import CASES_COLUMNS, parse_slices, read_case_rows
 from cinema_core.cine import Cine, View
-from cinema_core.errors import InputError, LabelError
+from cinema_core.errors import InputError, LabelError, StudyError
 from cinema_core.io import load_pair, load_study, read_labels
 from cinema_core.io.contours import import_labels
-from cinema_core.io.nifti import is_image
+from cinema_core.io.nifti import is_image, is_nifti, read_cine
 
 Labels = NDArray[np.uint8]
 
@@ -44,13 +44,18 @@ class CohortEntry:
     slices: str = ""
 
     def open_cine(self) -> Cine:
-        """Read the image.
+        """Read the image; of a NIfTI file that has labels no more than the header, as nothing looks at its pixels.
 
         Raises
         ------
         StudyError, GeometryError
             If it cannot be read, or is no short axis.
         """
+        if self.labels and len(self.images) == 1 and is_nifti(self.images[0]):
+            cine, _ = read_cine(self.images[0], with_voxels=False)
+            if cine.view is not View.SAX:
+                raise StudyError(f"{self.images[0]} holds no short-axis cine. Choose another image.")
+            return cine
         study = load_pair(*self.images) if len(self.images) == len(PAIR) else load_study(self.images[0])
         return study.best(View.SAX)
 

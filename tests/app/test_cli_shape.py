@@ -21,6 +21,7 @@ COMMANDS = (
     "segment",
     "measure",
     "compare",
+    "batch",
     "finetune",
     "evaluate",
     "export",
