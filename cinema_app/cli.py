@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cinema_app.commands.batch import batch
+from cinema_app.commands.compare import compare
 from cinema_app.commands.convert import convert
 from cinema_app.commands.deidentify import deidentify
 from cinema_app.commands.demo import demo
@@ -57,6 +59,8 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     segment,
     predict,
     measure,
+    compare,
+    batch,
     finetune,
     evaluate,
     export,

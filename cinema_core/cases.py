@@ -152,7 +152,7 @@ def load_cases(csv_path: Path | str) -> list[TrainingCase]:
         If the list cannot be read, or any of its rows cannot; all that is wrong is said at once.
     """
     path = Path(csv_path)
-    rows = _read_rows(path)
+    rows = read_case_rows(path)
     cases: list[TrainingCase] = []
     problems: list[str] = []
     for number, row in rows:
@@ -166,8 +166,23 @@ def load_cases(csv_path: Path | str) -> list[TrainingCase]:
     return _with_unique_names(cases)
 
 
-def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows of the list with their line numbers, values stripped."""
+def read_case_rows(
+    path: Path, required: Sequence[str] = CASES_COLUMNS[:3], what: str = "labelled image"
+) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a case list with their line numbers, values stripped.
+
+    Parameters
+    ----------
+    required
+        Columns that the list must have, of :data:`CASES_COLUMNS`.
+    what
+        Stands on a line, for the message about a list without one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, lacks a column, has an unknown one, or has no rows.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -176,13 +191,13 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             rows = [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The case list {path} cannot be read: {error}. Give a CSV file.") from error
-    missing = [name for name in CASES_COLUMNS[:3] if name not in header]
+    missing = [name for name in required if name not in header]
     unknown = [name for name in header if name and name not in CASES_COLUMNS]
     if missing or unknown:
         wrong = f"column {missing[0]!r} is missing" if missing else f"column {unknown[0]!r} is not known"
         raise InputError(f"The case list {path}: {wrong}. Its columns are {','.join(CASES_COLUMNS)}.")
     if not rows:
-        raise InputError(f"The case list {path} has no rows. Add one line per labelled image.")
+        raise InputError(f"The case list {path} has no rows. Add one line per {what}.")
     return rows
 
 
@@ -196,7 +211,7 @@ def _cases_of_row(row: dict[str, str], folder: Path) -> list[TrainingCase]:
         raise InputError(f"phase is {phase!r}. Write ed, es, or nothing.")
     study = row["study"]
     cine = load_study(folder / row["image"]).cines[0]
-    labels = _labels_of(folder / row["labels"], cine, _parse_slices(row.get("slices", ""), cine.n_slices))
+    labels = _labels_of(folder / row["labels"], cine, parse_slices(row.get("slices", ""), cine.n_slices))
     labelled = [t for t in range(cine.n_phases) if _says_something(labels[t], cine.n_phases)]
     if phase and len(labelled) > 1:
         raise InputError(f"phase is {phase!r} but {len(labelled)} phases of the file are labelled. Leave phase empty.")
@@ -237,8 +252,14 @@ def _says_something(labels: NDArray[np.uint8], n_phases: int) -> bool:
     return bool(known.any()) and (n_phases == 1 or bool((labels[known] > 0).any()))
 
 
-def _parse_slices(text: str, n_slices: int) -> tuple[int, ...] | None:
-    """Slice indices of ``3;5;6``; None for all."""
+def parse_slices(text: str, n_slices: int) -> tuple[int, ...] | None:
+    """Slice indices of ``3;5;6``; None for all.
+
+    Raises
+    ------
+    InputError
+        If that is no list of slices of the image.
+    """
     if not text:
         return None
     try:

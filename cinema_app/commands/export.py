@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REPORT: Final = "report.csv"
 EFFORT: Final = "effort.csv"
-CHOICES: Final = "Choose among csv, pdf, html, nifti and effort."
+CHOICES: Final = "Choose among csv, pdf, html, nifti, dicom-seg, dicom-sr and effort."
 
 
 class Format(StrEnum):
@@ -25,19 +25,22 @@ class Format(StrEnum):
     PDF = "pdf"
     HTML = "html"
     NIFTI = "nifti"
+    DICOM_SEG = "dicom-seg"
+    DICOM_SR = "dicom-sr"
     EFFORT = "effort"
 
 
 DOCUMENTS: Final = (Format.PDF, Format.HTML)
 
-LATER: Final = ("dicom-seg", "dicom-sr")
-"""Formats that are planned; asking for one is no typing mistake."""
+MEASURED: Final = {Format.CSV, *DOCUMENTS, Format.DICOM_SEG, Format.DICOM_SR}
+"""Formats that need the measures."""
 
 
 def export(
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema.")],
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="csv, pdf, html, nifti, effort, or several: csv,pdf")
+        str,
+        typer.Option("--format", metavar="LIST", help="csv, pdf, html, nifti, dicom-seg, dicom-sr, effort; or csv,pdf"),
     ] = "csv",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where files go. Default: a new folder in the project's exports.")
@@ -49,7 +52,11 @@ def export(
     ``effort`` is what those cost: slices and edits, border redrawn, active time; numbers only, no image data.
 
     Example: cinema export --project heart.cinema --format csv,nifti --out results
+
+    dicom-seg writes ED and ES as DICOM segmentations, dicom-sr the report as a structured report; both belong to the
+    study that was opened from DICOM, and so name the patient as its images do.
     """
+    from cinema_app.dicom_export import seg_names, sr_name
     from cinema_app.results import refuse_existing, written_together
     from cinema_app.terminal import progress_bar, say
     from cinema_core.errors import InputError, ProjectError
@@ -63,6 +70,10 @@ def export(
         if Format.NIFTI in chosen:
             names += [_labels_name(study) for study in studies]
         names += [_document_name(study, kind) for kind in DOCUMENTS if kind in chosen for study in studies]
+        if Format.DICOM_SEG in chosen:
+            names += [name for study in studies for name in seg_names(study.study_id)]
+        if Format.DICOM_SR in chosen:
+            names += [sr_name(study.study_id) for study in studies]
         if not overwrite:
             refuse_existing(folder, names)
         with written_together(folder) as partial, progress_bar() as progress:
@@ -84,8 +95,7 @@ def _formats(text: str) -> list[Format]:
     chosen = []
     for name in dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()):
         if name not in list(Format):
-            why = "is not available yet" if name in LATER else "is not known"
-            raise InputError(f"The format {name!r} {why}. {CHOICES}")
+            raise InputError(f"The format {name!r} is not known. {CHOICES}")
         chosen.append(Format(name))
     if not chosen:
         raise InputError(f"No format was given. {CHOICES}")
@@ -113,6 +123,7 @@ def _write(
     folder: Path, project: Project, studies: list[StudyRecord], formats: list[Format], progress: Progress
 ) -> list[str]:
     """Write all that can be written; returns what could not, one sentence per study."""
+    from cinema_app.dicom_export import write_segmentations, write_structured_report
     from cinema_app.teaching import read_with_notes
     from cinema_core.cards import list_models
     from cinema_core.errors import CinemaError, StorageError
@@ -134,13 +145,17 @@ def _write(
                 write_labels(folder / _labels_name(study), snapshot.labels, cine)
             if Format.EFFORT in formats:
                 effort[study.study_id] = project.effort(study.study_id, cine.geometry.pixel_spacing_mm)
-            if {Format.CSV, *DOCUMENTS} & set(formats):
+            if MEASURED & set(formats):
                 result = project_result(snapshot, cine, cards, notes=notes, created_utc=now)
-                if Format.CSV in formats:
-                    rows.append(report_row(result))
-                for kind in DOCUMENTS:
-                    if kind in formats:
-                        write_document(folder / _document_name(study, kind), result, snapshot.labels)
+            if Format.CSV in formats:
+                rows.append(report_row(result))
+            for kind in DOCUMENTS:
+                if kind in formats:
+                    write_document(folder / _document_name(study, kind), result, snapshot.labels)
+            if Format.DICOM_SEG in formats:
+                write_segmentations(folder, result, snapshot.labels)
+            if Format.DICOM_SR in formats:
+                write_structured_report(folder, result)
         except StorageError:
             raise  # the next study would not fit either
         except CinemaError as error:

@@ -141,15 +141,11 @@ def _result(study: Study, cine: Cine, labels: Labels, choices: ReportChoices) ->
     from datetime import UTC, datetime
 
     from cinema_core import __version__
-    from cinema_core.anatomy import UNLABELLED
-    from cinema_core.errors import LabelError
+    from cinema_core.cohort import drawn_phases
     from cinema_core.measure import study_measures
     from cinema_core.report import Origin, StudyResult, import_rules
 
-    # An all-zero phase is one that nobody drew: public sets label ED and ES and leave the rest zero.
-    phases = [t for t, frame in enumerate(labels) if frame.any() and not (frame == UNLABELLED).any()]
-    if not phases:
-        raise LabelError("No phase of the labels is drawn completely, so nothing can be measured. Label ED and ES.")
+    phases = drawn_phases(labels)
     origin = Origin(
         software_version=__version__,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -21,7 +21,11 @@ from cinema_core.errors import InputError
 from cinema_core.tasks import TASKS, Task, TaskKind, task_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cinema_core.answers import ClassAnswer, ValueAnswer
+    from cinema_core.cine import Cine
     from cinema_core.models.zoo import LoadedModel
 
 LABELS, REPORT, PROVENANCE, PREDICTION = "labels.nii.gz", "report.csv", "provenance.json", "prediction.json"
@@ -132,7 +136,7 @@ def _segment(asked: Asked, out: Path | None, as_json: bool) -> None:
         segment_short_axis(asked.study, asked.cine, together(asked.models), out, asked.device, as_json=as_json)
         return
     from cinema_app.results import write_json, written_together
-    from cinema_app.terminal import progress_bar, say_json
+    from cinema_app.terminal import number, progress_bar, say, say_json
     from cinema_core.io import write_labels
     from cinema_core.predict.long_axis import segment_long_axis
     from cinema_core.report.predictions import areas_table, models_json, write_table
@@ -144,13 +148,37 @@ def _segment(asked: Asked, out: Path | None, as_json: bool) -> None:
         write_table(folder / AREAS, areas_table(asked.cine, found))
         write_json(folder / PROVENANCE, _provenance(asked, {}))
     largest = found.areas_mm2.max(axis=0)
+    single_plane = _single_plane(asked.cine, found.labels)
     if as_json:
         names = ("rv", "myo", "lv")
         areas = dict(zip(names, (round(float(area), 1) for area in largest), strict=True))
-        say_json({"task": asked.task.name, "largest_area_mm2": areas, "models": models_json(found.cards)})
+        say_json(
+            {"task": asked.task.name, "largest_area_mm2": areas, "lv_single_plane": single_plane}
+            | {"models": models_json(found.cards)}
+        )
         return
+    if single_plane is not None:
+        edv, esv, ef = (number(single_plane[name]) for name in ("edv_ml", "esv_ml", "ef_pct"))
+        say(f"LV, single-plane area-length: EDV {edv} ml, ESV {esv} ml, EF {ef} %")
     _say_models(asked)
     _say_files(out, (LABELS, AREAS, PROVENANCE))
+
+
+def _single_plane(cine: Cine, labels: NDArray[np.uint8]) -> dict[str, float | int | None] | None:
+    """LV volumes from one long-axis view; None of a view that the method is not for, or without spacing."""
+    from cinema_core.cine import View
+    from cinema_core.measure.area_length import area_length_volumes, long_axis_cavity
+
+    if cine.view not in (View.LAX_2C, View.LAX_4C) or not cine.geometry.spacing_is_stated:
+        return None
+    found = area_length_volumes(long_axis_cavity(labels, cine))
+    return {
+        "edv_ml": found.edv_ml,
+        "esv_ml": found.esv_ml,
+        "ef_pct": found.ef_pct,
+        "ed_phase": found.ed_phases[0] + 1 if found.ed_phases else None,
+        "es_phase": found.es_phases[0] + 1 if found.es_phases else None,
+    }
 
 
 def _landmarks(asked: Asked, out: Path | None, as_json: bool) -> None:

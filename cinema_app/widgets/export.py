@@ -7,15 +7,17 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QVBoxLayout, QWidget
 
+from cinema_app.dicom_export import export_dicom
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import allow, button, muted
 
 TIP = "Save volumes, ejection fraction and mass as a table, with the model version they came from"
+DICOM_TIP = "Save ED and ES as DICOM segmentations and the report as a structured report of the study, for the archive"
 
 
 class ExportPanel(QWidget):
-    """The report as a CSV file."""
+    """The report as a CSV file, and as DICOM objects of the study."""
 
     def __init__(self, reading: Reading, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -28,6 +30,7 @@ class ExportPanel(QWidget):
 
     def _build(self) -> None:
         self.export = button("Export CSV…", TIP, answered(self._reading, self._ask), main=True)
+        self.export_dicom = button("Export DICOM…", DICOM_TIP, answered(self._reading, self._ask_dicom))
         self._reader = QLineEdit(self._reading.project.reader)
         self._reader.setPlaceholderText("Your name, for the report")
         self._reader.setToolTip("A report of a reader without a name stays a draft. Enter goes back to the image.")
@@ -40,6 +43,7 @@ class ExportPanel(QWidget):
         layout.setSpacing(6)
         layout.addWidget(self._reader)
         layout.addWidget(self.export)
+        layout.addWidget(self.export_dicom)
         layout.addWidget(self._status)
         layout.addWidget(self._saved)
         layout.addStretch(1)
@@ -53,6 +57,8 @@ class ExportPanel(QWidget):
         elif self._reading.measures is None:
             why = "There is nothing to report yet: segment the cine first."
         allow(self.export, not why, why, TIP)
+        why_no_dicom = why or ("" if self._reading.cine.sources else "This study was not opened from DICOM.")
+        allow(self.export_dicom, not why_no_dicom, why_no_dicom, DICOM_TIP)
         if why:
             self._status.setText(why)
         else:
@@ -74,3 +80,14 @@ class ExportPanel(QWidget):
         """Write the report and say where it lies."""
         self._reading.export_csv(path)
         self._saved.setText(f"Saved: {path}")
+
+    def _ask_dicom(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Export DICOM to a folder")
+        if folder:
+            self.save_dicom(Path(folder))
+
+    def save_dicom(self, folder: Path) -> None:
+        """Write segmentations and structured report and say where they lie."""
+        written = export_dicom(self._reading, folder)
+        # They name the patient as the images do: a reader who passes them on should know.
+        self._saved.setText(f"Saved: {len(written)} DICOM files in {folder}. They name the patient as the images do.")

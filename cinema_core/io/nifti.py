@@ -81,8 +81,13 @@ def is_image(path: Path) -> bool:
     return is_nifti(path) or is_itk_image(path)
 
 
-def read_image(path: Path | str) -> NiftiImage:
+def read_image(path: Path | str, *, with_voxels: bool = True) -> NiftiImage:
     """Read a 3-D or 4-D image: NIfTI, or MetaImage and NRRD.
+
+    Parameters
+    ----------
+    with_voxels
+        False to read no more of a NIfTI file than its header: the voxels are then 0 and mean nothing.
 
     Raises
     ------
@@ -116,6 +121,11 @@ def read_image(path: Path | str) -> NiftiImage:
     if image.get_data_dtype().fields is not None or image.get_data_dtype().kind not in "biuf":
         raise StudyError(f"{path} holds colours or complex numbers. Choose a grey-scale image.")
     geometry = _geometry(path, zooms, affine, shape[2])
+    remarks = _conflicts(header, zooms, affine, shape)
+    if not with_voxels:
+        t, z, y, x = (*shape, 1)[3], shape[2], shape[1], shape[0]
+        grid = np.broadcast_to(np.zeros((), dtype=np.uint8), (t, z, y, x))
+        return NiftiImage(grid, geometry, _frame_ms(header, t), remarks)
     try:
         voxels = np.asanyarray(image.dataobj).reshape(shape)
         _check_gzip(path)
@@ -127,7 +137,6 @@ def read_image(path: Path | str) -> NiftiImage:
     voxels = _finite(path, _plain(voxels))
     stack = voxels if voxels.ndim == 4 else voxels[..., None]
     stack = np.ascontiguousarray(stack.transpose(3, 2, 1, 0))  # (x, y, z, t) -> (t, z, y, x)
-    remarks = _conflicts(header, zooms, affine, shape)
     return NiftiImage(stack, geometry, _frame_ms(header, stack.shape[0]), remarks)
 
 
@@ -140,9 +149,12 @@ def _finite(path: Path, voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels
 
 
-def read_cine(path: Path | str) -> tuple[Cine, tuple[str, ...]]:
-    """Read a 3-D or 4-D image as a cine, with one line per assumption that was made."""
-    image = read_image(path)
+def read_cine(path: Path | str, *, with_voxels: bool = True) -> tuple[Cine, tuple[str, ...]]:
+    """Read a 3-D or 4-D image as a cine, with one line per assumption that was made.
+
+    ``with_voxels``, and errors, as for :func:`read_image`.
+    """
+    image = read_image(path, with_voxels=with_voxels)
     n_phases, n_slices = image.voxels.shape[:2]
     view, confidence = assumed_view(n_slices)
     warnings, notes = [*image.remarks], [f"View {view.value}: {ASSUMED} ({n_slices})."]
@@ -403,6 +415,8 @@ def _plain(voxels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_values(labels: NDArray[Any], where: str) -> None:
+    if labels.dtype == np.uint8 and labels.max(initial=0) <= max(Structure):
+        return  # all but always; sorting the values of a whole cine takes longer than measuring it
     unknown = [value for value in np.unique(labels).tolist() if value not in KNOWN_LABELS]
     if unknown:
         raise LabelError(

@@ -48,11 +48,7 @@ def project_result(
     PhaseError
         If no phase has a label on each slice.
     """
-    if cine.view is not View.SAX:
-        raise StudyError(f"Volumes come from the short axis; this is a cine of the view {cine.view.value}.")
-    if not snapshot.labelled_phases:
-        raise PhaseError("No phase has labels on all of its slices. Segment or draw the missing ones.")
-    measures = _measures(snapshot, cine)
+    measures = snapshot_measures(snapshot, cine)
     origin = Origin(
         software_version=__version__,
         created_utc=created_utc,
@@ -101,7 +97,20 @@ def unread_uncertainty(
     return unread
 
 
-def _measures(snapshot: StudySnapshot, cine: Cine) -> StudyMeasures:
+def snapshot_measures(snapshot: StudySnapshot, cine: Cine) -> StudyMeasures:
+    """Measure the phases that are labelled completely, with ED and ES as they were chosen.
+
+    Raises
+    ------
+    StudyError
+        If the cine is no short axis.
+    PhaseError
+        If no phase has a label on each slice.
+    """
+    if cine.view is not View.SAX:
+        raise StudyError(f"Volumes come from the short axis; this is a cine of the view {cine.view.value}.")
+    if not snapshot.labelled_phases:
+        raise PhaseError("No phase has labels on all of its slices. Segment or draw the missing ones.")
     chosen = snapshot.phases
     return study_measures(
         snapshot.labels,

@@ -10,12 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from cinema_core.errors import StorageError
-from cinema_core.report.long_form import FindingRow, MeasureRow, PhaseRow, SegmentRow
 from cinema_core.report.result import DECIMALS, FIGURE_NAMES, RESEARCH_USE, StudyResult, rounded
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class ReportRow:
     created_utc: str
 
 
-Row = TypeVar("Row", ReportRow, MeasureRow, FindingRow, PhaseRow, SegmentRow)
+Row = TypeVar("Row", bound="DataclassInstance")
 
 REPORT_COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
 
@@ -122,10 +124,10 @@ def write_report(path: Path, rows: Sequence[ReportRow]) -> None:
     write_rows(path, ReportRow, rows)
 
 
-def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+def write_rows(path: Path, kind: type[Row], rows: Sequence[Row], decimals: int = DECIMALS) -> None:
     """Write a table, whole or not at all; a file that is there is replaced.
 
-    UTF-8 with a header, figures with two decimals and a point, empty for what is not known.
+    UTF-8 with a header, figures with a point and as many decimals, empty for what is not known.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([_text(getattr(row, name)) for name in columns] for row in rows)
+    writer.writerows([_text(getattr(row, name), decimals) for name in columns] for row in rows)
     partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         with partial.open("x", encoding="utf-8", newline="") as file:
@@ -159,8 +161,8 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
             partial.unlink()
 
 
-def _text(value: str | int | float | None) -> str:
+def _text(value: str | int | float | None, decimals: int) -> str:
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return ""
     # Adding zero turns the -0.0 that rounding leaves of a tiny negative value into 0.0.
-    return f"{round(value, DECIMALS) + 0.0:.{DECIMALS}f}" if isinstance(value, float) else str(value)
+    return f"{round(value, decimals) + 0.0:.{decimals}f}" if isinstance(value, float) else str(value)

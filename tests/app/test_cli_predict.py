@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -59,9 +60,21 @@ def test_segment_sax_leaves_labels_and_report(sax: Path, weights, tmp_path: Path
     assert sorted(file.name for file in out.iterdir()) == ["labels.nii.gz", "provenance.json", "report.csv"]
 
 
-def test_segment_lax_4c_leaves_labels_on_the_grid_of_the_cine(four_chamber: Path, weights, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_segment_lax_4c_leaves_labels_on_the_grid_of_the_cine(
+    four_chamber: Path,
+    weights,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out = tmp_path / "out"
     assert predict("segment-lax-4c", four_chamber, "--view", "lax_4c", *weights("seg_lax_4c"), "--out", out) == 0
+    said = re.search(
+        r"single-plane area-length: EDV ([\d.]+) ml, ESV ([\d.]+) ml, EF ([\d.]+) %", capsys.readouterr().out
+    )
+    assert said is not None
+    edv, esv, ef = map(float, said.groups())
+    assert ef == pytest.approx(100 * (1 - esv / edv), abs=0.2)
+    assert edv > esv > 0
     labels, image = nib.load(out / "labels.nii.gz"), nib.load(four_chamber)
     assert labels.shape == image.shape
     np.testing.assert_allclose(labels.affine, image.affine, atol=1e-4)

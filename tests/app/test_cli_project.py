@@ -132,11 +132,7 @@ def test_export_never_replaces_results_unasked(
 
 @pytest.mark.parametrize(
     ("formats", "told"),
-    [
-        ("dicom-sr", "'dicom-sr' is not available yet"),
-        ("csv,dicom-seg", "'dicom-seg' is not"),
-        ("xls", "'xls' is not known"),
-    ],
+    [("csv,dicom-pdf", "'dicom-pdf' is not known"), ("xls", "'xls' is not known")],
 )
 def test_other_formats_are_refused(
     formats: str, told: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -145,7 +141,7 @@ def test_other_formats_are_refused(
     assert cli.run(["export", "--project", str(project), "--format", formats, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert told in error
-    assert "Choose among csv, pdf, html, nifti and effort" in error
+    assert "Choose among csv, pdf, html, nifti, dicom-seg, dicom-sr and effort" in error
     assert not out.exists()
 
 

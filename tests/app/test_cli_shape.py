@@ -20,6 +20,8 @@ COMMANDS = (
     "inspect",
     "segment",
     "measure",
+    "compare",
+    "batch",
     "finetune",
     "evaluate",
     "export",

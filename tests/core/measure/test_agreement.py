@@ -7,10 +7,11 @@ import pytest
 import torch
 from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
+from monai.metrics.surface_distance import compute_average_surface_distance
 
 from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.errors import LabelError
-from cinema_core.measure.agreement import dice, hd95_mm
+from cinema_core.measure.agreement import dice, hd95_mm, mean_surface_distance_mm
 
 LV = Structure.LV_CAVITY
 
@@ -42,6 +43,20 @@ def test_hd95_is_monais_where_a_structure_touches_the_border() -> None:
     spacing = (10.0, 1.5, 1.5)
     expected = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=spacing)
     assert hd95_mm(drawn, truth, LV, spacing) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_mean_surface_distance_is_monais(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    drawn, truth = (torch.from_numpy(mask == LV)[None, None] for mask in pair)
+    spacing = (8.0, 1.4, 1.2)
+    expected = compute_average_surface_distance(drawn, truth, include_background=True, symmetric=True, spacing=spacing)
+    assert mean_surface_distance_mm(*pair, LV, spacing) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_mean_surface_distance_of_a_grown_line_is_by_hand() -> None:
+    truth, drawn = np.zeros((1, 1, 30), np.uint8), np.zeros((1, 1, 30), np.uint8)
+    truth[..., 5:15], drawn[..., 5:17] = LV, LV
+    # Without a neighbour above and below every voxel is surface: two of 22 lie 1 and 2 columns away.
+    assert mean_surface_distance_mm(drawn, truth, LV, (8.0, 1.0, 1.5)) == pytest.approx((1.5 + 3.0) / 22)
 
 
 def test_hd95_of_a_shifted_square_is_the_shift() -> None:
@@ -80,3 +95,4 @@ def test_missed_altogether_is_zero_and_has_no_distance(pair: tuple[np.ndarray, n
     _, truth = pair
     empty = np.zeros_like(truth)
     assert dice(empty, truth, LV) == 0 and np.isnan(hd95_mm(empty, truth, LV, (1, 1, 1)))
+    assert np.isnan(mean_surface_distance_mm(empty, truth, LV, (1, 1, 1)))

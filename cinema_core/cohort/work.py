@@ -1,0 +1,143 @@
+"""The work on one study of a cohort, as a process of the cluster does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinema_core.cards import ModelCard
+from cinema_core.cine import Cine
+from cinema_core.cohort.entries import CohortEntry, drawn_phases
+from cinema_core.errors import (
+    CheckpointError,
+    CinemaError,
+    GeometryError,
+    InputError,
+    LabelError,
+    PhaseError,
+    StorageError,
+    StudyError,
+)
+from cinema_core.io import write_labels
+from cinema_core.io.study import pseudonym
+from cinema_core.measure import study_measures
+from cinema_core.report import Origin, ReportRow, StudyResult, report_row
+
+if TYPE_CHECKING:
+    from cinema_core.models.zoo import LoadedModel
+
+LABELS_FOLDER: Final = "labels"
+
+KINDS: Final[tuple[tuple[type[CinemaError], str], ...]] = (
+    (StudyError, "the study cannot be read"),
+    (GeometryError, "positions, spacing or shapes do not fit"),
+    (PhaseError, "a phase is missing or does not fit"),
+    (LabelError, "the labels do not fit"),
+    (CheckpointError, "the model cannot be used"),
+    (InputError, "what was given does not fit"),
+    (StorageError, "a file could not be written"),
+    (CinemaError, "it failed"),
+)
+"""What failures are counted by; the first class that fits."""
+
+NO_MEMORY: Final = "not enough memory"
+INSIDE: Final = "something went wrong inside the program"
+PROCESS_ENDED: Final = "the process that worked on it ended"
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What is the same for all studies.
+
+    Attributes
+    ----------
+    out
+        Folder of the results; every process of the cluster must see it under this path.
+    model, config, device
+        For studies without labels; as of ``cinema segment``.
+    """
+
+    out: Path
+    software_version: str
+    model: str = "bundled"
+    config: Path | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one study.
+
+    Attributes
+    ----------
+    row
+        Of the report; None after a failure.
+    kind, reason
+        What failures are counted by, and the sentence for the reader; empty if all went well.
+    """
+
+    study: str
+    row: ReportRow | None = None
+    kind: str = ""
+    reason: str = ""
+
+
+def work_on(entry: CohortEntry, settings: BatchSettings) -> Outcome:
+    """Segment a study, or take its labels, and measure; whatever goes wrong is its outcome and stops no other."""
+    try:
+        return Outcome(entry.study, _row(entry, settings))
+    except CinemaError as error:
+        return Outcome(entry.study, None, _kind(error), str(error))
+    except MemoryError:
+        return Outcome(entry.study, None, NO_MEMORY, "There is not enough memory for this study.")
+    except Exception as error:
+        # Without its message: that may hold a path, and a path a patient's name.
+        return Outcome(entry.study, None, INSIDE, f"Something went wrong inside the program ({type(error).__name__}).")
+
+
+def labels_path(out: Path, study: str) -> Path:
+    """Where the labels of a segmented study lie; a name in the list may be a person's, so it is no file name."""
+    return out / LABELS_FOLDER / f"labels-{pseudonym(study)}.nii.gz"
+
+
+def _row(entry: CohortEntry, settings: BatchSettings) -> ReportRow:
+    cine = entry.open_cine()
+    card: ModelCard | None = None
+    if entry.labels:
+        labels = entry.read_labels(cine)
+        phases = drawn_phases(labels)
+    else:
+        labels, phases, card = _segment(cine, settings)
+        write_labels(labels_path(settings.out, entry.study), labels, cine)
+    origin = Origin(settings.software_version, datetime.now(UTC).isoformat(timespec="seconds"), card)
+    return report_row(StudyResult(entry.study, cine, study_measures(labels, cine, phases=phases), origin))
+
+
+def _segment(cine: Cine, settings: BatchSettings) -> tuple[NDArray[np.uint8], list[int], ModelCard]:
+    model = _loaded(settings.model, settings.config, settings.device)  # prepares the process before torch comes in
+    from cinema_core.predict import segment_cine
+
+    cine.geometry.slice_extent_mm()  # refuses slices without a distance now, not after all the work
+    found = segment_cine(cine, model, settings.device)
+    return found.labels, list(found.phases), found.card
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str, config: Path | None, device: str) -> LoadedModel:
+    """Load the model once per process."""
+    from cinema_core.process import prepare_to_compute
+
+    prepare_to_compute()
+    from cinema_core.models import zoo
+
+    return zoo.load(model, config, device)
+
+
+def _kind(error: CinemaError) -> str:
+    return next(kind for one, kind in KINDS if isinstance(error, one))
