@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Debian and Ubuntu: the libraries that Qt needs, and a virtual screen for machines without one.
+# Debian and Ubuntu: the libraries that Qt needs, a virtual screen for machines without one, and a judge of DICOM files.
 # Does nothing where they are present, or where there is no apt-get (Windows, macOS, other Linux).
 set -euo pipefail
 
@@ -8,6 +8,7 @@ packages=(
     libegl1 libgl1 libgl1-mesa-dri libglx-mesa0 libglib2.0-0 libdbus-1-3 libfontconfig1 libfreetype6
     libxkbcommon0 libxkbcommon-x11-0 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1
     libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 libxcb-glx0
+    dicom3tools
 )
 
 command -v apt-get >/dev/null || exit 0

@@ -15,6 +15,7 @@ from cinema_core.cohort.entries import CohortEntry
 from cinema_core.cohort.journal import open_journal
 from cinema_core.cohort.work import LABELS_FOLDER, PROCESS_ENDED, BatchSettings, Outcome, work_on
 from cinema_core.errors import EngineError, InputError
+from cinema_core.process import keep_freed_memory
 from cinema_core.progress import Progress, no_progress
 from cinema_core.report import ReportRow, write_report
 from cinema_core.report.table import write_rows
@@ -27,6 +28,10 @@ WAITING_PER_PROCESS: Final = 4
 
 CONNECT_S: Final = 15
 """How long an existing cluster is waited for."""
+
+
+QUIET_WORKERS: Final = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms"}
+"""Workers look a hundred times a second at what they are doing; that costs more than it tells here."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,7 @@ def _outcome(client: Any, future: Any, entry: CohortEntry) -> Outcome:
 @contextmanager
 def _client(scheduler: str | None, processes: int | None) -> Iterator[Any]:
     """Connect to a cluster, or start one on this computer that only this computer can reach."""
+    import dask
     from distributed import Client, LocalCluster
 
     if scheduler is not None:
@@ -181,6 +187,7 @@ def _client(scheduler: str | None, processes: int | None) -> Iterator[Any]:
             yield client
         return
     with (
+        dask.config.set(QUIET_WORKERS),
         LocalCluster(
             n_workers=processes,
             threads_per_worker=1,
@@ -191,4 +198,5 @@ def _client(scheduler: str | None, processes: int | None) -> Iterator[Any]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.run(keep_freed_memory)  # these processes do nothing else
         yield client
