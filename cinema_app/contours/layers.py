@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from napari.layers import Layer, Points, Shapes
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from cinema_app.contours.curve import Points as Places
 from cinema_app.contours.editor import ContourEditor, Grip
@@ -34,6 +35,9 @@ POINT_PX: Final = 9.0
 NEAR_PX: Final = 9.0
 """Pixels of the screen around a curve or point in which the mouse takes hold of it."""
 
+REST_MS: Final = 150
+"""Steps that follow each other faster are a cine: the eye follows the beat, and no contour is corrected."""
+
 FLAT: Final = ("y", "x")
 
 
@@ -48,6 +52,8 @@ class ContourLayers:
     * The tool is in hand while the shapes layer is the active one: choosing another layer or the brush lays it down.
     * napari edits nothing here. Its own shape tools know neither undo nor the label.
     * The label's outline in pixels is hidden meanwhile, but not on a slice where it shows what no contour does.
+    * While the heart beats, that outline stands in for the contours: napari needs as long to set up three curves as
+      for a whole redraw. They are back once the image rests.
     """
 
     in_hand_changed = Signal()
@@ -62,8 +68,13 @@ class ContourLayers:
         self._looks: list[tuple[str, float]] = []
         self.shapes: Shapes | None = None
         self.points: Points | None = None
+        self._rest = QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self._come_to_rest)
+        self._moving = False
         editor.go_to(*cine_layers.here)
-        cine_layers.moved.connect(editor.go_to)
+        cine_layers.moved.connect(self._moved)
         editor.changed.connect(self._show)
         reading.events.labels_changed.connect(self._labels_changed)
         viewer.layers.events.removed.connect(self._forget_removed)
@@ -72,6 +83,7 @@ class ContourLayers:
 
     def close(self) -> None:
         """Stop listening; the layers stay in the viewer."""
+        self._rest.stop()
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
         self._viewer.layers.selection.events.active.disconnect(self._active_changed)
         self._viewer.scene.camera.events.zoom.disconnect(self._show)
@@ -138,7 +150,8 @@ class ContourLayers:
         if self.shapes is None or self._setting:
             return
         labels = self._cine_layers.labels
-        if not self.in_hand and self.shapes.visible:
+        if not self.in_hand and (self.shapes.visible or self._moving):
+            self._moving = False
             self._editor.cancel()
             self.shapes.visible = False
             if self.points is not None:
@@ -147,6 +160,17 @@ class ContourLayers:
                 labels.visible = True
         self._show()
         self.in_hand_changed.emit()
+
+    def _moved(self, t: int, z: int) -> None:
+        self._moving = self._rest.isActive()
+        self._rest.start()
+        self._editor.go_to(t, z)
+
+    def _come_to_rest(self) -> None:
+        self._rest.stop()
+        if self._moving:
+            self._moving = False
+            self._show()
 
     def _labels_changed(self, slices: tuple[tuple[int, int], ...]) -> None:
         if self._editor.here in slices:
@@ -161,10 +185,11 @@ class ContourLayers:
             editor = self._editor
             # Before anything else: napari looks up the points of a hidden layer only when it is shown again, and
             # meanwhile fails on a new colour if there are fewer of them than before.
-            _show_if(self.shapes, not self._hidden)
-            _show_if(self.points, not self._hidden)
-            _show_if(self._cine_layers.labels, not self._hidden and not editor.shows_all)
-            if self._hidden:
+            shown = not self._hidden and not self._moving
+            _show_if(self.shapes, shown)
+            _show_if(self.points, shown)
+            _show_if(self._cine_layers.labels, not self._hidden and (self._moving or not editor.shows_all))
+            if not shown:
                 return
             lines = [
                 (np.vstack([curve.outline, curve.outline[:1]]), COLOURS[border], self._width(border))
@@ -246,6 +271,7 @@ class ContourLayers:
     def _on_drag(self, layer: Shapes, event: Any) -> Iterator[None]:
         if event.button != 1 or self._hidden:
             return
+        self._come_to_rest()
         self._on_move(layer, event)
         yield from self._draw(event) if self._editor.is_drawing else self._hold(event)
 

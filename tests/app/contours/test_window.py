@@ -600,3 +600,16 @@ def test_no_button_is_cut_off_on_a_small_screen(reader: ContourHand, qtbot: Any)
     for made in (*tools.borders.values(), tools.draw, tools.more, review.undo, review.hide_contours):
         assert made.width() >= made.minimumSizeHint().width() or made.width() == made.maximumWidth(), made.text()
         assert made.mapTo(review.parentWidget(), made.rect().topRight()).x() <= shown.right()
+
+
+def test_a_beating_heart_shows_outlines_until_it_rests(reader: ContourHand, qtbot: Any) -> None:
+    contours, layers = reader.workspace.contours, reader.workspace.layers
+    assert contours.shapes is not None and layers.labels is not None
+    for t in (1, 2, 3):
+        layers.go_to(t, HERE[1])
+    assert not contours.shapes.visible and layers.labels.visible
+    qtbot.waitUntil(lambda: contours.shapes.visible)
+    assert not layers.labels.visible
+    drawn = reader.workspace.contour_editor.curves.values()
+    for line, curve in zip(contours.shapes.data, drawn, strict=True):
+        assert np.allclose(line, np.vstack([curve.outline, curve.outline[:1]]), atol=1e-3)
