@@ -28,3 +28,10 @@ class BsaFormula(StrEnum):
 
     MOSTELLER = "Mosteller"
     DUBOIS = "DuBois"
+
+
+class PapillaryRule(StrEnum):
+    """Where papillary muscles inside the LV's contour are counted; each has normal ranges of its own."""
+
+    CAVITY = "cavity"
+    MASS = "mass"

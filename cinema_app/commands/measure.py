@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cinema_app.commands.choices import Age, Areas, Bsa, Ends, Height, Sex, Weight
-from cinema_core.rules import AreaRule, BsaFormula, EndSliceRule
+from cinema_app.commands.choices import Age, Areas, Bsa, Ends, Height, Papillary, PapillaryLevel, Sex, Weight
+from cinema_core.rules import AreaRule, BsaFormula, EndSliceRule, PapillaryRule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,8 @@ def measure(
     areas: Areas = AreaRule.PIXELS,
     ends: Ends = EndSliceRule.FULL,
     bsa: Bsa = BsaFormula.MOSTELLER,
+    papillary: Papillary = PapillaryRule.CAVITY,
+    papillary_level: PapillaryLevel = 0.5,
     sex: Sex = None,
     age: Age = None,
     height: Height = None,
@@ -82,7 +84,15 @@ def measure(
         raise InputError(f"{taken[0]} is there already. Choose another name, or replace it with --overwrite.")
     cine = study.best(View.SAX)
     choices = ReportChoices.of(
-        sex=sex, age_years=age, height_cm=height, weight_kg=weight, areas=areas, ends=ends, bsa_formula=bsa
+        sex=sex,
+        age_years=age,
+        height_cm=height,
+        weight_kg=weight,
+        areas=areas,
+        ends=ends,
+        bsa_formula=bsa,
+        papillary=papillary,
+        papillary_level=papillary_level,
     )
     result = _result(study, cine, drawn, choices)
     row = report_row(result)

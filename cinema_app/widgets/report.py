@@ -10,6 +10,7 @@ from qtpy.QtSvgWidgets import QSvgWidget
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
+    QDoubleSpinBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
@@ -34,10 +35,12 @@ from cinema_core.measure import AreaRule, EndSliceRule, Light, ReportChoices, St
 from cinema_core.measure.findings import NOTHING_FOUND
 from cinema_core.measure.reference import Position
 from cinema_core.report.content import driver_sentence
+from cinema_core.rules import PapillaryRule
 
 LIGHT_COLOURS = {Light.GREEN: "#3fb68b", Light.AMBER: "#ffcb6b", Light.RED: "#ff6b60"}
 LIGHT_WORDS = {Light.GREEN: "Green", Light.AMBER: "Amber", Light.RED: "Red"}
 
+LEVELS = (0.05, 0.95)
 FINDINGS_PX = 92
 BULLSEYE_PX = 150
 
@@ -140,6 +143,19 @@ class ReportPanel(QWidget):
         )
         self.bsa = _combo([rule.value for rule in BsaFormula], "Formula of the body surface")
         self.table = _combo([table.name for table in reference_tables()], "Reference ranges")
+        self.papillary = _combo(
+            [rule.value for rule in PapillaryRule], "Papillary muscles inside the LV's contour as cavity or as mass"
+        )
+        self.level = QDoubleSpinBox()
+        self.level.setRange(*LEVELS)
+        self.level.setSingleStep(0.05)
+        self.level.setToolTip("Papillary muscles as mass: what is darker than this, from wall (0) to blood (1)")
+        self.level.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.level.editingFinished.connect(self._choose)
+        self.papillary.currentIndexChanged.connect(lambda _: self._choose())
+        for column, (title, widget) in enumerate((("Papillary", self.papillary), ("Threshold", self.level))):
+            grid.addWidget(muted(title, wrap=False), 2, 2 * column, 1, 2)
+            grid.addWidget(widget, 3, 2 * column, 1, 2)
         titles = ("Areas", "End slices", "Body surface", "Reference")
         for column, (title, combo) in enumerate(
             zip(titles, (self.areas, self.ends, self.bsa, self.table), strict=True)
@@ -216,7 +232,11 @@ class ReportPanel(QWidget):
             (self.ends, choices.ends.value),
             (self.bsa, choices.bsa_formula.value),
             (self.table, choices.table),
+            (self.papillary, choices.papillary.value),
         )
+        with signals_blocked(self.level):
+            self.level.setValue(choices.papillary_level)
+        self.level.setEnabled(self._reading.is_open and choices.papillary is PapillaryRule.MASS)
         for combo, text in shown:
             with signals_blocked(combo):
                 combo.setCurrentText(text)
@@ -276,6 +296,8 @@ class ReportPanel(QWidget):
                 ends=self.ends.currentText(),
                 bsa_formula=self.bsa.currentText(),
                 table=self.table.currentText(),
+                papillary=self.papillary.currentText(),
+                papillary_level=self.level.value(),
                 ethnicity=self._reading.report_choices.ethnicity,
             )
         except CinemaError as error:

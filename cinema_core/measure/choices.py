@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from cinema_core.cine import BsaFormula, Patient
 from cinema_core.errors import InputError
+from cinema_core.measure.papillary import HALF_WAY
 from cinema_core.measure.reference import DEFAULT_TABLE, reference_tables
 from cinema_core.measure.volumes import AreaRule, EndSliceRule, VolumeMethod
+from cinema_core.rules import PapillaryRule
 
 AGE_YEARS: Final = (0.0, 120.0)
 HEIGHT_CM: Final = (30.0, 250.0)
@@ -39,6 +41,9 @@ class ReportChoices(BaseModel, frozen=True, extra="forbid"):
     areas: AreaRule = AreaRule.PIXELS
     ends: EndSliceRule = EndSliceRule.FULL
     bsa_formula: BsaFormula = BsaFormula.MOSTELLER
+    papillary: PapillaryRule = PapillaryRule.CAVITY
+    papillary_level: float = Field(HALF_WAY, gt=0, lt=1)
+    """Between the intensity of the wall (0) and of the blood (1): what is darker is muscle."""
 
     @field_validator("age_years", "height_cm", "weight_kg", mode="before")
     @classmethod

@@ -127,6 +127,7 @@ def find(
     function: VentricularFunction,
     drivers: Sequence[EfDriver] = (),
     uncertainty: NDArray[np.floating] | None = None,
+    without_papillary: Sequence[int] = (),
 ) -> tuple[Finding, ...]:
     """Try every rule; red first, then in the order of :class:`~cinema_core.measure.Flag`.
 
@@ -142,8 +143,10 @@ def find(
         Slices by what they do to the LV's ejection fraction.
     uncertainty
         Of the model, shape (t, z), 0 to 1; NaN where a reader vouched for the slice or nothing is known.
+    without_papillary
+        Slices from 0 on which papillary muscles were to be found and could not be.
     """
-    found: list[Finding] = []
+    found = [Finding(Flag.PAPILLARY_NOT_SOUGHT, f"slice {z + 1}", function.ed_phase, z) for z in without_papillary]
     names = phase_names(function)
     for t, name in names.items():
         for z in range(cine.n_slices):

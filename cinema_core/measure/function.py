@@ -32,6 +32,10 @@ from cinema_core.measure.volumes import (
 CONVENTION: Final = "papillary muscles and trabeculae counted as cavity (smooth)"
 """Printed with every result: volumes and mass of the other conventions have other normal ranges."""
 
+PAPILLARY_CONVENTION: Final = (
+    "papillary muscles counted as muscle, by a threshold at {level:.2f} from wall to blood (papillary)"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class VentricularFunction:

@@ -73,6 +73,7 @@ class Flag(StrEnum):
     UNSURE = "the model is unsure of the borders"
     EF_RESTS_ON_SLICE = "the LV ejection fraction rests on one slice"
     FEW_SLICES = "few slices show LV and muscle"
+    PAPILLARY_NOT_SOUGHT = "papillary muscles could not be told from blood on a slice, where they count as cavity"
     MISSING_IMAGES = "a slice has no image at some phases, which are not measured"
 
 

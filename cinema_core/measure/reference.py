@@ -241,14 +241,12 @@ def verdicts(
     function: VentricularFunction, patient: Patient, *, table: str = DEFAULT_TABLE, ethnicity: str | None = None
 ) -> Mapping[str, Verdict]:
     """Compare everything that was measured and that any table knows, by name; see :func:`verdict`."""
-    convention = _CONVENTIONS[function.convention]
+    smooth = function.convention == CONVENTION
+    convention = Convention.SMOOTH if smooth else Convention.PAPILLARY
     return {
         measure: verdict(measure, getattr(function, measure), patient, convention, table=table, ethnicity=ethnicity)
         for measure in dict.fromkeys(row.measure for row in reference_ranges())
     }
-
-
-_CONVENTIONS: Final = {CONVENTION: Convention.SMOOTH}
 
 
 def _refusal(measure: str, value: float | None, patient: Patient) -> NoVerdict | None:

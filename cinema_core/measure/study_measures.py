@@ -14,13 +14,24 @@ from cinema_core.cine import Cine, Patient
 from cinema_core.measure.choices import ReportChoices
 from cinema_core.measure.drivers import EfDriver, ef_drivers
 from cinema_core.measure.findings import Finding, Light, find, light_of
-from cinema_core.measure.function import VentricularFunction, myocardial_mass_g, ventricular_function
+from cinema_core.measure.function import (
+    PAPILLARY_CONVENTION,
+    VentricularFunction,
+    myocardial_mass_g,
+    ventricular_function,
+)
+from cinema_core.measure.papillary import (
+    PapillaryMuscles,
+    find_papillary_muscles,
+    with_papillary_muscles_as_wall,
+)
 from cinema_core.measure.quality import Flag
 from cinema_core.measure.rates import FillingRates, filling_rates
 from cinema_core.measure.reference import Verdict, verdicts
 from cinema_core.measure.segments import Insertions
 from cinema_core.measure.ventricle import VentricleVolumes, at_phase
 from cinema_core.measure.wall import WallMeasures, wall_measures
+from cinema_core.rules import PapillaryRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +119,8 @@ def study_measures(
 ) -> StudyMeasures:
     """Measure a short-axis study.
 
+    Where papillary muscles count as mass, wall thickness is still that of the drawn wall.
+
     Parameters
     ----------
     labels, cine, phases, ed_phase, es_phase, rv_ed_phase, rv_es_phase
@@ -122,8 +135,9 @@ def study_measures(
     choices = choices or ReportChoices()
     patient = choices.patient(cine.patient)
     cine = replace(cine, patient=patient)
+    muscles = _papillary_muscles(labels, cine, phases, choices)
     function = ventricular_function(
-        labels,
+        labels if muscles is None else with_papillary_muscles_as_wall(labels, muscles),
         cine,
         phases=phases,
         ed_phase=ed_phase,
@@ -133,6 +147,8 @@ def study_measures(
         method=choices.method,
         bsa_formula=choices.bsa_formula,
     )
+    if muscles is not None:
+        function = replace(function, convention=PAPILLARY_CONVENTION.format(level=muscles.level))
     curve = function.curve
     lv = VentricleVolumes(
         function.ed_phase,
@@ -163,11 +179,26 @@ def study_measures(
         lv_mass_es_g=myocardial_mass_g(at_phase(curve.myo_ml, lv.es_phase)),
         lv_drivers=drivers[Structure.LV_CAVITY],
         rv_drivers=drivers[Structure.RV_CAVITY],
-        findings=find(labels, cine, function, drivers[Structure.LV_CAVITY], uncertainty),
+        findings=find(
+            labels,
+            cine,
+            function,
+            drivers[Structure.LV_CAVITY],
+            uncertainty,
+            without_papillary=muscles.left_alone if muscles else (),
+        ),
         verdicts=verdicts(function, patient, table=choices.table, ethnicity=choices.ethnicity or None),
         # A copy of these phases alone: the window edits its labels in place.
         _measure_wall=partial(_wall, _phases_of(labels, lv), cine, lv, insertions),
     )
+
+
+def _papillary_muscles(
+    labels: NDArray[np.uint8], cine: Cine, phases: Iterable[int] | None, choices: ReportChoices
+) -> PapillaryMuscles | None:
+    if choices.papillary is PapillaryRule.CAVITY:
+        return None
+    return find_papillary_muscles(cine.pixels, labels, level=choices.papillary_level, phases=phases)
 
 
 def _rates(volume_ml: NDArray[np.float64], cine: Cine, ventricle: VentricleVolumes) -> FillingRates | None:

@@ -8,7 +8,10 @@ from skimage.draw import disk
 
 from cinema_core.anatomy import Structure
 from cinema_core.errors import InputError, LabelError
+from cinema_core.measure import ReportChoices, study_measures
 from cinema_core.measure.papillary import find_papillary_muscles, with_papillary_muscles_as_wall
+from cinema_core.measure.quality import Flag
+from cinema_core.measure.volumes import pixel_volumes_ml
 from cinema_core.phantom import HeartParameters, make_phantom
 
 BLOOD, WALL = 300.0, 100.0
@@ -68,6 +71,44 @@ def test_only_the_phases_that_were_asked_for() -> None:
     image, labels, truth = drawn((36, 44))
     found = find_papillary_muscles(image, labels, phases=[1])
     assert not found.pixels[0].any() and np.array_equal(found.pixels[1], truth[1])
+
+
+def test_the_report_counts_them_as_mass_and_says_so() -> None:
+    heart = make_phantom(HeartParameters(n_phases=4), seed=3)
+    as_cavity = study_measures(heart.labels, heart.cine)
+    as_mass = study_measures(heart.labels, heart.cine, choices=ReportChoices.of(papillary="mass", papillary_level=0.4))
+    muscles = find_papillary_muscles(heart.cine.pixels, heart.labels, level=0.4).pixels
+    ed = as_mass.function.ed_phase
+    assert ed is not None and as_cavity.function.ed_phase == ed
+    moved_ml = float(muscles[ed].sum(axis=(1, 2)) @ pixel_volumes_ml(heart.cine.geometry))
+    assert moved_ml > 1
+    edv = as_cavity.function.lv_edv_ml, as_mass.function.lv_edv_ml
+    mass = as_cavity.function.lv_mass_g, as_mass.function.lv_mass_g
+    assert edv[0] is not None and edv[1] == pytest.approx(edv[0] - moved_ml)
+    assert mass[0] is not None and mass[1] == pytest.approx(mass[0] + 1.05 * moved_ml)
+    assert "threshold at 0.40" in as_mass.function.convention
+
+
+def test_the_ranges_are_those_of_the_same_convention() -> None:
+    heart = make_phantom(HeartParameters(n_phases=2), seed=3)
+    who = {"sex": "F", "age_years": 50.0, "height_cm": 168.0, "weight_kg": 64.0}
+    limits = []
+    for papillary in ("cavity", "mass"):
+        found = study_measures(heart.labels, heart.cine, choices=ReportChoices.of(**who, papillary=papillary))
+        verdict = found.verdicts["lv_edv_ml"]
+        assert verdict.range is not None
+        limits.append((verdict.range.convention, verdict.range.lower, verdict.range.upper))
+    assert [convention for convention, *_ in limits] == ["smooth", "papillary"]
+    assert limits[0][1:] != limits[1][1:]
+
+
+def test_a_slice_where_they_could_not_be_sought_is_a_finding() -> None:
+    heart = make_phantom(HeartParameters(n_phases=2), seed=3)
+    labels = heart.labels.copy()
+    z = int(np.flatnonzero((labels[0] == Structure.LV_CAVITY).any(axis=(1, 2)))[0])
+    labels[:, z][labels[:, z] == Structure.LV_MYOCARDIUM] = 0
+    found = study_measures(labels, heart.cine, choices=ReportChoices.of(papillary="mass"))
+    assert [f.z for f in found.findings if f.flag is Flag.PAPILLARY_NOT_SOUGHT] == [z]
 
 
 def test_image_and_labels_of_two_shapes_are_refused() -> None:
