@@ -62,7 +62,9 @@ def write_structured_report(folder: Path, result: StudyResult) -> None:
     from cinema_core.io.dicom_sr import dicom_report
     from cinema_core.report import report_row
 
-    write_object(dicom_report(report_row(result), result.cine), folder / sr_name(result.study_id))
+    function = result.measures.function
+    method = f"{function.method.description}; body surface by {function.bsa_formula}"
+    write_object(dicom_report(report_row(result), result.cine, method), folder / sr_name(result.study_id))
 
 
 def export_dicom(reading: Reading, folder: Path) -> list[Path]:

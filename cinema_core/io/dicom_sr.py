@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,14 @@ from cinema_core.anatomy import Structure
 from cinema_core.cine import Cine
 from cinema_core.errors import LabelError
 from cinema_core.io.dicom_seg import series_number, structure_code
-from cinema_core.io.dicom_sources import CHARACTERS, MANUFACTURER, SERIAL_NUMBER, made_of_images, source_frames
+from cinema_core.io.dicom_sources import (
+    CHARACTERS,
+    MANUFACTURER,
+    SERIAL_NUMBER,
+    SourceFrame,
+    made_of_images,
+    source_frames,
+)
 
 if TYPE_CHECKING:
     from highdicom.sr import ComprehensiveSR, MeasurementsAndQualitativeEvaluations
@@ -86,15 +93,17 @@ BODY_MEASURES: Final = (
     CodedMeasure("bsa_m2", Code("8277-6", "LN", "Body Surface Area"), _M2),
 )
 
+_LV_PHASES: Final = ("ed_phase", "es_phase")
 GROUPS: Final = (
-    ("LV function", structure_code(Structure.LV_CAVITY), LV_MEASURES),
-    ("LV myocardium", structure_code(Structure.LV_MYOCARDIUM), MYOCARDIUM_MEASURES),
-    ("RV function", structure_code(Structure.RV_CAVITY), RV_MEASURES),
-    ("Heart rate and body surface", Code("80891009", "SCT", "Heart"), BODY_MEASURES),
+    ("LV function", structure_code(Structure.LV_CAVITY), LV_MEASURES, _LV_PHASES),
+    ("LV myocardium", structure_code(Structure.LV_MYOCARDIUM), MYOCARDIUM_MEASURES, ("ed_phase",)),
+    ("RV function", structure_code(Structure.RV_CAVITY), RV_MEASURES, ("rv_ed_phase", "rv_es_phase")),
+    ("Heart rate and body surface", Code("80891009", "SCT", "Heart"), BODY_MEASURES, _LV_PHASES),
 )
+"""Name, site, measures, and the columns of the phases that they are read at; the RV has its own."""
 
 
-def dicom_report(row: ReportRow, cine: Cine) -> ComprehensiveSR:
+def dicom_report(row: ReportRow, cine: Cine, method: str) -> ComprehensiveSR:
     """Make a structured report of one row of the report.
 
     What is not known is left out. Convention, phases, model and software version stand with each group of measures
@@ -106,7 +115,9 @@ def dicom_report(row: ReportRow, cine: Cine) -> ComprehensiveSR:
     row
         Values as in the table.
     cine
-        Read from DICOM; the images at ED and ES are named as evidence.
+        Read from DICOM; the images at ED and ES of each ventricle are named as evidence.
+    method
+        How volumes and body surface were found, in one line.
 
     Raises
     ------
@@ -119,11 +130,16 @@ def dicom_report(row: ReportRow, cine: Cine) -> ComprehensiveSR:
     from highdicom.sr import ComprehensiveSR
 
     with made_of_images(cine):
-        phases = sorted({phase - 1 for phase in (row.ed_phase, row.es_phase) if phase is not None})
+        phases = {t for *_, columns in GROUPS for t in _frames(row, columns)}
         sources = source_frames(cine, phases or range(cine.n_phases))
         evidence = list({str(one.header.SOPInstanceUID): one.header for one in sources.values()}.values())
         is_approved = row.status == "approved"
-        groups = [group for name, site, measures in GROUPS if (group := _group(name, site, measures, row, sources))]
+        parameters = _parameters(row, method)
+        groups = [
+            group
+            for name, site, measures, columns in GROUPS
+            if (group := _group(name, site, measures, row, parameters, _at(_frames(row, columns), sources)))
+        ]
         if not groups:
             raise LabelError("Nothing was measured, so there is nothing to report. Segment the cine first.")
         return ComprehensiveSR(
@@ -174,8 +190,23 @@ def _content(row: ReportRow, groups: Sequence[MeasurementsAndQualitativeEvaluati
     )
 
 
+def _frames(row: ReportRow, columns: Iterable[str]) -> set[int]:
+    """Frames from 0 of columns that count from 1."""
+    return {phase - 1 for column in columns if (phase := getattr(row, column)) is not None}
+
+
+def _at(phases: set[int], sources: Mapping[tuple[int, int], SourceFrame]) -> list[SourceFrame]:
+    """Images of some phases; all where no phase is known."""
+    return [one for (t, _), one in sources.items() if not phases or t in phases]
+
+
 def _group(
-    name: str, site: Code, measures: Sequence[CodedMeasure], row: ReportRow, sources: Any
+    name: str,
+    site: Code,
+    measures: Sequence[CodedMeasure],
+    row: ReportRow,
+    parameters: list[str],
+    images: Sequence[SourceFrame],
 ) -> MeasurementsAndQualitativeEvaluations | None:
     """Measures of one structure; None if none is known."""
     from highdicom import UID
@@ -194,7 +225,7 @@ def _group(
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(UID(), name),
         finding_sites=[FindingSite(site)],
-        algorithm_id=AlgorithmIdentification(MANUFACTURER, row.software_version, parameters=_parameters(row)),
+        algorithm_id=AlgorithmIdentification(MANUFACTURER, row.software_version, parameters=parameters),
         measurements=[Measurement(one.name, round(value, DECIMALS), one.unit) for one, value in known],
         source_images=[
             SourceImageForMeasurementGroup(
@@ -202,18 +233,18 @@ def _group(
                 str(one.header.SOPInstanceUID),
                 [one.frame + 1] if one.is_multi_frame else None,
             )
-            for one in sources.values()
+            for one in images
         ],
     )
 
 
-def _parameters(row: ReportRow) -> list[str]:
+def _parameters(row: ReportRow, method: str) -> list[str]:
     """Say how it was measured, in lines."""
     lines = [
         "Research use only, not for diagnosis",
         f"Status: {row.status}",
         f"Convention: {row.convention}",
-        "Volumes by summation of discs, areas times the distance of slices",
+        f"Method: {method}",
         f"Short axis of {row.n_slices} slices and {row.n_phases} phases",
     ]
     for name in ("ed_phase", "es_phase", "rv_ed_phase", "rv_es_phase"):

@@ -13,7 +13,7 @@ from cinema_core.cine import Cine
 from cinema_core.errors import LabelError
 from cinema_core.measure.agreement import dice, hd95_mm, mean_surface_distance_mm
 from cinema_core.measure.function import VentricularFunction
-from cinema_core.measure.volumes import Curve, count_pixels, pixel_volumes_ml
+from cinema_core.measure.volumes import Curve
 
 COMPARED_MEASURES: Final = (
     "lv_edv_ml",
@@ -193,8 +193,8 @@ def _slice_volumes_ml(cine: Cine, reading: MeasuredLabels, cavity: Structure) ->
         if t is None or not np.isfinite(_curve_of(reading.function, cavity)[t]):
             found.append(np.full(cine.n_slices, np.nan))
             continue
-        pixels = count_pixels(reading.labels[t : t + 1], [0])[0, :, cavity]  # (1, z, structure) -> (z,)
-        found.append(pixels * pixel_volumes_ml(cine.geometry))
+        # Not counted again: the reading has rules of its own for areas and end slices.
+        found.append(reading.function.curve.slice_ml[t, :, cavity])
     return found[0], found[1]
 
 
@@ -202,7 +202,7 @@ def _agreement(
     cine: Cine, first: MeasuredLabels, second: MeasuredLabels, structure: Structure, phase: str
 ) -> StructureAgreement:
     t = _phase_of(first.function, structure, phase)
-    if t is None or not all(np.isfinite(_curve_of(one.function, structure)[t]) for one in (first, second)):
+    if t is None or not all(_is_drawn(_curve_of(one.function, structure), t) for one in (first, second)):
         return StructureAgreement(structure, phase, t, None, None, None)
     step_mm = float(np.median(cine.geometry.slice_extent_mm()))
     spacing_mm = (step_mm, *cine.geometry.pixel_spacing_mm)
@@ -215,6 +215,11 @@ def _agreement(
         _known(hd95_mm(other, drawn, structure, spacing_mm)),
         _known(mean_surface_distance_mm(other, drawn, structure, spacing_mm)),
     )
+
+
+def _is_drawn(volume_ml: Curve, t: int) -> bool:
+    """Whether a reading says where a structure is at a phase; one that is nowhere in the beat was not drawn."""
+    return bool(np.isfinite(volume_ml[t]) and np.nanmax(volume_ml) > 0)
 
 
 def _phase_of(function: VentricularFunction, structure: Structure, phase: str) -> int | None:

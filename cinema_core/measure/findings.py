@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from cinema_core.anatomy import Structure
+from cinema_core.anatomy import Structure, may_hold
 from cinema_core.cine import Cine
 from cinema_core.measure.drivers import EfDriver
 from cinema_core.measure.function import VentricularFunction
@@ -148,9 +148,11 @@ def find(
     """
     found = [Finding(Flag.PAPILLARY_NOT_SOUGHT, f"slice {z + 1}", function.ed_phase, z) for z in without_papillary]
     names = phase_names(function)
+    has_wall = any((labels[t] == Structure.LV_MYOCARDIUM).any() for t in names)
     for t, name in names.items():
         for z in range(cine.n_slices):
-            found += _in_the_plane(labels[t, z], cine, t, z, f"slice {z + 1} at {name}")
+            is_ring = has_wall and not may_hold(labels[t, z], Structure.LV_MYOCARDIUM).any()
+            found += _in_the_plane(labels[t, z], cine, t, z, f"slice {z + 1} at {name}", is_ring=is_ring)
         found += _along_the_heart(labels[t], t, name)
         if uncertainty is not None:
             found += [
@@ -187,11 +189,14 @@ def phase_names(function: VentricularFunction) -> dict[int, str]:
     return names
 
 
-def _in_the_plane(plane: NDArray[np.uint8], cine: Cine, t: int, z: int, where: str) -> Iterator[Finding]:
+def _in_the_plane(
+    plane: NDArray[np.uint8], cine: Cine, t: int, z: int, where: str, *, is_ring: bool
+) -> Iterator[Finding]:
+    # Who drew the cavity alone left the ring open by intent.
     if not shows_heart(plane).any():
         return
     heart = cut_to_heart(plane)
-    if (opened := open_share(heart)) > OPEN_SHARE:
+    if is_ring and (opened := open_share(heart)) > OPEN_SHARE:
         flag = Flag.RING_LOST if opened > LOST_SHARE else Flag.RING_OPEN
         yield Finding(flag, f"{where}, {100 * opened:.0f} % of the cavity's border is not muscle", t, z)
     if (touching := open_share(heart, Structure.RV_CAVITY)) > 0:

@@ -31,6 +31,7 @@ from cinema_core.phantom import PhantomStudy, write_phantom
 from cinema_core.report import Approval, Origin, ReportRow, Status, StudyResult, report_row
 
 PHASES = {"ED": 0, "ES": 2}
+METHOD = "area within sub-pixel contours; end slices count by half"
 CARD = ModelCard(name="bundled", sha256="ab" * 32)
 PDF = b"%PDF-1.4\n1 0 obj <<>> endobj\ntrailer <<>>\n%%EOF"
 
@@ -141,13 +142,13 @@ def test_dciodvfy_finds_nothing_in_segmentations(cine: Cine, phantom_study: Phan
 
 
 def test_report_has_every_value_of_the_table(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(row, cine).save_as(tmp_path / "sr.dcm")
+    dicom_report(row, cine, METHOD).save_as(tmp_path / "sr.dcm")
     report = hd.sr.srread(tmp_path / "sr.dcm")
     groups = report.content.get_image_measurement_groups()
     found = {m.name.value: (float(m.value), m.unit.value) for group in groups for m in group.get_measurements()}
     expected = {
         one.name.value: (round(value, 2), one.unit.value)
-        for _, _, measures in GROUPS
+        for _, _, measures, _ in GROUPS
         for one in measures
         if (value := getattr(row, one.column)) is not None
     }
@@ -157,35 +158,64 @@ def test_report_has_every_value_of_the_table(cine: Cine, row: ReportRow, tmp_pat
 
 
 def test_report_says_how_it_was_measured_and_by_whom(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(row, cine).save_as(tmp_path / "sr.dcm")
+    dicom_report(row, cine, METHOD).save_as(tmp_path / "sr.dcm")
     text = " ".join(str(element.value) for element in pydicom.dcmread(tmp_path / "sr.dcm").iterall())
-    for said in (row.convention, CARD.sha256, "Model: bundled", "es_phase: 3", "Research use only", "Jürgen Lefèvre"):
+    for said in (
+        row.convention,
+        f"Method: {METHOD}",
+        CARD.sha256,
+        "Model: bundled",
+        "es_phase: 3",
+        "Research use only",
+        "Jürgen Lefèvre",
+    ):
         assert said in text
 
 
+def test_measures_refer_to_the_images_of_their_own_ventricle(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
+    dicom_report(replace(row, rv_ed_phase=2, rv_es_phase=4), cine, METHOD).save_as(tmp_path / "sr.dcm")
+    where = {(str(source.sop_instance_uid), source.frame): t for (t, _), source in cine.sources.items()}
+    read_at = {}
+    for group in hd.sr.srread(tmp_path / "sr.dcm").content.get_image_measurement_groups():
+        images = [image.ReferencedSOPSequence[0] for image in group.source_images]
+        frames = [int(image.get("ReferencedFrameNumber", 1)) - 1 for image in images]
+        read_at[group.tracking_identifier] = {
+            where[str(image.ReferencedSOPInstanceUID), k] for image, k in zip(images, frames, strict=True)
+        }
+    assert read_at == {
+        "LV function": {0, 2},
+        "LV myocardium": {0},
+        "RV function": {1, 3},
+        "Heart rate and body surface": {0, 2},
+    }
+
+
 def test_report_is_final_only_if_approved_and_never_verified(cine: Cine, row: ReportRow) -> None:
-    approved, draft = dicom_report(row, cine), dicom_report(replace(row, status="draft", reader=""), cine)
+    approved, draft = (
+        dicom_report(row, cine, METHOD),
+        dicom_report(replace(row, status="draft", reader=""), cine, METHOD),
+    )
     assert (approved.CompletionFlag, approved.PreliminaryFlag) == ("COMPLETE", "FINAL")
     assert (draft.CompletionFlag, draft.PreliminaryFlag) == ("PARTIAL", "PRELIMINARY")
     assert approved.VerificationFlag == draft.VerificationFlag == "UNVERIFIED"
 
 
 def test_what_is_not_known_is_left_out_of_the_report(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(replace(row, cardiac_output_l_min=None, lv_edvi_ml_m2=None), cine).save_as(tmp_path / "sr.dcm")
+    dicom_report(replace(row, cardiac_output_l_min=None, lv_edvi_ml_m2=None), cine, METHOD).save_as(tmp_path / "sr.dcm")
     groups = hd.sr.srread(tmp_path / "sr.dcm").content.get_image_measurement_groups()
     names = {m.name.value for group in groups for m in group.get_measurements()}
     assert not names & {"82799009", "lv_edvi"}
 
 
 def test_dciodvfy_finds_only_our_own_codes_in_the_report(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(row, cine).save_as(tmp_path / "sr.dcm")
+    dicom_report(row, cine, METHOD).save_as(tmp_path / "sr.dcm")
     assert {line.partition("<")[2].partition(">")[0] for line in findings(tmp_path / "sr.dcm")} <= {"99CINEMA"}
 
 
 def test_nothing_measured_is_no_report(cine: Cine, row: ReportRow) -> None:
-    nothing = {one.column: None for _, _, measures in GROUPS for one in measures}
+    nothing = {one.column: None for _, _, measures, _ in GROUPS for one in measures}
     with pytest.raises(LabelError, match="nothing to report"):
-        dicom_report(replace(row, **nothing), cine)  # type: ignore[arg-type]
+        dicom_report(replace(row, **nothing), cine, METHOD)  # type: ignore[arg-type]
 
 
 def test_pdf_comes_back_byte_by_byte(cine: Cine, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cinema_core.anatomy import Structure, outside_of
 from cinema_core.errors import LabelError
-from cinema_core.measure import ventricular_function
+from cinema_core.measure import AreaRule, EndSliceRule, VolumeMethod, ventricular_function
 from cinema_core.measure.comparison import MeasuredLabels, ReadingComparison, compare_readings
 from cinema_core.phantom import PhantomStudy
 
@@ -62,6 +62,18 @@ def test_shares_add_up_to_the_differences(phantom_study: PhantomStudy) -> None:
         assert [abs(s.ef_points) for s in shares] == sorted((abs(s.ef_points) for s in shares), reverse=True)
 
 
+def test_shares_follow_the_rules_of_each_reading(phantom_study: PhantomStudy) -> None:
+    study, labels = phantom_study, phantom_study.labels
+    method = VolumeMethod(AreaRule.CONTOURS, EndSliceRule.HALF)
+    second = MeasuredLabels(labels, ventricular_function(labels, study.cine, method=method))
+    found = compare_readings(study.cine, measured(study, labels), second)
+    of = {one.measure: one.difference for one in found.measures}
+    assert abs(of["lv_edv_ml"] or 0) > 1
+    shares = [share for share in found.slices if share.cavity is Structure.LV_CAVITY]
+    assert sum(share.edv_ml for share in shares) == pytest.approx(of["lv_edv_ml"])
+    assert sum(share.ef_points for share in shares) == pytest.approx(of["lv_ef_pct"])
+
+
 def test_other_phases_are_part_of_the_difference(phantom_study: PhantomStudy) -> None:
     found = compared(phantom_study, phantom_study.labels, es_phase=1)
     assert {one.dice for one in found.structures} == {1.0}  # the borders are the same
@@ -71,9 +83,10 @@ def test_other_phases_are_part_of_the_difference(phantom_study: PhantomStudy) ->
     assert sum(shares) == pytest.approx(ef.difference)
 
 
-def test_what_one_reading_did_not_draw_is_not_compared(phantom_study: PhantomStudy) -> None:
+@pytest.mark.parametrize("others", [0, outside_of([Structure.LV_CAVITY])])
+def test_what_one_reading_did_not_draw_is_not_compared(phantom_study: PhantomStudy, others: int) -> None:
     labels = phantom_study.labels.copy()
-    labels[labels != Structure.LV_CAVITY] = outside_of([Structure.LV_CAVITY])
+    labels[labels != Structure.LV_CAVITY] = others
     found = compared(phantom_study, labels)
     by_structure = {(one.structure, one.phase): one.dice for one in found.structures}
     assert by_structure[Structure.LV_CAVITY, "ed"] == 1.0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cinema_core.anatomy import Structure
+from cinema_core.anatomy import Structure, outside_of
 from cinema_core.cine import Cine, Geometry, Patient, Timing, View
 from cinema_core.measure import Finding, Flag, Light, ReportChoices, StudyMeasures, light_of, study_measures
 
@@ -205,6 +205,15 @@ def test_only_one_structure_gives_what_can_be_measured() -> None:
     found = measured(labels)
     assert found.function.lv_ef_pct is not None and found.function.rv_ef_pct is None
     assert {Flag.NO_RV, Flag.NO_MYOCARDIUM} <= set(found.flags)
+    assert not {Flag.RING_LOST, Flag.RING_OPEN} & set(found.flags)
+
+
+def test_a_wall_that_was_drawn_at_ed_alone_is_not_lost_at_es() -> None:
+    labels = heart()
+    labels[ES][labels[ES] != LV] = outside_of([LV])
+    assert Flag.RING_LOST not in measured(labels).flags
+    labels[ES][labels[ES] != LV] = 0
+    assert Flag.RING_LOST in measured(labels).flags  # all was drawn there, and no wall
 
 
 def test_one_slice_is_measured_and_told() -> None:
