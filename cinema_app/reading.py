@@ -366,17 +366,19 @@ class Reading:
 
     def undo(self) -> None:
         """Take back the last edit or choice of ED and ES, of this or an earlier session, and go there."""
-        self._show_restored(self._open_labelling.undo(self._proposal() if self._chosen else None))
+        self._show_restored(self._open_labelling.undo(self._proposal() if self._chosen else None), "Taken back")
 
     def redo(self) -> None:
         """Do again what was taken back last, and go there."""
-        self._show_restored(self._open_labelling.redo())
+        self._show_restored(self._open_labelling.redo(), "Done again")
 
-    def _show_restored(self, restored: Restored) -> None:
+    def _show_restored(self, restored: Restored, what: str) -> None:
         changed = [(label.t, label.z) for label in restored.labels]
         self._take_step(changed, restored.phases)
         if len(changed) == 1:  # an edit of many slices is not worth leaving the view for
             self.events.go_to.emit(*changed[0])
+        if words := _restored_in_words(restored):
+            self.notify(f"{what}: {words}.")
 
     def _labels_changed(self, slices: Sequence[Slice]) -> None:
         if slices:
@@ -881,6 +883,14 @@ class Reading:
 
 def _chosen_by_reader(choice: PhaseChoice | None) -> PhaseChoice | None:
     return choice if choice is not None and choice.source is Source.READER else None
+
+
+def _restored_in_words(restored: Restored) -> str:
+    """Say what an undo or redo changed; empty if there was nothing to change."""
+    n = len(restored.labels)
+    one = [f"slice {label.z + 1} of phase {label.t + 1}" for label in restored.labels[:1]]
+    slices = one if n == 1 else [f"{n} slices"] if n else []
+    return " and ".join([*slices, *(["the choice of ED and ES"] if restored.phases else [])])
 
 
 def _phases_of(found: VentricularFunction | None) -> PhaseChoice | None:

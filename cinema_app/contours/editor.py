@@ -291,7 +291,9 @@ class ContourEditor:
         if not np.isin(mask, FOREGROUND).any():
             raise LabelError("This slice has no contours to take along. Draw them first.")
         self._remember(there, mask, self._curves_at(self._here))
-        self._reading.fill({there: mask}, COPIED)
+        was = self._reading.state(*there)
+        if self._reading.fill({there: mask}, COPIED) and was.is_teaching:
+            self._reading.notify(f"The copy lies over a slice that was {was.value}. Undo (Ctrl+Z) brings that back.")
         self._reading.events.go_to.emit(*there)
 
     def fill_slices(self) -> int:
@@ -358,9 +360,15 @@ class ContourEditor:
         return MotionToFollow(self._reading.study_id, z, t, cine.pixels[:, z], mask, cine.geometry.pixel_spacing_mm)
 
     def take_propagated(self, followed: MotionToFollow, masks: Mapping[int, Mask]) -> int:
-        """Take what following the motion gave, but where the reader corrected or accepted; returns how many."""
+        """Take what following the motion gave, but where the reader corrected or accepted; returns how many.
+
+        Raises
+        ------
+        LabelError
+            If another study is open by now.
+        """
         if followed.study_id != self._reading.study_id:
-            return 0
+            raise LabelError("The motion was followed in a study that is no longer open; nothing was changed.")
         free = {
             (t, followed.z): mask for t, mask in masks.items() if not self._reading.state(t, followed.z).is_teaching
         }

@@ -130,7 +130,7 @@ class ContoursPanel(QWidget):
             return
         take = answered(
             self._reading,
-            lambda: self._say_filled(counted(self._editor.take_propagated(motion, masks), "phase"), "the motion"),
+            lambda: self._say_filled(self._editor.take_propagated(motion, masks), "phase", "the motion"),
         )
         take()
 
@@ -144,12 +144,16 @@ class ContoursPanel(QWidget):
             self._following.cancel()
 
     def _fill_slices(self) -> None:
-        self._say_filled(counted(self._editor.fill_slices(), "slice"))
+        self._say_filled(self._editor.fill_slices(), "slice")
 
     def _fill_phases(self) -> None:
-        self._say_filled(counted(self._editor.fill_phases(), "phase"))
+        self._say_filled(self._editor.fill_phases(), "phase")
 
-    def _say_filled(self, what: str, by: str = "shape") -> None:
+    def _say_filled(self, n: int, thing: str, by: str = "shape") -> None:
+        if n == 0:
+            self._reading.notify("Nothing was filled: what is there already, or is yours, stays.")
+            return
+        what = counted(n, thing)
         self._reading.notify(f"Filled {what} by {by}. Look at each, then correct or accept it.")
 
     def _show(self, *_: object) -> None:

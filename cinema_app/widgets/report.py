@@ -103,6 +103,8 @@ class ReportPanel(QWidget):
         self.findings.itemClicked.connect(self._go_to)
         self.figures = QLabel()
         self.figures.setTextFormat(Qt.TextFormat.RichText)
+        # Its width with long ranges is not to push the buttons of the whole panel under the scroll bar.
+        self.figures.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._table_words = muted()
         self._table_words.setTextFormat(Qt.TextFormat.PlainText)
         self._table_words.setStyleSheet("font-size: 11px;")
@@ -200,7 +202,9 @@ class ReportPanel(QWidget):
             allow(made, not why, why, tip)
         approval = reading.approval if measures else None
         words = (
-            why if approval is None else approval.reason or f"{approval.reader}, {approval.utc[:16].replace('T', ' ')}"
+            why
+            if approval is None
+            else approval.reason or f"{approval.reader}, {approval.utc[:16].replace('T', ' ')} UTC"
         )
         self._status.setText(words if approval is None else f"{approval.status.value.upper()}: {words}")
         with signals_blocked(self.reader):
@@ -337,7 +341,7 @@ def _figures_html(measures: StudyMeasures) -> str:
         row.append(
             " / ".join(_with_range(measures, f"{side}_{indexed}", "")[0] for side in ("lv", "rv")) if indexed else ""
         )
-        cells.append("<tr>" + "".join(f"<td style='padding-right:9px'>{cell}</td>" for cell in row) + "</tr>")
+        cells.append("<tr>" + "".join(f"<td style='padding-right:5px'>{cell}</td>" for cell in row) + "</tr>")
     return f"<table style='color:{TEXT}'>{''.join(cells)}</table>"
 
 

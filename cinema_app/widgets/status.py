@@ -30,6 +30,7 @@ class StatusPanel(QWidget):
         reading.events.progressed.connect(self._show_progress)
         reading.events.pause_changed.connect(self._show_pause)
         reading.events.noticed.connect(self.show_notice)
+        reading.events.cine_changed.connect(self._forget_notice)
 
     def _build(self, device: str) -> None:
         self._work = QWidget()
@@ -132,11 +133,13 @@ class StatusPanel(QWidget):
         else:
             self._reading.cancel()
 
+    def _forget_notice(self) -> None:
+        """Another cine is on show: what was said, was said of the last one."""
+        self.notice.hide()
+
     def show_notice(self, notice: Notice) -> None:
         """Show one line."""
         self.notice.setText(notice.text)
         self.notice.setStyleSheet(f"color: {NOTICE_COLOURS[notice.severity]};")
         self.notice.setVisible(True)
-        if notice.severity is Severity.INFO:
-            return
-        self.notice.setToolTip(notice.text)
+        self.notice.setToolTip("" if notice.severity is Severity.INFO else notice.text)

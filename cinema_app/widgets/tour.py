@@ -116,7 +116,12 @@ class TourStrip(QFrame):
             done = step.is_done(self._reading)
             made.setText(f"✓ {step.name}" if done else f"{k + 1} {step.name}")
             _set_property(made, "step", "now" if k == now else "done" if done else "")
-        self.words.setText(ALL_DONE if now is None else STEPS[now].words)
+        self.words.setText(ALL_DONE if now is None else self._words_of(now))
+
+    def _words_of(self, k: int) -> str:
+        """Say what to do now; where its control is grey, why it is."""
+        target = self._targets[k]
+        return STEPS[k].words if target.isEnabled() else target.toolTip()
 
 
 def _set_property(widget: QWidget, name: str, value: str) -> None:

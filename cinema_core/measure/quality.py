@@ -73,8 +73,8 @@ class Flag(StrEnum):
     UNSURE = "the model is unsure of the borders"
     EF_RESTS_ON_SLICE = "the LV ejection fraction rests on one slice"
     FEW_SLICES = "few slices show LV and muscle"
-    PAPILLARY_NOT_SOUGHT = "papillary muscles could not be told from blood on a slice, where they count as cavity"
-    MISSING_IMAGES = "a slice has no image at some phases, which are not measured"
+    PAPILLARY_NOT_SOUGHT = "papillary muscles could not be told from blood on a slice and count as cavity there"
+    MISSING_IMAGES = "a slice has no image at some phases and these are not measured"
 
 
 def quality_flags(

@@ -58,11 +58,12 @@ def open_steps(rows: sqlite3.Connection, study_id: str) -> tuple[list[Step], lis
         "SELECT action, first_row, last_row, choice_id FROM edit_step WHERE study_id = ? ORDER BY step_id", (study_id,)
     )
     for action, first, last, choice_id in found:
-        if action == StepAction.DO:
-            done.append(Step(range(0) if first is None else range(first, last + 1), choice_id))
-            undone.clear()
-        elif action == StepAction.UNDO:
+        if action == StepAction.UNDO:
             undone.append(done.pop())
+            continue
+        done.append(Step(range(0) if first is None else range(first, last + 1), choice_id))
+        if action == StepAction.DO:
+            undone.clear()
         else:
-            done.append(undone.pop())
+            undone.pop()  # the same edit, but Undo brings back what this time lay under it
     return done, undone

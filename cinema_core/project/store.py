@@ -307,7 +307,8 @@ class Project:
     def undo(self, study_id: str, proposal: PhaseChoice | None = None) -> Restored | None:
         """Take back the last step of a study: labels, the choice of ED and ES, or both; None if there is none.
 
-        What held before is appended once more; nothing is removed.
+        What held before is appended once more; nothing is removed. A slice that a model drew again since then stays
+        as it is: what the step wrote there is gone already.
 
         Parameters
         ----------
@@ -346,13 +347,24 @@ class Project:
             choice = None if step.choice_id is None else _choice(rows, step.choice_id)
             return self._append_step(rows, study_id, StepAction.REDO, edits, choice)
 
+    def _newest(self, rows: sqlite3.Connection, label: SliceLabel) -> SliceLabel:
+        where = (label.study_id, label.t, label.z)
+        found = rows.execute("SELECT max(row_id) FROM journal WHERE study_id = ? AND t = ? AND z = ?", where)
+        return self._label(rows, found.fetchone()[0])
+
     def _label(self, rows: sqlite3.Connection, row_id: int) -> SliceLabel:
         return self._slice_label(
             rows.execute(f"SELECT {_SLICE_COLUMNS} FROM journal WHERE row_id = ?", (row_id,)).fetchone()
         )
 
     def _edit_before(self, rows: sqlite3.Connection, label: SliceLabel) -> SliceEdit:
-        """Make the edit that brings back what a row replaced."""
+        """Make the edit that brings back what a row replaced, or keeps what a model drew over the row since."""
+        drawn_since = rows.execute(
+            "SELECT 1 FROM journal WHERE study_id = ? AND t = ? AND z = ? AND row_id > ? AND tool = ?",
+            (label.study_id, label.t, label.z, label.row_id, MODEL_TOOL),
+        ).fetchone()
+        if drawn_since:
+            return _edit_like(self._newest(rows, label), UNDO_TOOL)
         if label.parent_id is None:
             nothing = np.zeros_like(label.mask)
             return SliceEdit(label.study_id, label.t, label.z, nothing, LabelState.ABSENT, UNDO_TOOL)

@@ -91,7 +91,7 @@ def test_whoever_closed_the_strip_does_not_see_it_again(workspace: Workspace) ->
 
 
 def test_every_key_is_declared_and_shown_by_the_question_mark(workspace: Workspace, hand: Any, qtbot: Any) -> None:
-    assert {found.ours for found in key_list()} == {*workspace._actions, *workspace._contour_actions}
+    assert {found.ours for found in key_list()} == set(workspace._actions | workspace._contour_actions)
     hand.press(Qt.Key.Key_Question, Qt.KeyboardModifier.ShiftModifier)
     help_page = workspace.key_help
     assert help_page is not None

@@ -193,7 +193,10 @@ def test_l_hides_the_panel_and_choosing_a_long_axis_cine_too(
     assert not shown.long_axis.isVisible()
     hand.press(Qt.Key.Key_L)
     assert shown.long_axis.isVisible()
+    reading.notify("Said of the short axis.")
     reading.choose_cine(view_of(heart, View.LAX_4C).cine.id)
+    assert not shown.status.notice.isVisible()
+    assert shown.tour.words.text().startswith("This model draws on short-axis cines only")
     assert not shown.long_axis.isVisible()
     assert shown.plane_lines.layer is not None
     assert not shown.plane_lines.layer.visible

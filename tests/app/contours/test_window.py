@@ -18,7 +18,7 @@ from cinema_app.news import Notice, Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import LabelState, Structure
-from cinema_core.errors import StorageError
+from cinema_core.errors import LabelError, StorageError
 from cinema_core.io.contours import Outline
 from cinema_core.phantom import PhantomStudy
 from cinema_core.project import Project, training_slices
@@ -465,6 +465,28 @@ def test_contours_follow_the_motion_but_not_over_what_the_reader_accepted(
     assert overlap(segmented.labels[2, 2], phantom_study.labels[2, 2]) > max(copied, 0.9)
     reader.press(Qt.Key.Key_Z, CONTROL)
     assert np.array_equal(segmented.labels, phantom_study.labels)
+
+
+def test_motion_that_was_followed_is_not_taken_into_another_study(
+    reader: ContourHand, segmented: Reading, project: Project, another_heart: PhantomStudy, study: Any
+) -> None:
+    editor = reader.workspace.contour_editor
+    motion = editor.motion_to_follow()
+    segmented.show(study(another_heart, "study-00000002"))
+    with pytest.raises(LabelError, match="no longer open"):
+        editor.take_propagated(motion, {1: motion.mask})
+    assert not segmented.labels.any()
+
+
+def test_a_copy_over_an_accepted_slice_is_told(
+    reader: ContourHand, segmented: Reading, notices: list[Notice], phantom_study: PhantomStudy
+) -> None:
+    segmented.accept([(1, 2)])
+    reader.press(Qt.Key.Key_Right, SHIFT)
+    assert "lies over a slice that was accepted" in notices[-1].text
+    reader.press(Qt.Key.Key_Z, CONTROL)
+    assert segmented.state(1, 2) is LabelState.ACCEPTED
+    assert notices[-1].text == "Taken back: slice 3 of phase 2."
 
 
 def test_following_the_motion_is_stopped(

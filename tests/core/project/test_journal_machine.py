@@ -33,8 +33,8 @@ class Expected:
 
 
 Content = tuple[bytes, LabelState]
-Step = tuple[tuple[int, int], Content, Content]
-"""Where, what was there before, and after."""
+Step = tuple[tuple[int, int], int, Content, Content]
+"""Where, in which row, what was there before, and after."""
 
 
 class JournalMachine(RuleBasedStateMachine):
@@ -72,7 +72,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.project.record_step("study-1", [self._edit(where, mask, LabelState.CORRECTED, "brush")])
         before = self._newest(where)
         self._expect(where, mask.tobytes(), LabelState.CORRECTED, "brush")
-        self.done.append((where, before, self._newest(where)))
+        self.done.append((where, self.n_rows, before, self._newest(where)))
         self.undone.clear()
 
     @rule(predictions=st.lists(st.tuples(slice_indices, masks), max_size=6))
@@ -92,18 +92,20 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.done)
     @rule()
     def undo(self) -> None:
-        where, before, _ = step = self.done.pop()
+        where, row_id, before, _ = step = self.done.pop()
         self.undone.append(step)
         self.project.undo("study-1")
-        self._expect(where, *before, "undo")
+        drawn_since = any(row.tool == "model" for row in self.histories[where] if row.row_id > row_id)
+        self._expect(where, *(self._newest(where) if drawn_since else before), "undo")
 
     @precondition(lambda self: self.undone)
     @rule()
     def redo(self) -> None:
-        where, _, after = step = self.undone.pop()
-        self.done.append(step)
+        where, _, _, after = self.undone.pop()
+        before = self._newest(where)
         self.project.redo("study-1")
         self._expect(where, *after, "redo")
+        self.done.append((where, self.n_rows, before, after))
 
     @rule(where=slice_indices)
     def clear(self, where: tuple[int, int]) -> None:

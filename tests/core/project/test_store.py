@@ -89,6 +89,27 @@ def test_undo_and_redo_go_through_steps_also_after_a_restart(project: Project, e
         assert once_more.history("study-1", 0, 1)[-1].tool == "redo"
 
 
+def test_undo_leaves_a_slice_as_a_model_drew_it_since(project: Project, edit: MakeEdit) -> None:
+    predicted = edit(value=2, state=LabelState.PREDICTED, tool="model", model_sha256="d" * 64)
+    project.record_step("study-1", [edit(value=1, state=LabelState.PREDICTED, tool="interpolated contour")])
+    project.record(predicted)
+    project.undo("study-1")
+    label = project.slices("study-1")[0, 0]
+    assert (label.mask.max(), label.state, label.model_sha256) == (2, LabelState.PREDICTED, "d" * 64)
+    project.redo("study-1")
+    assert project.slices("study-1")[0, 0].mask.max() == 1
+
+
+def test_undo_after_redo_brings_back_what_lay_under_the_redo(project: Project, edit: MakeEdit) -> None:
+    project.record_step("study-1", [edit(value=1)])
+    project.undo("study-1")
+    project.record(edit(value=2, state=LabelState.PREDICTED, tool="model"))
+    project.redo("study-1")
+    assert project.slices("study-1")[0, 0].mask.max() == 1
+    project.undo("study-1")
+    assert project.slices("study-1")[0, 0].mask.max() == 2
+
+
 def test_a_new_step_ends_what_could_be_done_again(project: Project, edit: MakeEdit) -> None:
     project.record_step("study-1", [edit(value=1)])
     project.undo("study-1")
