@@ -112,8 +112,9 @@ class MeasuresPanel(QWidget):
             line.setZValue(1)  # above the markers, which lie on two of its points
         self._here = pg.InfiniteLine(pen=pg.mkPen("#ffffff", width=1, style=Qt.PenStyle.DotLine))
         plot.addItem(self._here)
-        self.ed_marker = self._add_marker(plot, "ED")
-        self.es_marker = self._add_marker(plot, "ES")
+        # The curve is high at ED and low at ES: the name stands where it is not.
+        self.ed_marker = self._add_marker(plot, "ED", at_top=False)
+        self.es_marker = self._add_marker(plot, "ES", at_top=True)
         self.ed_marker.sigPositionChangeFinished.connect(lambda line: self._dropped(line.value(), "ed_phase"))
         self.es_marker.sigPositionChangeFinished.connect(lambda line: self._dropped(line.value(), "es_phase"))
         self.rv_rings = {name: self._add_ring(plot, name) for name in ("rv_ed_phase", "rv_es_phase")}
@@ -122,16 +123,16 @@ class MeasuresPanel(QWidget):
         return plot
 
     @staticmethod
-    def _add_marker(plot: Any, name: str) -> Any:
+    def _add_marker(plot: Any, name: str, *, at_top: bool) -> Any:
         marker = pg.InfiniteLine(
             movable=True,
             pen=pg.mkPen(TEXT, width=1.5),
             hoverPen=pg.mkPen("#ffffff", width=3),
             label=name,
-            # Hung from the top edge: a name in the middle of its place is cut where the plot is low.
+            # Hung from an edge: a name in the middle of its place is cut where the plot is low.
             labelOpts={
-                "position": 1.0,
-                "anchors": [(0, 0), (1, 0)],
+                "position": float(at_top),
+                "anchors": [(0, 0), (1, 0)] if at_top else [(0, 1), (1, 1)],
                 "color": "#ffffff",
                 "fill": "#2f6fb3",
                 "movable": False,

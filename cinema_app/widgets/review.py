@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
@@ -46,6 +46,9 @@ TOOLS = (
 
 class ReviewPanel(QWidget):
     """Brush, slice states, ED and ES."""
+
+    suggested = Signal()
+    """The reader was led to a slice, and :attr:`why` says why."""
 
     def __init__(
         self,
@@ -248,6 +251,7 @@ class ReviewPanel(QWidget):
         self._layers.go_to(*places[k])
         self._reason = f"{k + 1} of {len(queue)} {words}: {queue[k].reason}"
         self._show_why()
+        self.suggested.emit()
 
     def ask_base(self) -> None:
         """Show what leaving the basal slice out, or bringing it back, does to the ejection fraction."""

@@ -12,7 +12,7 @@ from superqt.utils import signals_blocked
 from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import NOTICE_COLOURS, button, elided, muted, strong
+from cinema_app.widgets.appearance import NOTICE_COLOURS, button, counted, elided, muted, strong
 from cinema_app.widgets.import_contours import ContourMenu
 from cinema_core.cine import Cine
 
@@ -95,8 +95,11 @@ class StudyPanel(QWidget):
         self._facts.setToolTip("\n".join(study.report.notes))
         with signals_blocked(self._cines):
             self._cines.clear()
+            views = [found.view for found in study.cines]
             for found in study.cines:
-                self._cines.addItem(f"{found.view.display_name} · {found.n_slices}×{found.n_phases}", found.id)
+                # The line below has the size; here it would be cut, and is needed only to tell two cines apart.
+                size = f" {found.n_slices}×{found.n_phases}" if views.count(found.view) > 1 else ""
+                self._cines.addItem(found.view.display_name + size, found.id)
             self._cines.setCurrentIndex(self._cines.findData(cine.id))
         self._show_warnings(cine)
 
@@ -133,7 +136,7 @@ class StudyPanel(QWidget):
 
 def facts(cine: Cine) -> str:
     """One line on a cine: view, size, step, heart rate."""
-    parts = [cine.view.display_name, f"{cine.n_slices} slices × {cine.n_phases} phases"]
+    parts = [cine.view.display_name, f"{counted(cine.n_slices, 'slice')} × {counted(cine.n_phases, 'phase')}"]
     if cine.geometry.slice_step_mm is not None:
         parts.append(f"step {cine.geometry.slice_step_mm:.3g} mm")
     if cine.timing.heart_rate_bpm:

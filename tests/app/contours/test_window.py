@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 from cinema_app.contours.curve import feet_on
 from cinema_app.contours.editor import ContourEditor
@@ -611,6 +611,18 @@ def test_the_ejection_fraction_stays_on_a_small_screen(reader: ContourHand, qtbo
     click(review._tools[Tool.MOVE])
     qtbot.waitUntil(lambda: review.brush.isVisible())
     assert abs(review.height() - height) <= 4  # not a row of buttons more
+
+
+def test_why_a_slice_is_to_be_checked_is_in_sight_on_a_small_screen(reader: ContourHand, qtbot: Any) -> None:
+    reader.workspace.window().resize(1366, 768)
+    qtbot.waitUntil(lambda: reader.workspace.window().height() <= 768)
+    review = reader.workspace.review
+    bars = [area.verticalScrollBar() for area in reader.workspace.findChildren(QScrollArea)]
+    qtbot.waitUntil(lambda: any(bar.maximum() > 0 for bar in bars))
+    for bar in bars:
+        bar.setValue(0)
+    reader.press(Qt.Key.Key_N)
+    qtbot.waitUntil(lambda: review.why.visibleRegion().boundingRect() == review.why.rect())
 
 
 def test_no_button_is_cut_off_on_a_small_screen(reader: ContourHand, qtbot: Any) -> None:
