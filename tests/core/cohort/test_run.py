@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cinema_core.cohort.entries import CohortEntry
-from cinema_core.cohort.journal import JOURNAL_NAME, open_journal
+from cinema_core.cohort.journal import JOURNAL_NAME, fingerprint, open_journal
 from cinema_core.cohort.run import run_batch
 from cinema_core.cohort.work import INSIDE, BatchSettings, Outcome, labels_path, work_on
 from cinema_core.errors import InputError
@@ -25,6 +25,7 @@ from cinema_core.io import load_study, read_labels, write_image, write_labels
 from cinema_core.measure import ventricular_function
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.phantom import PhantomStudy
+from cinema_core.report.result import rounded
 
 pytest.importorskip("distributed", reason="dask.distributed is absent: pip install distributed")
 # Of its own: it closes sockets and loops late.
@@ -62,7 +63,18 @@ def test_a_row_is_that_of_the_study_alone(
     assert outcome.row is not None
     assert (outcome.row.study_id, outcome.row.model) == ("a", "")
     for name in ("lv_edv_ml", "lv_esv_ml", "lv_ef_pct", "rv_ef_pct", "lv_mass_g", "heart_rate_bpm", "bsa_m2"):
-        assert getattr(outcome.row, name) == getattr(alone, name)
+        assert getattr(outcome.row, name) == rounded(getattr(alone, name))
+
+
+def test_an_image_that_was_written_to_in_its_folder_is_another(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "1.dcm").write_bytes(b"one")
+    entry = CohortEntry("a", (folder,))
+    before = fingerprint(entry)
+    assert fingerprint(entry) == before
+    (folder / "1.dcm").write_bytes(b"other")
+    assert fingerprint(entry) != before
 
 
 def test_a_study_without_labels_is_segmented_and_its_labels_kept(
@@ -82,7 +94,7 @@ def test_a_study_without_labels_is_segmented_and_its_labels_kept(
     assert outcome.row.model == "grey"
     kept = read_labels(labels_path(settings.out, "a"))
     found = ventricular_function(kept, load_study(image).best())
-    assert (outcome.row.lv_ef_pct, outcome.row.rv_edv_ml) == (found.lv_ef_pct, found.rv_edv_ml)
+    assert (outcome.row.lv_ef_pct, outcome.row.rv_edv_ml) == (rounded(found.lv_ef_pct), rounded(found.rv_edv_ml))
 
 
 def test_what_nobody_foresaw_is_an_outcome_without_its_message(
@@ -91,7 +103,7 @@ def test_what_nobody_foresaw_is_an_outcome_without_its_message(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("of Mrs Example")
 
-    monkeypatch.setattr("cinema_core.cohort.work.ventricular_function", fail)
+    monkeypatch.setattr("cinema_core.cohort.work.study_measures", fail)
     outcome = work_on(CohortEntry("a", heart[:1], heart[1:]), settings)
     assert (outcome.kind, outcome.row) == (INSIDE, None)
     assert "RuntimeError" in outcome.reason and "Example" not in outcome.reason
