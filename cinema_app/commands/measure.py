@@ -37,7 +37,9 @@ def measure(
     ] = None,
     details: Annotated[
         bool,
-        typer.Option("--details", help="Also write NAME_phases.csv and NAME_segments.csv beside the report NAME.csv."),
+        typer.Option(
+            "--details", help="Also write NAME_measures, _flags, _phases and _segments.csv beside the report NAME.csv."
+        ),
     ] = False,
     document: Annotated[
         Path | None, typer.Option(metavar="F", help="Also write the report as a page: a .pdf or .html file.")

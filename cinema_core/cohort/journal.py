@@ -89,13 +89,18 @@ def open_journal(entries: list[CohortEntry], settings: BatchSettings) -> Iterato
 def fingerprint(entry: CohortEntry) -> str:
     """Hash of what a study is made from, by place, size and time of its files: quick, and other after a change."""
     digest = hashlib.sha256(entry.slices.encode())
-    for path in (*entry.images, *entry.labels):
+    for path in (file for place in (*entry.images, *entry.labels) for file in _files(place)):
         try:
             stat = path.stat()
             digest.update(f"|{path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
         except OSError:
             digest.update(f"|{path}|absent".encode())
     return digest.hexdigest()
+
+
+def _files(place: Path) -> list[Path]:
+    """Return a file, or a folder with all that is in it: a folder's own time stays when a file of it is written to."""
+    return [place, *sorted(path for path in place.rglob("*") if path.is_file())] if place.is_dir() else [place]
 
 
 def _head(settings: BatchSettings) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def source_frames(cine: Cine, phases: Iterable[int]) -> dict[tuple[int, int], So
     for source in wanted.values():
         found = headers.get(source.path)
         if found is None or found.SOPInstanceUID != source.sop_instance_uid:
-            raise StudyError(f"{source.path} is not the image that was read before. Open the study again.")
+            raise StudyError("An image file is not the one that was read before. Open the study again.")
     return {where: SourceFrame(headers[source.path], source.frame) for where, source in wanted.items()}
 
 

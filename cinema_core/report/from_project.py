@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from cinema_core.measure.study_measures import StudyMeasures, study_measures
 from cinema_core.project.export import StudySnapshot
 from cinema_core.project.records import ApprovalRecord, EditSince
 from cinema_core.report.result import Approval, Origin, Status, StudyResult, import_rules
+
+NOT_AT_HAND: Final = "no longer at hand"
+"""In place of the name of a model that is neither in the project nor on this computer."""
 
 
 def project_result(
@@ -142,6 +146,9 @@ def _edits_in_words(edits: Sequence[EditSince]) -> str:
 
 
 def _card(snapshot: StudySnapshot, cards: Sequence[ModelCard]) -> ModelCard | None:
-    """Card of the weights that most labels came or started from; None if a hand drew all, or the model is gone."""
-    by_hash = {card.sha256: card for card in cards}
-    return next((by_hash[sha256] for sha256 in snapshot.label_models if sha256 in by_hash), None)
+    """Card of the weights that most labels came or started from; None if a hand drew all."""
+    if not snapshot.label_models:
+        return None
+    sha256 = snapshot.label_models[0]
+    # A model that was removed drew all the same; its hash is what is left of it.
+    return next((card for card in cards if card.sha256 == sha256), ModelCard(name=NOT_AT_HAND, sha256=sha256))

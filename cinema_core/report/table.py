@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from cinema_core.errors import StorageError
+from cinema_core.measure.function import VentricularFunction
+from cinema_core.measure.volumes import DEFAULT_METHOD
 from cinema_core.report.result import DECIMALS, FIGURE_NAMES, RESEARCH_USE, StudyResult, rounded
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def report_row(result: StudyResult) -> ReportRow:
         view=cine.view.value,
         reader=result.approval.reader,
         status=result.approval.status.value,
-        convention=function.convention,
+        convention=_convention(function),
         n_slices=cine.n_slices,
         n_phases=cine.n_phases,
         slice_step_mm=rounded(cine.geometry.slice_step_mm),
@@ -102,6 +104,13 @@ def report_row(result: StudyResult) -> ReportRow:
         software_version=origin.software_version,
         created_utc=origin.created_utc,
     )
+
+
+def _convention(function: VentricularFunction) -> str:
+    """How papillary muscles were counted, and how areas became volumes if not as usual: other figures come of it."""
+    if function.method == DEFAULT_METHOD:
+        return function.convention
+    return f"{function.convention}; {function.method.description}"
 
 
 def clipboard_text(result: StudyResult) -> str:

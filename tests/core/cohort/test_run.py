@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cinema_core.cohort.entries import CohortEntry
-from cinema_core.cohort.journal import JOURNAL_NAME, open_journal
+from cinema_core.cohort.journal import JOURNAL_NAME, fingerprint, open_journal
 from cinema_core.cohort.run import run_batch
 from cinema_core.cohort.work import INSIDE, BatchSettings, Outcome, labels_path, work_on
 from cinema_core.errors import InputError
@@ -64,6 +64,17 @@ def test_a_row_is_that_of_the_study_alone(
     assert (outcome.row.study_id, outcome.row.model) == ("a", "")
     for name in ("lv_edv_ml", "lv_esv_ml", "lv_ef_pct", "rv_ef_pct", "lv_mass_g", "heart_rate_bpm", "bsa_m2"):
         assert getattr(outcome.row, name) == rounded(getattr(alone, name))
+
+
+def test_an_image_that_was_written_to_in_its_folder_is_another(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "1.dcm").write_bytes(b"one")
+    entry = CohortEntry("a", (folder,))
+    before = fingerprint(entry)
+    assert fingerprint(entry) == before
+    (folder / "1.dcm").write_bytes(b"other")
+    assert fingerprint(entry) != before
 
 
 def test_a_study_without_labels_is_segmented_and_its_labels_kept(

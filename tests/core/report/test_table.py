@@ -13,7 +13,7 @@ import pytest
 from cinema_core.cards import ModelCard
 from cinema_core.cine import Patient
 from cinema_core.errors import StorageError
-from cinema_core.measure import study_measures, ventricular_function
+from cinema_core.measure import AreaRule, EndSliceRule, ReportChoices, study_measures, ventricular_function
 from cinema_core.phantom import PhantomStudy
 from cinema_core.report import REPORT_COLUMNS, Origin, ReportRow, StudyResult, report_row, write_report
 
@@ -44,6 +44,14 @@ def written(path: Path) -> dict[str, str]:
 
 def test_columns_are_the_agreed_ones() -> None:
     assert list(REPORT_COLUMNS) == [name.strip() for name in COLUMNS.replace("\n", " ").split(",")]
+
+
+def test_rules_that_are_not_the_usual_ones_are_told(phantom_study: PhantomStudy, row: ReportRow) -> None:
+    choices = ReportChoices(areas=AreaRule.CONTOURS, ends=EndSliceRule.HALF)
+    measures = study_measures(phantom_study.labels, phantom_study.cine, choices=choices)
+    other = report_row(StudyResult("study-0a1b2c3d", phantom_study.cine, measures, Origin("1", "2026-01-02")))
+    assert other.lv_edv_ml != row.lv_edv_ml
+    assert other.convention == f"{row.convention}; {choices.method.description}"
 
 
 def test_what_is_not_known_is_empty(row: ReportRow, tmp_path: Path) -> None:
