@@ -185,6 +185,7 @@ def pictures_of_report() -> None:
         desktop.viewer.screenshot(str(Path(temporary) / "report.png"), canvas_only=False, flash=False)
         with Image.open(Path(temporary) / "report.png") as picture:
             picture.convert("RGB").save(PICTURES / "report.png", optimize=True)
+        workspace.report.grab().save(str(PICTURES / "report-panel.png"))  # all of it, also what has to be scrolled to
         reading.correct(0, 4, heart.sax.labels[0, 4])
         reading.name_reader("Reader 7")
         reading.approve()
