@@ -66,8 +66,11 @@ benchmarks: $(READY)  ## Every measured figure, a table per command
 	$(BIN)/python -m benchmarks.bundled
 	$(BIN)/python -m benchmarks.measures
 	$(BIN)/python -m benchmarks.review
+	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.training
+	$(SCREEN) $(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.reading_faults
 
 model: $(READY)  ## Train the bundled model again
 	$(BIN)/python -m training.bundled
