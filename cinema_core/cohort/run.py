@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -169,6 +170,17 @@ def _outcome(client: Any, future: Any, entry: CohortEntry) -> Outcome:
 
 
 @contextmanager
+def _same_environment() -> Iterator[None]:
+    """Take back what dask sets for its workers, one thread each: later processes would compute with one thread too."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
 def _client(scheduler: str | None, processes: int | None) -> Iterator[Any]:
     """Connect to a cluster, or start one on this computer that only this computer can reach."""
     import dask
@@ -187,6 +199,7 @@ def _client(scheduler: str | None, processes: int | None) -> Iterator[Any]:
             yield client
         return
     with (
+        _same_environment(),
         dask.config.set(QUIET_WORKERS),
         LocalCluster(
             n_workers=processes,

@@ -122,9 +122,11 @@ def test_bad_studies_stop_no_other_and_are_counted_by_reason(
     ]
     told: list[str] = []
     seen: list[float] = []
+    environment = dict(os.environ)
     result = run_batch(
         entries, settings, processes=1, on_dashboard=told.append, progress=lambda share, _: seen.append(share)
     )
+    assert dict(os.environ) == environment  # dask's one thread is for its workers alone
     assert [row["study_id"] for row in rows(settings.out / "report.csv")] == ["z", "a"]  # as in the list
     assert sum(result.failures_by_kind.values()) == 3
     assert result.failures_by_kind["the study cannot be read"] == 2
