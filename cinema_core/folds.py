@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 from pydantic import BaseModel, Field, ValidationError
 
-from cinema_core.disk import disk_errors
+from cinema_core.disk import write_whole
 from cinema_core.errors import InputError
 
 N_FOLDS: Final = 3
@@ -90,17 +88,8 @@ def write_ledger(path: Path, ledger: Mapping[str, int]) -> None:
     StorageError
         If it cannot be written; the older one is kept.
     """
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     text = json.dumps({"folds": dict(ledger)}, indent=1, ensure_ascii=False) + "\n"
-    with disk_errors(f"The split ledger could not be written to {path}"):
-        try:
-            with partial.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+    write_whole(path, text.encode("utf-8"), "The split ledger")
 
 
 def _hash(text: str) -> str:

@@ -12,11 +12,13 @@ from superqt import QElidingLabel
 
 from cinema_app.news import Severity
 from cinema_core.anatomy import LabelState
+from cinema_core.measure import Light
 
 TEXT: Final = "#f0f1f2"
 MUTED: Final = "#b4b9c2"
 NOT_KNOWN: Final = "not known"
 NOTICE_COLOURS: Final = {Severity.INFO: "#d6dae0", Severity.WARNING: "#ffcb6b", Severity.ERROR: "#ff9088"}
+LIGHT_COLOURS: Final = {Light.GREEN: "#3fb68b", Light.AMBER: "#ffcb6b", Light.RED: "#ff6b60"}
 STATE_COLOURS: Final = {
     LabelState.ABSENT: "#3b3f49",
     LabelState.PREDICTED: "#7f8ea8",

@@ -13,7 +13,7 @@ from superqt.utils import signals_blocked
 from cinema_app.layers import CineLayers
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import MUTED, TEXT, muted
+from cinema_app.widgets.appearance import LIGHT_COLOURS, MUTED, TEXT, muted
 from cinema_core.anatomy import Structure
 from cinema_core.cine import View
 from cinema_core.measure import VentricularFunction
@@ -34,6 +34,9 @@ ROWS = (
     ("SV", "ml", "sv_ml", 0),
 )
 
+
+NEAR_END = 0.1
+"""Share of the curve from either end within which a name beside a ring would be cut by the plot."""
 
 RING_PX = 11
 """Diameter of the rings on the RV's curve: large enough to be taken hold of."""
@@ -227,10 +230,10 @@ class MeasuresPanel(QWidget):
             parts.append(f"CO {found.cardiac_output_l_min:.1f} l/min")
         if found.bsa_m2 is not None:
             parts.append(f"BSA {found.bsa_m2:.2f} m²")
-        parts.append("papillaries in cavity")
+        parts.append(f"papillaries in {reading.report_choices.papillary.value}")
         measured = reading.study_measures
         if measured is not None and measured.flags:
-            parts.append(f"<span style='color:#ffcb6b'>{measured.flags[0]}</span>")
+            parts.append(f"<span style='color:{LIGHT_COLOURS[measured.light]}'>{measured.flags[0]}</span>")
         return " · ".join(parts)
 
     def _show_phases(self) -> None:
@@ -255,7 +258,8 @@ class MeasuresPanel(QWidget):
                 ring.setPos(t + 1, y)
             # The line says it already where both ventricles have the same phase.
             is_apart = t != getattr(choice, name.removeprefix("rv_"))
-            ring.setLabel(f"RV {name[3:5].upper()}" if is_apart else None, ring_label_options())
+            share = t / max(1, self._reading.cine.n_phases - 1)
+            ring.setLabel(f"RV {name[3:5].upper()}" if is_apart else None, ring_label_options(share))
 
     def _rv_at(self, t: int) -> float | None:
         """Volume of the RV at a phase; None where it is not measured."""
@@ -288,9 +292,16 @@ class MeasuresPanel(QWidget):
             self._layers.go_to(round(x) - 1, self._layers.here[1])
 
 
-def ring_label_options() -> dict[str, Any]:
-    """How the name of a ring stands above it."""
-    return {"color": RV_COLOUR, "offset": (0, 12), "anchor": (0.5, 0.5)}
+def ring_label_options(share: float) -> dict[str, Any]:
+    """How the name of a ring stands above it; beside an end of the curve inwards, so that the plot does not cut it.
+
+    Parameters
+    ----------
+    share
+        Where along the curve it stands, 0 to 1.
+    """
+    inwards = 0.0 if share < NEAR_END else 1.0 if share > 1 - NEAR_END else 0.5
+    return {"color": RV_COLOUR, "offset": (0, 12), "anchor": (inwards, 0.5)}
 
 
 def _cell(text: str, colour: str, *, big: bool = False) -> QLabel:

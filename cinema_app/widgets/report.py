@@ -28,7 +28,7 @@ from cinema_app.layers import CineLayers
 from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import MUTED, TEXT, allow, button, colour_patch, muted, strong
+from cinema_app.widgets.appearance import LIGHT_COLOURS, MUTED, TEXT, allow, button, colour_patch, muted, strong
 from cinema_core.cine import BsaFormula
 from cinema_core.errors import CinemaError
 from cinema_core.measure import AreaRule, EndSliceRule, Light, ReportChoices, StudyMeasures, reference_tables
@@ -37,7 +37,6 @@ from cinema_core.measure.reference import Position
 from cinema_core.report.content import driver_sentence
 from cinema_core.rules import PapillaryRule
 
-LIGHT_COLOURS = {Light.GREEN: "#3fb68b", Light.AMBER: "#ffcb6b", Light.RED: "#ff6b60"}
 LIGHT_WORDS = {Light.GREEN: "Green", Light.AMBER: "Amber", Light.RED: "Red"}
 
 LEVELS = (0.05, 0.95)

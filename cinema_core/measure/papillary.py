@@ -87,7 +87,8 @@ def find_papillary_muscles(
             left_alone.append(z)
             continue
         for t, area in cavity.items():
-            found[t, z] = _dark_inside(area, image[t, z] < threshold)
+            if (box := _box_around(area)) is not None:
+                found[t, z][box] = _dark_inside(area[box], image[t, z][box] < threshold)
     return PapillaryMuscles(found, level, tuple(left_alone))
 
 
@@ -108,6 +109,15 @@ def _threshold(
         return None
     muscle, blood = (float(np.median(image[fullest][area])) for area in (wall, cavity[fullest]))
     return muscle + level * (blood - muscle) if blood > muscle else None
+
+
+def _box_around(area: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Rows and columns of an area with a pixel to spare, for the cavity is small in the image; None if it is empty."""
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+    if not rows.size:
+        return None
+    (top, left), (bottom, right) = (rows[0], columns[0]), (rows[-1], columns[-1])
+    return slice(max(0, top - 1), bottom + 2), slice(max(0, left - 1), right + 2)
 
 
 def _dark_inside(cavity: NDArray[np.bool_], dark: NDArray[np.bool_]) -> NDArray[np.bool_]:

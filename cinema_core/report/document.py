@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import numpy as np
 from jinja2 import Environment
@@ -17,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from reportlab.graphics.shapes import Drawing
 
-from cinema_core.errors import InputError, StorageError
+from cinema_core.disk import write_whole
+from cinema_core.errors import InputError
 from cinema_core.report.content import LIGHT_MARKS, MOST_FINDINGS, ReportContent
 from cinema_core.report.figures import bullseye_drawing, curve_drawing, svg_of
 from cinema_core.report.pdf import lay_out
@@ -77,18 +75,7 @@ def write_document(path: Path, result: StudyResult, labels: NDArray[np.uint8]) -
     if kind not in KINDS:
         raise InputError(f"{path.name} is no report: its ending tells the kind. Choose one of {', '.join(KINDS)}.")
     data = report_pdf(result, labels) if kind == ".pdf" else report_html(result, labels).encode("utf-8")
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageError(
-            f"The report could not be written to {path}: {error.strerror or error}. Close it in other programs, "
-            "free some space, or choose another place."
-        ) from error
-    finally:
-        with suppress(OSError):  # gone after the rename; never there if its folder is not
-            partial.unlink()
+    write_whole(path, data, "The report")
 
 
 def drawings(content: ReportContent) -> list[Drawing]:

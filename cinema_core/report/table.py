@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from uuid import uuid4
 
-from cinema_core.errors import StorageError
+from cinema_core.disk import write_whole
 from cinema_core.measure.function import VentricularFunction
 from cinema_core.measure.volumes import DEFAULT_METHOD
 from cinema_core.report.result import DECIMALS, FIGURE_NAMES, RESEARCH_USE, StudyResult, rounded
@@ -153,21 +150,7 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row], decimals: int =
     writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows([_text(getattr(row, name), decimals) for name in columns] for row in rows)
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with partial.open("x", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageError(
-            f"The report could not be written to {path}: {error.strerror or error}. Close it in other programs, "
-            "free some space, or choose another place."
-        ) from error
-    finally:
-        with suppress(OSError):  # gone after the rename; never there if its folder is not
-            partial.unlink()
+    write_whole(path, text.getvalue().encode("utf-8"), "The report")
 
 
 def _text(value: str | int | float | None, decimals: int) -> str:

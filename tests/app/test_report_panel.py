@@ -77,6 +77,19 @@ def test_another_rule_changes_the_volume_and_is_named(panel: Any, segmented: Rea
     assert "end slices count by half" in after.method.description
 
 
+def test_papillary_muscles_as_mass_are_named_wherever_figures_stand(
+    panel: Any, segmented: Reading, workspace: Workspace
+) -> None:
+    before = segmented.measures
+    panel.papillary.setCurrentText("mass")
+    after = segmented.measures
+    assert before is not None and before.lv_edv_ml is not None and before.lv_mass_g is not None
+    assert after is not None and after.lv_edv_ml is not None and after.lv_mass_g is not None
+    assert after.lv_edv_ml < before.lv_edv_ml and after.lv_mass_g > before.lv_mass_g
+    assert "papillaries in mass" in workspace.measures._more.text()
+    assert "threshold at 0.50" in segmented.clipboard_text()
+
+
 def test_a_finding_goes_to_its_slice(panel: Any, segmented: Reading, workspace: Workspace) -> None:
     assert segmented.measures is not None and segmented.measures.ed_phase is not None
     ed = segmented.measures.ed_phase

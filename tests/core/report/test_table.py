@@ -115,7 +115,7 @@ def test_a_full_disk_keeps_the_old_report(row: ReportRow, tmp_path: Path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"report\.csv: No space left on device.*free some space"):
+    with pytest.raises(StorageError, match=r"report\.csv: No space left on device.*Make room"):
         write_report(path, [row])
     assert path.read_text(encoding="utf-8") == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["report.csv"]
