@@ -36,7 +36,7 @@ def disk_errors(what: str) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             mend = "Make room and do it again."
         elif error.errno in _NO_RIGHT:
-            mend = "Close it in other programs, give yourself the right to write there, or choose another place."
+            mend = "Give yourself the right to write there, close the file in other programs, or choose another place."
         else:
             mend = "Make room, check the drive, or choose another place."
         raise StorageError(f"{what}: {error.strerror or error}. {mend}") from error
