@@ -25,10 +25,18 @@ class PlaneAwareConv3d(nn.Conv3d):
 
     A 3 x 3 x 3 kernel laid on one slice sees zeros above and below, so only its middle tap in z matters.
     The CPU kernels convolve all three: several times slower than the middle tap alone, for the same numbers.
+
+    On an image smaller than its kernel torch 2.13's bfloat16 kernel for CPUs gets the gradient of depth-wise weights
+    wrong: it reads memory that nobody wrote. There the convolution is done in float32.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (b, c, x, y, z)."""
+        if self._half_precision_is_wrong(x):
+            bias = None if self.bias is None else self.bias.float()
+            with torch.autocast("cpu", enabled=False):
+                exact: Tensor = self._conv_forward(x.float(), self.weight.float(), bias)
+            return exact.bfloat16()
         depth = self.kernel_size[2]
         if x.shape[-1] != 1 or depth % 2 == 0 or self.padding[2] != depth // 2 or isinstance(self.padding, str):
             return super().forward(x)
@@ -41,6 +49,13 @@ class PlaneAwareConv3d(nn.Conv3d):
             x.squeeze(-1), weight, self.bias, self.stride[:2], self.padding[:2], self.dilation[:2], self.groups
         )
         return y.unsqueeze(-1)
+
+    def _half_precision_is_wrong(self, x: Tensor) -> bool:
+        if x.device.type != "cpu" or self.groups == 1 or not torch.is_grad_enabled():
+            return False
+        half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
+        smaller = any(n < width for n, width in zip(x.shape[2:4], self.kernel_size[:2], strict=True))
+        return smaller and (half or x.dtype is torch.bfloat16)
 
 
 class PlaneAwareConvTranspose3d(nn.ConvTranspose3d):
