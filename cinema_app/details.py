@@ -19,6 +19,26 @@ def details_paths(report: Path) -> tuple[Path, ...]:
     return tuple(report.with_name(f"{report.stem}_{table}.csv") for table in TABLES)
 
 
+def provenance_path(report: Path) -> Path:
+    """Where it lies what a report was made from, whose columns have no room for that: ``report_provenance.json``."""
+    return report.with_name(f"{report.stem}_provenance.json")
+
+
+def write_table(report: Path, result: StudyResult) -> None:
+    """Write the report of a study, and beside it what it was made from.
+
+    Raises
+    ------
+    StorageError
+        If a file cannot be written.
+    """
+    from cinema_app.results import write_json
+    from cinema_core.report import report_row, result_provenance, write_report
+
+    write_report(report, [report_row(result)])
+    write_json(provenance_path(report), result_provenance(result))
+
+
 def write_details(report: Path, result: StudyResult, labels: NDArray[np.uint8]) -> list[str]:
     """Write all tables, that of the segments without rows where ED is not known.
 

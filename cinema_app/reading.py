@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cinema_app.details import write_table
 from cinema_app.labelling import Labelling, Slice
 from cinema_app.news import Notice, ReadingEvents, Severity
 from cinema_app.opening import open_study, person_of
@@ -29,7 +30,7 @@ from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.measure import ReportChoices, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source, VersionRecord
-from cinema_core.report import Approval, clipboard_text, report_row, write_report
+from cinema_core.report import Approval, clipboard_text
 from cinema_core.report.from_project import approval_state, unread_uncertainty
 from cinema_core.tasks import TASKS, Task, answers
 
@@ -628,7 +629,7 @@ class Reading:
     # ---------------------------------------------------------------- the report
 
     def export_csv(self, path: Path) -> None:
-        """Write the report of this reading.
+        """Write the report of this reading, and beside it what it was made from.
 
         Raises
         ------
@@ -637,7 +638,7 @@ class Reading:
         StorageError
             If the file cannot be written; then there is no half file.
         """
-        write_report(path, [report_row(result_of(self))])
+        write_table(path, result_of(self))
         self.project.log_event("exported", {"study": self.study_id, "format": "csv"})
         self.notify(f"Report saved: {path.name}, in the folder {path.absolute().parent.name}")
 

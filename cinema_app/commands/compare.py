@@ -12,12 +12,12 @@ import typer
 if TYPE_CHECKING:
     from cinema_core.cine import Cine
     from cinema_core.measure.comparison import MeasuredLabels, ReadingComparison
-    from cinema_core.report.comparison import MeasureRow, SetRow, SliceRow, StructureRow
+    from cinema_core.report.comparison import MeasureRow, RuleRow, SetRow, SliceRow, StructureRow
 
     Pair = tuple[str, Cine, MeasuredLabels, MeasuredLabels]
-    Tables = tuple[list[StructureRow], list[MeasureRow], list[SliceRow], list[SetRow]]
+    Tables = tuple[list[StructureRow], list[MeasureRow], list[SliceRow], list[SetRow], list[RuleRow]]
 
-FILES: Final = ("structures.csv", "measures.csv", "slices.csv", "agreement.csv")
+FILES: Final = ("structures.csv", "measures.csv", "slices.csv", "agreement.csv", "rules.csv")
 
 SHOWN_SLICES: Final = 5
 """Slices on the screen, of those that move EF most; the table has all."""
@@ -46,7 +46,9 @@ def compare(
 
     Projects and case lists (study,image,labels) are compared over the studies that both have. Writes Dice, HD95 and
     mean surface distance per structure at ED and ES, every measure, which slices cause the difference in EF, and over
-    several studies bias, limits of agreement and coefficient of variation.
+    several studies bias, limits of agreement and coefficient of variation. Where the two readings of a study were
+    measured by different rules (areas, end slices, papillary muscles, body surface), it says which: part of the
+    difference is theirs.
     """
     from cinema_app.results import refuse_existing, written_together
     from cinema_app.terminal import progress_bar, say, say_json
@@ -179,7 +181,7 @@ def _measured(cine: Cine, labels: Any) -> MeasuredLabels:
 
 
 def _tables(found: dict[str, ReadingComparison]) -> Tables:
-    from cinema_core.report.comparison import measure_rows, set_rows, slice_rows, structure_rows
+    from cinema_core.report.comparison import measure_rows, rule_rows, set_rows, slice_rows, structure_rows
 
     measures = [row for name, one in found.items() for row in measure_rows(name, one)]
     return (
@@ -187,29 +189,32 @@ def _tables(found: dict[str, ReadingComparison]) -> Tables:
         measures,
         [row for name, one in found.items() for row in slice_rows(name, one)],
         set_rows(measures),
+        [row for name, one in found.items() for row in rule_rows(name, one)],
     )
 
 
 def _write(folder: Path, tables: Tables) -> None:
-    from cinema_core.report.comparison import COMPARISON_DECIMALS, MeasureRow, SetRow, SliceRow, StructureRow
+    from cinema_core.report.comparison import COMPARISON_DECIMALS, MeasureRow, RuleRow, SetRow, SliceRow, StructureRow
     from cinema_core.report.table import write_rows
 
-    structures, measures, slices, over = (folder / name for name in FILES)
+    structures, measures, slices, over, rules = (folder / name for name in FILES)
     write_rows(structures, StructureRow, tables[0], COMPARISON_DECIMALS)
     write_rows(measures, MeasureRow, tables[1], COMPARISON_DECIMALS)
     write_rows(slices, SliceRow, tables[2], COMPARISON_DECIMALS)
     write_rows(over, SetRow, tables[3], COMPARISON_DECIMALS)
+    write_rows(rules, RuleRow, tables[4])
 
 
 def _to_json(tables: Tables, problems: list[str]) -> dict[str, Any]:
     from dataclasses import asdict
 
-    structures, measures, slices, over = tables
+    structures, measures, slices, over, rules = tables
     return {
         "structures": [asdict(row) for row in structures],
         "measures": [asdict(row) for row in measures],
         "slices": [asdict(row) for row in slices],
         "agreement": [asdict(row) for row in over],
+        "rules": [asdict(row) for row in rules],
         "problems": problems,
     }
 
@@ -217,7 +222,13 @@ def _to_json(tables: Tables, problems: list[str]) -> dict[str, Any]:
 def _tell(found: dict[str, ReadingComparison], tables: Tables) -> None:
     from cinema_app.terminal import number, say, say_table
 
-    structures, measures, slices, over = tables
+    structures, measures, slices, over, rules = tables
+    if rules:
+        n_other = len({row.study_id for row in rules})
+        say(f"{n_other} of {len(found)} studies measured by different rules: part of the difference is theirs")
+        alike = dict.fromkeys((row.rule, row.first, row.second) for row in rules)
+        say_table(("Rule", "First", "Second"), list(alike))
+        say()
     if len(found) == 1:
         say_table(
             ("", "Phase", "Dice", "HD95 mm", "Mean distance mm"),

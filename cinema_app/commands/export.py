@@ -10,29 +10,40 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cinema_core.progress import Progress
     from cinema_core.project import Effort, Project, StudyRecord
+    from cinema_core.report import StudyResult
 
 REPORT: Final = "report.csv"
+PROVENANCE: Final = "provenance.json"
 EFFORT: Final = "effort.csv"
-CHOICES: Final = "Choose among csv, pdf, html, nifti, dicom-seg, dicom-sr and effort."
+CHOICES: Final = (
+    "Choose among csv, details, pdf, html, fhir, nifti, dicom-seg, dicom-sr, dicom-pdf, dicom-sc and effort."
+)
 
 
 class Format(StrEnum):
     """What can be written."""
 
     CSV = "csv"
+    DETAILS = "details"
     PDF = "pdf"
     HTML = "html"
+    FHIR = "fhir"
     NIFTI = "nifti"
     DICOM_SEG = "dicom-seg"
     DICOM_SR = "dicom-sr"
+    DICOM_PDF = "dicom-pdf"
+    DICOM_SC = "dicom-sc"
     EFFORT = "effort"
 
 
 DOCUMENTS: Final = (Format.PDF, Format.HTML)
 
-MEASURED: Final = {Format.CSV, *DOCUMENTS, Format.DICOM_SEG, Format.DICOM_SR}
+MEASURED: Final = set(Format) - {Format.NIFTI, Format.EFFORT}
 """Formats that need the measures."""
 
 
@@ -40,7 +51,7 @@ def export(
     project: Annotated[Path, typer.Option(metavar="DIR", help="The project, NAME.cinema.")],
     formats: Annotated[
         str,
-        typer.Option("--format", metavar="LIST", help="csv, pdf, html, nifti, dicom-seg, dicom-sr, effort; or csv,pdf"),
+        typer.Option("--format", metavar="LIST", help=", ".join(Format) + "; or several: csv,pdf"),
     ] = "csv",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where files go. Default: a new folder in the project's exports.")
@@ -49,14 +60,16 @@ def export(
 ) -> None:
     """Write the results of all studies of a project: a table (csv), a report each (pdf, html), labels (nifti).
 
+    ``csv`` comes with provenance.json: by which rules, from which images and with which model each row was made.
+    ``details`` are tables of every figure, finding, phase and segment, ``fhir`` the coded figures as Observations.
     ``effort`` is what those cost: slices and edits, border redrawn, active time; numbers only, no image data.
 
     Example: cinema export --project heart.cinema --format csv,nifti --out results
 
-    dicom-seg writes ED and ES as DICOM segmentations, dicom-sr the report as a structured report; both belong to the
-    study that was opened from DICOM, and so name the patient as its images do.
+    dicom-seg writes ED and ES as DICOM segmentations (of the RV its own, where it has others), dicom-sr the report as
+    a structured report, dicom-pdf as a PDF, dicom-sc its key images; all belong to the study that was opened from
+    DICOM, and so name the patient as its images do.
     """
-    from cinema_app.dicom_export import seg_names, sr_name
     from cinema_app.results import refuse_existing, written_together
     from cinema_app.terminal import progress_bar, say
     from cinema_core.errors import InputError, ProjectError
@@ -66,16 +79,8 @@ def export(
     with Project.open(project) as opened:
         studies = _labelled(opened)
         folder = out or opened.folder / "exports" / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
-        names = [name for kind, name in ((Format.CSV, REPORT), (Format.EFFORT, EFFORT)) if kind in chosen]
-        if Format.NIFTI in chosen:
-            names += [_labels_name(study) for study in studies]
-        names += [_document_name(study, kind) for kind in DOCUMENTS if kind in chosen for study in studies]
-        if Format.DICOM_SEG in chosen:
-            names += [name for study in studies for name in seg_names(study.study_id)]
-        if Format.DICOM_SR in chosen:
-            names += [sr_name(study.study_id) for study in studies]
         if not overwrite:
-            refuse_existing(folder, names)
+            refuse_existing(folder, _names(studies, chosen))
         with written_together(folder) as partial, progress_bar() as progress:
             problems = _write(partial, opened, studies, chosen, progress)
             written = sorted(path.name for path in partial.iterdir())
@@ -111,60 +116,107 @@ def _labelled(project: Project) -> list[StudyRecord]:
     return studies
 
 
-def _document_name(study: StudyRecord, kind: Format) -> str:
-    return f"report-{study.study_id}.{kind.value}"
+def _names(studies: list[StudyRecord], formats: list[Format]) -> list[str]:
+    """Every file that may be written."""
+    from cinema_app.details import details_paths
+    from cinema_app.dicom_export import pdf_name, sc_names, seg_names, sr_name
+
+    of_all = {Format.CSV: [REPORT, PROVENANCE], Format.EFFORT: [EFFORT]}
+    names = [name for kind in formats for name in of_all.get(kind, [])]
+    for found in (study.study_id for study in studies):
+        of_study = {
+            Format.DETAILS: [path.name for path in details_paths(Path(_document_name(found, Format.CSV)))],
+            Format.PDF: [_document_name(found, Format.PDF)],
+            Format.HTML: [_document_name(found, Format.HTML)],
+            Format.FHIR: [_fhir_name(found)],
+            Format.NIFTI: [_labels_name(found)],
+            Format.DICOM_SEG: seg_names(found),
+            Format.DICOM_SR: [sr_name(found)],
+            Format.DICOM_PDF: [pdf_name(found)],
+            Format.DICOM_SC: sc_names(found),
+        }
+        names += [name for kind in formats for name in of_study.get(kind, [])]
+    return names
 
 
-def _labels_name(study: StudyRecord) -> str:
-    return f"labels-{study.study_id}.nii.gz"
+def _document_name(study_id: str, kind: Format) -> str:
+    return f"report-{study_id}.{kind.value}"
+
+
+def _fhir_name(study_id: str) -> str:
+    return f"fhir-{study_id}.json"
+
+
+def _labels_name(study_id: str) -> str:
+    return f"labels-{study_id}.nii.gz"
 
 
 def _write(
     folder: Path, project: Project, studies: list[StudyRecord], formats: list[Format], progress: Progress
 ) -> list[str]:
     """Write all that can be written; returns what could not, one sentence per study."""
-    from cinema_app.dicom_export import write_segmentations, write_structured_report
+    from cinema_app.results import write_json
     from cinema_app.teaching import read_with_notes
     from cinema_core.cards import list_models
     from cinema_core.errors import CinemaError, StorageError
     from cinema_core.io import write_labels
     from cinema_core.project import study_snapshot
-    from cinema_core.report import report_row, write_report
-    from cinema_core.report.document import write_document
+    from cinema_core.report import report_row, result_provenance, write_report
     from cinema_core.report.from_project import project_result
 
     cards = list_models(project.models_folder)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    rows, effort, problems = [], {}, []
+    rows, origins, effort, problems = [], [], {}, []
     for k, study in enumerate(studies):
         progress(k / len(studies), study.study_id)
         try:
             cine, notes = read_with_notes(study, project.import_choices)
             snapshot = study_snapshot(project, study.study_id)
             if Format.NIFTI in formats:
-                write_labels(folder / _labels_name(study), snapshot.labels, cine)
+                write_labels(folder / _labels_name(study.study_id), snapshot.labels, cine)
             if Format.EFFORT in formats:
                 effort[study.study_id] = project.effort(study.study_id, cine.geometry.pixel_spacing_mm)
             if MEASURED & set(formats):
                 result = project_result(snapshot, cine, cards, notes=notes, created_utc=now)
-            if Format.CSV in formats:
-                rows.append(report_row(result))
-            for kind in DOCUMENTS:
-                if kind in formats:
-                    write_document(folder / _document_name(study, kind), result, snapshot.labels)
-            if Format.DICOM_SEG in formats:
-                write_segmentations(folder, result, snapshot.labels)
-            if Format.DICOM_SR in formats:
-                write_structured_report(folder, result)
+                if Format.CSV in formats:
+                    rows.append(report_row(result))
+                    origins.append(result_provenance(result))
+                _write_result(folder, result, snapshot.labels, formats)
         except StorageError:
             raise  # the next study would not fit either
         except CinemaError as error:
             problems.append(f"{study.study_id}: {error}")
     if rows:
         write_report(folder / REPORT, rows)
+        write_json(folder / PROVENANCE, {"studies": origins})
     if effort:
         _write_effort(folder / EFFORT, effort)
     return problems
+
+
+def _write_result(folder: Path, result: StudyResult, labels: NDArray[np.uint8], formats: list[Format]) -> None:
+    """Write all files that are of this study alone."""
+    from cinema_app import dicom_export
+    from cinema_app.details import write_details
+    from cinema_core.disk import write_whole
+    from cinema_core.report.document import write_document
+    from cinema_core.report.fhir import fhir_text
+
+    if Format.DETAILS in formats:
+        write_details(folder / _document_name(result.study_id, Format.CSV), result, labels)
+    for kind in DOCUMENTS:
+        if kind in formats:
+            write_document(folder / _document_name(result.study_id, kind), result, labels)
+    if Format.FHIR in formats:
+        write_whole(folder / _fhir_name(result.study_id), fhir_text(result).encode("utf-8"), "The measures")
+    if Format.DICOM_SEG in formats:
+        dicom_export.write_segmentations(folder, result, labels)
+    if Format.DICOM_SR in formats:
+        dicom_export.write_structured_report(folder, result)
+    if Format.DICOM_PDF in formats:
+        dicom_export.write_pdf(folder, result, labels)
+    if Format.DICOM_SC in formats:
+        dicom_export.write_key_images(folder, result, labels)
 
 
 def _write_effort(path: Path, effort: dict[str, Effort]) -> None:

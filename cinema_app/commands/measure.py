@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def measure(
-    out: Annotated[Path, typer.Option(metavar="F", help="The report, a CSV file.")],
+    out: Annotated[Path, typer.Option(metavar="F", help="The report, NAME.csv; NAME_provenance.json goes with it.")],
     image: Annotated[
         Path | None, typer.Option(metavar="F", help="Whole cine: NIfTI file or DICOM folder; with --labels.")
     ] = None,
@@ -67,12 +67,12 @@ def measure(
     """
     from dataclasses import asdict
 
-    from cinema_app.details import details_paths, write_details
+    from cinema_app.details import details_paths, provenance_path, write_details, write_table
     from cinema_app.terminal import say, say_json, say_measures
     from cinema_core.cine import View
     from cinema_core.errors import InputError
     from cinema_core.measure.choices import ReportChoices
-    from cinema_core.report import report_row, write_report
+    from cinema_core.report import report_row
 
     pair = (ed_image, es_image, ed_labels, es_labels)
     if image and labels and not any(pair):
@@ -81,7 +81,7 @@ def measure(
         study, drawn = _pair(ed_image, es_image, ed_labels, es_labels)
     else:
         raise InputError("Give --image and --labels, or all of --ed-image, --es-image, --ed-labels and --es-labels.")
-    written = [out, *(details_paths(out) if details else ()), *([document] if document else ())]
+    written = [out, provenance_path(out), *(details_paths(out) if details else ()), *([document] if document else ())]
     if taken := [path for path in written if path.exists() and not overwrite]:
         raise InputError(f"{taken[0]} is there already. Choose another name, or replace it with --overwrite.")
     cine = study.best(View.SAX)
@@ -98,7 +98,7 @@ def measure(
     )
     result = _result(study, cine, drawn, choices)
     row = report_row(result)
-    write_report(out, [row])
+    write_table(out, result)
     to_check = write_details(out, result, drawn) if details else []
     if document:
         from cinema_core.report.document import write_document

@@ -13,7 +13,10 @@ from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import allow, button, muted
 
 TIP = "Save volumes, ejection fraction and mass as a table, with the model version they came from"
-DICOM_TIP = "Save ED and ES as DICOM segmentations and the report as a structured report of the study, for the archive"
+DICOM_TIP = (
+    "Save ED and ES as DICOM segmentations, and the report as a structured report, a PDF and key images of the study, "
+    "for the archive"
+)
 
 
 class ExportPanel(QWidget):
@@ -87,7 +90,7 @@ class ExportPanel(QWidget):
             self.save_dicom(Path(folder))
 
     def save_dicom(self, folder: Path) -> None:
-        """Write segmentations and structured report and say where they lie."""
+        """Write all DICOM objects and say where they lie."""
         written = export_dicom(self._reading, folder)
         # They name the patient as the images do: a reader who passes them on should know.
         self._saved.setText(f"Saved: {len(written)} DICOM files in {folder}. They name the patient as the images do.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from cinema_core.cards import ModelCard
 from cinema_core.cine import Cine
-from cinema_core.cohort.entries import CohortEntry, drawn_phases
+from cinema_core.cohort.entries import PAIR, CohortEntry, drawn_phases
 from cinema_core.errors import (
     CheckpointError,
     CinemaError,
@@ -25,6 +26,7 @@ from cinema_core.errors import (
     StudyError,
 )
 from cinema_core.io import write_labels
+from cinema_core.io.sidecar import sidecar_path
 from cinema_core.io.study import pseudonym
 from cinema_core.measure import study_measures
 from cinema_core.report import Origin, ReportRow, StudyResult, report_row
@@ -49,6 +51,10 @@ KINDS: Final[tuple[tuple[type[CinemaError], str], ...]] = (
 NO_MEMORY: Final = "not enough memory"
 INSIDE: Final = "something went wrong inside the program"
 PROCESS_ENDED: Final = "the process that worked on it ended"
+
+
+LEAST_NAME: Final = 4
+"""Letters of a file or folder whose name is looked for without its path."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ class Outcome:
     row
         Of the report; None after a failure.
     kind, reason
-        What failures are counted by, and the sentence for the reader; empty if all went well.
+        What failures are counted by, and the sentence for the reader; empty if all went well. Files are named there
+        by their column of the list.
     """
 
     study: str
@@ -93,12 +100,29 @@ def work_on(entry: CohortEntry, settings: BatchSettings) -> Outcome:
     try:
         return Outcome(entry.study, _row(entry, settings))
     except CinemaError as error:
-        return Outcome(entry.study, None, _kind(error), str(error))
+        return Outcome(entry.study, None, _kind(error), without_paths(str(error), entry))
     except MemoryError:
         return Outcome(entry.study, None, NO_MEMORY, "There is not enough memory for this study.")
     except Exception as error:
         # Without its message: that may hold a path, and a path a patient's name.
         return Outcome(entry.study, None, INSIDE, f"Something went wrong inside the program ({type(error).__name__}).")
+
+
+def without_paths(text: str, entry: CohortEntry) -> str:
+    """Name files by their column of the list, ``[image]``: folders and files often bear the patient's name."""
+    known: dict[str, str] = {}
+    for column, places in (("image", entry.images), ("labels", entry.labels)):
+        for place, phase in zip(places, PAIR if len(places) == len(PAIR) else [""] * len(places), strict=True):
+            named = f"[{column} {phase}]" if phase else f"[{column}]"
+            for path in (place, sidecar_path(place), *(place.rglob("*") if place.is_dir() else ())):
+                known[str(path)] = named
+                # A folder may be called 1, which is no name and stands in many sentences.
+                if len(path.name) >= LEAST_NAME and not path.name.isdigit():
+                    known[path.name] = named
+    for name in sorted(known, key=len, reverse=True):
+        # Members of an archive follow its path.
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])(?:[\\/]\S*)?", known[name], text)
+    return text
 
 
 def labels_path(out: Path, study: str) -> Path:

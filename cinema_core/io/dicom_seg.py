@@ -54,7 +54,11 @@ class DrawnBy:
 
 
 def dicom_segmentations(
-    labels: NDArray[np.uint8], cine: Cine, phases: Mapping[str, int], origin: DrawnBy
+    labels: NDArray[np.uint8],
+    cine: Cine,
+    phases: Mapping[str, int],
+    origin: DrawnBy,
+    only: Mapping[str, Structure] | None = None,
 ) -> dict[str, Segmentation]:
     """Make one segmentation object per phase; together they are a series of the cine's study.
 
@@ -67,6 +71,8 @@ def dicom_segmentations(
         Values 0 to 3, or of :func:`~cinema_core.anatomy.outside_of`; uint8, shape (t, z, y, x).
     phases
         Frames from 0 by name: ``{"ED": 0, "ES": 9}``.
+    only
+        Structure that a phase is of, by its name; all that was drawn where none is named.
 
     Returns
     -------
@@ -91,7 +97,9 @@ def dicom_segmentations(
     with made_of_images(cine):
         sources = source_frames(cine, phases.values())
         return {
-            name: _segmentation(labels[t], cine, t, name, sources, origin, series_uid, number)
+            name: _segmentation(
+                _alone(labels[t], (only or {}).get(name)), cine, t, name, sources, origin, series_uid, number
+            )
             for number, (name, t) in enumerate(phases.items(), start=1)
         }
 
@@ -143,6 +151,14 @@ def _segmentation(
     if frames:
         _refer_to_frames(segmentation, frames)
     return segmentation
+
+
+def _alone(labels: NDArray[np.uint8], structure: Structure | None) -> NDArray[np.uint8]:
+    """Labels of a phase (z, y, x) with one structure only: what was measured there, and nothing beside it."""
+    if structure is None:
+        return labels
+    others = np.isin(labels, [one for one in FOREGROUND if one is not structure])
+    return np.where(others, np.uint8(Structure.BACKGROUND), labels)
 
 
 def _drawn_structures(labels: NDArray[np.uint8], name: str) -> list[Structure]:

@@ -103,12 +103,12 @@ GROUPS: Final = (
 """Name, site, measures, and the columns of the phases that they are read at; the RV has its own."""
 
 
-def dicom_report(row: ReportRow, cine: Cine, method: str) -> ComprehensiveSR:
+def dicom_report(row: ReportRow, cine: Cine, basis: Mapping[str, str]) -> ComprehensiveSR:
     """Make a structured report of one row of the report.
 
-    What is not known is left out. Convention, phases, model and software version stand with each group of measures
-    as parameters of the algorithm. The report is partial and preliminary until a named reader approved it, and never
-    verified: this is for research. It names the patient as the images do.
+    What is not known is left out. Convention, method, phases, model and software version stand with each group of
+    measures as parameters of the algorithm. The report is partial and preliminary until a named reader approved it,
+    and never verified: this is for research. It names the patient as the images do.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def dicom_report(row: ReportRow, cine: Cine, method: str) -> ComprehensiveSR:
         Values as in the table.
     cine
         Read from DICOM; the images at ED and ES of each ventricle are named as evidence.
-    method
-        How volumes and body surface were found, in one line.
+    basis
+        How figures were found: :attr:`~cinema_core.report.StudyResult.basis`.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def dicom_report(row: ReportRow, cine: Cine, method: str) -> ComprehensiveSR:
         sources = source_frames(cine, phases or range(cine.n_phases))
         evidence = list({str(one.header.SOPInstanceUID): one.header for one in sources.values()}.values())
         is_approved = row.status == "approved"
-        parameters = _parameters(row, method)
+        parameters = _parameters(row, basis)
         groups = [
             group
             for name, site, measures, columns in GROUPS
@@ -238,13 +238,13 @@ def _group(
     )
 
 
-def _parameters(row: ReportRow, method: str) -> list[str]:
+def _parameters(row: ReportRow, basis: Mapping[str, str]) -> list[str]:
     """Say how it was measured, in lines."""
     lines = [
         "Research use only, not for diagnosis",
         f"Status: {row.status}",
         f"Convention: {row.convention}",
-        f"Method: {method}",
+        *(f"{name}: {text}" for name, text in basis.items()),
         f"Short axis of {row.n_slices} slices and {row.n_phases} phases",
     ]
     for name in ("ed_phase", "es_phase", "rv_ed_phase", "rv_es_phase"):

@@ -105,11 +105,22 @@ class SliceShare:
 
 
 @dataclass(frozen=True)
+class RuleDifference:
+    """A rule of measuring that the two readings do not share; both as they are printed."""
+
+    rule: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
 class ReadingComparison:
     """Second reading against the first.
 
     Attributes
     ----------
+    rules
+        Rules that differ: part of the difference in the measures is theirs. Empty if both were measured alike.
     slices
         Of both ventricles, those that move EF most first; empty for a ventricle of which a reading has no EF.
     """
@@ -117,6 +128,7 @@ class ReadingComparison:
     structures: tuple[StructureAgreement, ...]
     measures: tuple[MeasureDifference, ...]
     slices: tuple[SliceShare, ...]
+    rules: tuple[RuleDifference, ...] = ()
 
 
 def compare_readings(cine: Cine, first: MeasuredLabels, second: MeasuredLabels) -> ReadingComparison:
@@ -147,7 +159,19 @@ def compare_readings(cine: Cine, first: MeasuredLabels, second: MeasuredLabels) 
         slices=tuple(
             sorted(slices, key=lambda share: (share.cavity is not Structure.LV_CAVITY, -abs(share.ef_points)))
         ),
+        rules=rule_differences(first.function, second.function),
     )
+
+
+def rule_differences(first: VentricularFunction, second: VentricularFunction) -> tuple[RuleDifference, ...]:
+    """Rules by which two readings were measured that are not the same."""
+    pairs = (
+        ("areas", first.method.areas, second.method.areas),
+        ("end slices", first.method.ends, second.method.ends),
+        ("papillary muscles", first.convention, second.convention),
+        ("body surface formula", first.bsa_formula, second.bsa_formula),
+    )
+    return tuple(RuleDifference(rule, str(one), str(other)) for rule, one, other in pairs if one != other)
 
 
 def ef_difference_by_slice(

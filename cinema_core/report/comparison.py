@@ -28,13 +28,20 @@ class StructureRow:
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """One measure of both readings; the difference is second minus first."""
+    """One measure of both readings; the difference is second minus first.
+
+    Attributes
+    ----------
+    other_rules
+        Rules by which the second was measured otherwise, which is part of the difference; empty if none.
+    """
 
     study_id: str
     measure: str
     first: float | None
     second: float | None
     difference: float | None
+    other_rules: str
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,28 @@ class SliceRow:
 
 
 @dataclass(frozen=True)
+class RuleRow:
+    """A rule of measuring that the two readings of a study do not share."""
+
+    study_id: str
+    rule: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
 class SetRow:
-    """One measure over all studies; see :class:`~cinema_core.measure.bland_altman.BlandAltman`."""
+    """One measure over all studies; see :class:`~cinema_core.measure.bland_altman.BlandAltman`.
+
+    Attributes
+    ----------
+    n_other_rules
+        Studies among them whose two readings were measured by different rules.
+    """
 
     measure: str
     n: int
+    n_other_rules: int
     bias: float | None
     bias_low: float | None
     bias_high: float | None
@@ -86,7 +110,13 @@ def structure_rows(study_id: str, found: ReadingComparison) -> list[StructureRow
 
 def measure_rows(study_id: str, found: ReadingComparison) -> list[MeasureRow]:
     """Measures of both readings."""
-    return [MeasureRow(study_id, one.measure, one.first, one.second, one.difference) for one in found.measures]
+    other = "; ".join(f"{one.rule}: {one.first} / {one.second}" for one in found.rules)
+    return [MeasureRow(study_id, one.measure, one.first, one.second, one.difference, other) for one in found.measures]
+
+
+def rule_rows(study_id: str, found: ReadingComparison) -> list[RuleRow]:
+    """Rules that differ."""
+    return [RuleRow(study_id, one.rule, one.first, one.second) for one in found.rules]
 
 
 def slice_rows(study_id: str, found: ReadingComparison) -> list[SliceRow]:
@@ -110,6 +140,7 @@ def _set_row(measure: str, rows: list[MeasureRow]) -> SetRow:
     return SetRow(
         measure,
         over.n,
+        sum(1 for row in rows if row.other_rules and row.difference is not None),
         over.bias,
         *_ends(over.bias_interval),
         over.sd,

@@ -119,11 +119,9 @@ class ReportContent:
 
     def _heart_rate(self) -> str:
         timing = self.result.cine.timing
+        source = self.result.heart_rate_source
         if timing.heart_rate_bpm is None:
-            return "not known: the files give no RR interval"
-        source = {"stated": "RR interval of the files", "heart rate": "heart rate of the files"}.get(
-            timing.rr_source, timing.rr_source or "RR interval"
-        )
+            return source
         spread = ""
         if len(timing.rr_ms) > 1 and max(timing.rr_ms) - min(timing.rr_ms) > 1:
             spread = f", {60000 / max(timing.rr_ms):.0f} to {60000 / min(timing.rr_ms):.0f} over the slices"
@@ -257,6 +255,7 @@ class ReportContent:
             "Tuned from": origin.tuned_from,
             "Journal position": "" if origin.journal_position is None else str(origin.journal_position),
             "Imported by": "; ".join(rule.rstrip(".") for rule in origin.import_rules),
+            **self.result.basis,
             "Wall": self.result.measures.wall.method if self.result.measures.wall else "",
         }
         return tuple((name, text) for name, text in lines.items() if text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from skimage.measure import find_contours
 
@@ -22,16 +23,32 @@ MARGIN_MM: Final = 12.0
 
 ENLARGED: Final = 4
 LINE_PX: Final = 3
+CAPTION_PX: Final = 14
 
 _DASH_PX: Final = 14.0
 
 
 @dataclass(frozen=True, eq=False)
 class KeyImage:
-    """One slice with its contours, RGB."""
+    """One slice with its contours, RGB, and what it shows: phase and slice from 0."""
 
     title: str
     picture: Image.Image
+    t: int
+    z: int
+
+    def captioned(self, words: str) -> Image.Image:
+        """Return the picture with its title and further words below, for where it stands alone."""
+        lines = (self.title, words)
+        font = ImageFont.load_default(CAPTION_PX)
+        size = max(self.picture.width, *(ceil(font.getlength(line)) + 2 * LINE_PX for line in lines))
+        line_px = CAPTION_PX + 2 * LINE_PX
+        page = Image.new("RGB", (size, self.picture.height + len(lines) * line_px))
+        page.paste(self.picture, ((size - self.picture.width) // 2, 0))
+        draw = ImageDraw.Draw(page)
+        for k, line in enumerate(lines):
+            draw.text((LINE_PX, self.picture.height + k * line_px), line, fill="white", font=font)
+        return page
 
 
 def key_images(result: StudyResult, labels: NDArray[np.uint8]) -> list[KeyImage]:
@@ -52,6 +69,8 @@ def key_images(result: StudyResult, labels: NDArray[np.uint8]) -> list[KeyImage]
         KeyImage(
             f"{name}, {level}: slice {z + 1}, phase {t + 1}",
             contoured(result.cine, labels, t, z, rows, columns),
+            t,
+            z,
         )
         for name, t in phases.items()
         for level, z in chosen.items()

@@ -26,6 +26,8 @@ class MeasureRow:
         Where it lies in the range; ``no_verdict`` says why that is not told.
     range_of
         Whose range it is: table, sex, age, convention, number of persons, and how far it was checked.
+    convention, method, body_surface_formula, heart_rate_source, reference_table
+        What all figures of the study rest on.
     """
 
     study_id: str
@@ -40,6 +42,11 @@ class MeasureRow:
     upper: float | None
     no_verdict: str
     range_of: str
+    convention: str
+    method: str
+    body_surface_formula: str
+    heart_rate_source: str
+    reference_table: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class SegmentRow:
 
 def measure_rows(result: StudyResult) -> list[MeasureRow]:
     """One row for every figure, known or not."""
+    function = result.measures.function
     rows = []
     for value in result.values.values():
         verdict = value.verdict
@@ -121,6 +129,11 @@ def measure_rows(result: StudyResult) -> list[MeasureRow]:
                 upper=found.upper if found else None,
                 no_verdict=str(verdict.reason or "") if verdict else "",
                 range_of=found.description if found else "",
+                convention=function.convention,
+                method=function.method.description,
+                body_surface_formula=function.bsa_formula.value,
+                heart_rate_source=result.heart_rate_source,
+                reference_table=result.measures.choices.table,
             )
         )
     return rows

@@ -78,6 +78,7 @@ def result_provenance(result: StudyResult) -> dict[str, Any]:
         },
         "method": measures.function.method.description,
         "body_surface_formula": measures.function.bsa_formula.value,
+        "heart_rate_source": result.heart_rate_source,
         "reference_table": measures.choices.table,
         "status": approval.status.value,
         "reader": approval.reader,

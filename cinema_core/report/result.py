@@ -129,6 +129,24 @@ class StudyResult:
         return self.measures.patient
 
     @property
+    def heart_rate_source(self) -> str:
+        """Where the heart rate is from, in words."""
+        timing = self.cine.timing
+        if timing.heart_rate_bpm is None:
+            return "not known: the files give no RR interval"
+        return _RR_SOURCES.get(timing.rr_source, timing.rr_source or "RR interval")
+
+    @property
+    def basis(self) -> Mapping[str, str]:
+        """What figures rest on beside labels and convention, by name: stands on every output."""
+        return {
+            "Method": self.measures.function.method.description,
+            "Body surface formula": self.measures.function.bsa_formula.value,
+            "Heart rate": self.heart_rate_source,
+            "Reference table": self.measures.choices.table,
+        }
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What to look at, red first."""
         return self.measures.findings
@@ -214,6 +232,8 @@ def import_rules(notes: Iterable[str], cine: Cine) -> tuple[str, ...]:
     of_cine = (f"phases by {cine.timing.order_rule}", cine.view_reason, cine.direction_reason)
     return tuple(dict.fromkeys(note for note in (*notes, *of_cine) if note))
 
+
+_RR_SOURCES: Final = {"stated": "RR interval of the files", "heart rate": "heart rate of the files"}
 
 _RATES: Final = ("peak_ejection_ml_s", "peak_ejection_ms", "peak_filling_ml_s", "peak_filling_ms", "atrial_pct")
 

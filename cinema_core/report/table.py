@@ -118,7 +118,7 @@ def clipboard_text(result: StudyResult) -> str:
         f"Study\t{result.study_id}",
         f"Status\t{approval.status.value}\t{approval.reader}",
         f"Convention\t{result.measures.function.convention}",
-        f"Method\t{result.measures.function.method.description}",
+        *(f"{name}\t{text}" for name, text in result.basis.items()),
         *(f"{finding.light.value}\t{finding.text}" for finding in result.findings),
         RESEARCH_USE,
     ]

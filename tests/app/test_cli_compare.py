@@ -12,6 +12,7 @@ import pytest
 from cinema_app import cli
 from cinema_core.anatomy import LabelState, Structure
 from cinema_core.io import load_study, write_labels
+from cinema_core.measure import EndSliceRule, ReportChoices
 from cinema_core.phantom import PhantomStudy, write_phantom
 from cinema_core.project import Project, SliceEdit
 
@@ -95,6 +96,32 @@ def test_two_projects_of_one_study(
     assert cli.run(["compare", str(tmp_path / "a.cinema"), str(tmp_path / "b.cinema"), "--out", str(out)]) == 0
     assert {row["study_id"] for row in rows(out / "structures.csv")} == {study.id}
     assert rows(out / "slices.csv")[0]["slice"] == "3"
+
+
+def test_readings_under_different_rules_are_never_compared_silently(
+    image: Path, tmp_path: Path, phantom_study: PhantomStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = load_study(image)
+    [cine] = study.cines
+    for name, choices in (("a", ReportChoices()), ("b", ReportChoices(ends=EndSliceRule.HALF))):
+        with Project.open(tmp_path / f"{name}.cinema", create=True) as project:
+            project.add_study(study.id, cine.content_sha256, image, cine.id, cine.shape, cine.view)
+            project.record_many(
+                SliceEdit(study.id, t, z, phantom_study.labels[t, z], LabelState.ACCEPTED, "brush")
+                for t in range(cine.n_phases)
+                for z in range(cine.n_slices)
+            )
+            project.set_report_choices(study.id, choices)
+    a, b, out = tmp_path / "a.cinema", tmp_path / "b.cinema", tmp_path / "out"
+    assert cli.run(["compare", str(a), str(b), "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "1 of 1 studies measured by different rules" in told and "end slices" in told
+    assert rows(out / "rules.csv") == [{"study_id": study.id, "rule": "end slices", "first": "full", "second": "half"}]
+    assert {row["other_rules"] for row in rows(out / "measures.csv")} == {"end slices: full / half"}
+    assert {row["n_other_rules"] for row in rows(out / "agreement.csv")} == {"1"}
+    assert cli.run(["compare", str(a), str(a), "--out", str(tmp_path / "same")]) == 0
+    assert "different rules" not in capsys.readouterr().out
+    assert rows(tmp_path / "same" / "rules.csv") == []
 
 
 def test_a_study_that_cannot_be_compared_does_not_hide_the_others(

@@ -54,6 +54,14 @@ def test_report_has_the_volumes_of_the_phantom(image: Path, tmp_path: Path, phan
     assert row["model"] == ""
 
 
+def test_the_report_comes_with_what_it_was_made_from(image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "heart.csv"
+    assert measure(image, truth(image), out, "--bsa", "DuBois", "--height", "170", "--weight", "65") == 0
+    found = json.loads((tmp_path / "heart_provenance.json").read_text(encoding="utf-8"))
+    assert (found["body_surface_formula"], found["reference_table"]) == ("DuBois", "HHC2024")
+    assert found["heart_rate_source"] and found["study_id"] == read_report(out)["study_id"]
+
+
 def test_json_is_the_row_of_the_report(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert measure(image, truth(image), tmp_path / "report.csv", "--json") == 0
     row = json.loads(capsys.readouterr().out)

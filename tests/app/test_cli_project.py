@@ -15,7 +15,9 @@ import pytest
 from cinema_app import cli
 from cinema_core.anatomy import LabelState, Structure
 from cinema_core.cards import resolve_model
+from cinema_core.cine import BsaFormula
 from cinema_core.io import load_study
+from cinema_core.measure import ReportChoices
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
 from cinema_core.project import PhaseChoice, Project, SliceEdit, Source, study_snapshots
 
@@ -76,7 +78,12 @@ def test_a_page_per_study_says_what_the_table_says(project: Path, tmp_path: Path
     out = tmp_path / "out"
     assert cli.run(["export", "--project", str(project), "--format", "csv,pdf,html", "--out", str(out)]) == 0
     name = f"report-{study_id(project)}"
-    assert sorted(path.name for path in out.iterdir()) == [f"{name}.html", f"{name}.pdf", "report.csv"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "provenance.json",
+        f"{name}.html",
+        f"{name}.pdf",
+        "report.csv",
+    ]
     [row] = read_report(out / "report.csv")
     html = (out / f"{name}.html").read_text(encoding="utf-8")
     assert f">{row['lv_ef_pct']} %<" in html and f">{row['rv_edv_ml']} ml<" in html
@@ -96,8 +103,9 @@ def test_a_report_is_made_again_from_the_project_but_for_its_time(project: Path,
 def test_labels_go_out_on_their_own_grid(project: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:
     out = tmp_path / "out"
     assert cli.run(["export", "--project", str(project), "--format", "csv,nifti", "--out", str(out)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == [f"labels-{study_id(project)}.nii.gz", "report.csv"]
-    written = np.asarray(nib.load(out / f"labels-{study_id(project)}.nii.gz").dataobj)
+    labels = f"labels-{study_id(project)}.nii.gz"
+    assert sorted(path.name for path in out.iterdir()) == [labels, "provenance.json", "report.csv"]
+    written = np.asarray(nib.load(out / labels).dataobj)
     assert np.array_equal(written.transpose(3, 2, 1, 0), phantom_study.labels)
 
 
@@ -112,9 +120,9 @@ def test_reading_is_approved_once_a_named_reader_accepted_ed_and_es(
 
 def test_export_without_a_folder_goes_into_the_project(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["export", "--project", str(project)]) == 0
-    [written] = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert written.is_file()
-    assert written.parent.parent == project / "exports"
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.name for path in written] == ["provenance.json", "report.csv"]
+    assert all(path.is_file() and path.parent.parent == project / "exports" for path in written)
 
 
 def test_export_never_replaces_results_unasked(
@@ -132,7 +140,7 @@ def test_export_never_replaces_results_unasked(
 
 @pytest.mark.parametrize(
     ("formats", "told"),
-    [("csv,dicom-pdf", "'dicom-pdf' is not known"), ("xls", "'xls' is not known")],
+    [("csv,dicom-rt", "'dicom-rt' is not known"), ("xls", "'xls' is not known")],
 )
 def test_other_formats_are_refused(
     formats: str, told: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -141,7 +149,7 @@ def test_other_formats_are_refused(
     assert cli.run(["export", "--project", str(project), "--format", formats, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert told in error
-    assert "Choose among csv, pdf, html, nifti, dicom-seg, dicom-sr and effort" in error
+    assert "Choose among csv, details, pdf, html, fhir, nifti, dicom-seg, dicom-sr, dicom-pdf, dicom-sc and" in error
     assert not out.exists()
 
 
@@ -182,6 +190,28 @@ def test_half_drawn_heart_is_not_measured(
     assert cli.run(["export", "--project", str(new), "--out", str(tmp_path / "out")]) == 2
     assert "No phase has labels on all of its slices" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_comes_with_what_its_rows_were_made_from(project: Path, tmp_path: Path) -> None:
+    with Project.open(project) as opened:
+        opened.set_report_choices(study_id(project), ReportChoices(bsa_formula=BsaFormula.DUBOIS, table="SCMR2025"))
+    assert cli.run(["export", "--project", str(project), "--format", "csv", "--out", str(tmp_path / "out")]) == 0
+    [found] = json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))["studies"]
+    assert found["study_id"] == study_id(project)
+    assert (found["body_surface_formula"], found["reference_table"]) == ("DuBois", "SCMR2025")
+    assert found["heart_rate_source"] == "time between phases"
+    assert found["model"]["sha256"] == resolve_model("bundled").card.sha256
+
+
+def test_details_of_a_project_are_those_of_the_study(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli.run(["export", "--project", str(project), "--format", "details", "--out", str(out)]) == 0
+    name = f"report-{study_id(project)}"
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{name}_{table}.csv" for table in ("flags", "measures", "phases", "segments")
+    ]
+    assert len(read_report(out / f"{name}_phases.csv")) == 6
+    assert {row["body_surface_formula"] for row in read_report(out / f"{name}_measures.csv")} == {"Mosteller"}
 
 
 def test_effort_is_one_line_of_numbers_per_study(project: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from cinema_core.cohort.entries import CohortEntry
 from cinema_core.cohort.journal import JOURNAL_NAME, fingerprint, open_journal
 from cinema_core.cohort.run import run_batch
-from cinema_core.cohort.work import INSIDE, BatchSettings, Outcome, labels_path, work_on
+from cinema_core.cohort.work import INSIDE, BatchSettings, Outcome, labels_path, without_paths, work_on
 from cinema_core.errors import InputError
 from cinema_core.io import load_study, read_labels, write_image, write_labels
 from cinema_core.measure import ventricular_function
@@ -130,8 +130,83 @@ def test_bad_studies_stop_no_other_and_are_counted_by_reason(
     assert [row["study_id"] for row in rows(settings.out / "report.csv")] == ["z", "a"]  # as in the list
     assert sum(result.failures_by_kind.values()) == 3
     assert result.failures_by_kind["the study cannot be read"] == 2
-    assert {row["study_id"] for row in rows(settings.out / "failures.csv")} == {"gone", "broken", "no labels here"}
+    reasons = {row["study_id"]: row["reason"] for row in rows(settings.out / "failures.csv")}
+    assert set(reasons) == {"gone", "broken", "no labels here"}
+    assert reasons["gone"] == "There is no file [image]. Check the path."
+    assert reasons["no labels here"].startswith("There is no file or folder [labels].")
+    written = (settings.out / "failures.csv").read_text() + (settings.out / JOURNAL_NAME).read_text()
+    assert str(tmp_path) not in written
     assert told[0].startswith("http://127.0.0.1:") and seen[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{folder} holds 2 studies: a, b. Choose one.",
+        "{folder}: none of 1 files is a usable MR image; 1 of them: no pixels. ",
+        "{file} cannot be read.",
+        "Doe^John_1960.dcm describes an image of 2 x 3.",
+        "{archive}/Doe^John/1.dcm is damaged.",
+    ],
+)
+def test_a_failure_names_no_file_after_a_person(text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "Doe^John"
+    folder.mkdir()
+    (folder / "Doe^John_1960.dcm").touch()
+    archive = tmp_path / "Doe.zip"
+    said = text.format(folder=folder, file=folder / "Doe^John_1960.dcm", archive=archive)
+    cleaned = without_paths(said, CohortEntry("a", (folder,), (archive,)))
+    assert "Doe" not in cleaned and str(tmp_path) not in cleaned
+    assert "[image]" in cleaned or "[labels]" in cleaned
+    assert " 1 files" in cleaned or " 1 files" not in said
+
+
+def test_files_of_a_pair_are_named_by_their_phase(tmp_path: Path) -> None:
+    entry = CohortEntry("a", (tmp_path / "1.nii.gz", tmp_path / "2.nii.gz"))
+    assert without_paths(f"There is no file {tmp_path / '2.nii.gz'}.", entry) == "There is no file [image es]."
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """Address of a scheduler with one worker, both processes of their own, started as the guide says."""
+    told = tmp_path / "scheduler.json"
+    start = [sys.executable, "-m", "dask"]
+    here = ["--host", "127.0.0.1", "--no-dashboard"]
+    with subprocess.Popen([*start, "scheduler", *here, "--port", "0", "--scheduler-file", str(told)]) as scheduler:
+        try:
+            while not told.exists() or not told.read_bytes().endswith(b"}"):
+                assert scheduler.poll() is None, "the scheduler did not start"
+                time.sleep(0.05)  # for the file; there is no signal from another process
+            address = json.loads(told.read_text(encoding="utf-8"))["address"]
+            with subprocess.Popen([*start, "worker", address, *here, "--nthreads", "1", "--no-nanny"]) as worker:
+                try:
+                    yield address
+                finally:
+                    worker.terminate()
+        finally:
+            scheduler.terminate()
+
+
+def test_a_cluster_that_is_there_gives_the_rows_of_this_computer(
+    heart: tuple[Path, Path], settings: BatchSettings, tmp_path: Path, cluster: str
+) -> None:
+    from distributed import Client
+
+    entries = [
+        CohortEntry("b", heart[:1], heart[1:]),
+        CohortEntry("gone", (tmp_path / "gone.nii.gz",), heart[1:]),
+        CohortEntry("a", heart[:1], heart[1:]),
+    ]
+    with Client(cluster) as client:
+        client.wait_for_workers(1)
+    result = run_batch(entries, settings, scheduler=cluster)
+    assert [row.study_id for row in result.rows] == ["b", "a"]
+    assert result.failures_by_kind == {"the study cannot be read": 1}
+    alone = work_on(entries[0], settings).row
+    assert alone is not None
+    assert replace(result.rows[0], created_utc="") == replace(alone, created_utc="")
+    with Client(cluster) as client:
+        assert len(client.scheduler_info()["workers"]) == 1  # a cluster of others outlives the run
 
 
 def test_what_is_done_stays_done_and_failures_are_tried_again(

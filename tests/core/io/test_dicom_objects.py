@@ -23,15 +23,17 @@ from cinema_core.io import load_study
 from cinema_core.io.contours import import_labels
 from cinema_core.io.dicom_headers import tolerant_pydicom
 from cinema_core.io.dicom_pdf import encapsulated_pdf
+from cinema_core.io.dicom_sc import Capture, patient_orientation, secondary_captures
 from cinema_core.io.dicom_seg import DrawnBy, dicom_segmentations
 from cinema_core.io.dicom_sources import write_object
 from cinema_core.io.dicom_sr import GROUPS, dicom_report
 from cinema_core.measure import study_measures
 from cinema_core.phantom import PhantomStudy, write_phantom
 from cinema_core.report import Approval, Origin, ReportRow, Status, StudyResult, report_row
+from cinema_core.report.key_images import key_images
 
 PHASES = {"ED": 0, "ES": 2}
-METHOD = "area within sub-pixel contours; end slices count by half"
+BASIS = {"Method": "area within sub-pixel contours; end slices count by half", "Body surface formula": "DuBois"}
 CARD = ModelCard(name="bundled", sha256="ab" * 32)
 PDF = b"%PDF-1.4\n1 0 obj <<>> endobj\ntrailer <<>>\n%%EOF"
 
@@ -43,11 +45,16 @@ def cine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def row(cine: Cine, phantom_study: PhantomStudy) -> ReportRow:
+def result(cine: Cine, phantom_study: PhantomStudy) -> StudyResult:
     measures = study_measures(phantom_study.labels, cine, ed_phase=PHASES["ED"], es_phase=PHASES["ES"])
     origin = Origin("1.2.3", "2026-01-02T03:04:05+00:00", CARD, corrected_slices=2)
     approval = Approval(Status.APPROVED, "Dr Jürgen Lefèvre", "2026-01-02T03:04:05+00:00", "")
-    return report_row(StudyResult("study-0a1b2c3d", cine, measures, origin, approval))
+    return StudyResult("study-0a1b2c3d", cine, measures, origin, approval)
+
+
+@pytest.fixture
+def row(result: StudyResult) -> ReportRow:
+    return report_row(result)
 
 
 def segmented(cine: Cine, labels: np.ndarray, folder: Path) -> dict[str, Any]:
@@ -135,6 +142,20 @@ def test_structures_that_nobody_drew_are_no_segments(cine: Cine, phantom_study: 
     assert [seg.get_segment_description(n).segment_label for n in seg.segment_numbers] == ["LV cavity"]
 
 
+def test_a_phase_of_one_structure_shows_that_one_alone(cine: Cine, phantom_study: PhantomStudy, tmp_path: Path) -> None:
+    labels = phantom_study.labels.copy()
+    made = dicom_segmentations(labels, cine, {"ED": 0, "RV ED": 1}, DrawnBy("1"), {"RV ED": Structure.RV_CAVITY})
+    write_object(made["RV ED"], tmp_path / "rv.dcm")
+    assert (made["RV ED"].ContentLabel, made["RV ED"].SeriesInstanceUID) == ("RV ED", made["ED"].SeriesInstanceUID)
+    read = import_labels(tmp_path / "rv.dcm", cine)
+    assert {t for t, _ in read.masks} == {1}
+    for (t, z), mask in read.masks.items():
+        np.testing.assert_array_equal(mask == Structure.RV_CAVITY, labels[t, z] == Structure.RV_CAVITY)
+        assert not np.isin(mask, (Structure.LV_CAVITY, Structure.LV_MYOCARDIUM)).any()
+    assert findings(tmp_path / "rv.dcm") == []
+    np.testing.assert_array_equal(labels, phantom_study.labels)
+
+
 def test_dciodvfy_finds_nothing_in_segmentations(cine: Cine, phantom_study: PhantomStudy, tmp_path: Path) -> None:
     segmented(cine, phantom_study.labels, tmp_path)
     assert findings(tmp_path / "ED.dcm") == []
@@ -142,7 +163,7 @@ def test_dciodvfy_finds_nothing_in_segmentations(cine: Cine, phantom_study: Phan
 
 
 def test_report_has_every_value_of_the_table(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(row, cine, METHOD).save_as(tmp_path / "sr.dcm")
+    dicom_report(row, cine, BASIS).save_as(tmp_path / "sr.dcm")
     report = hd.sr.srread(tmp_path / "sr.dcm")
     groups = report.content.get_image_measurement_groups()
     found = {m.name.value: (float(m.value), m.unit.value) for group in groups for m in group.get_measurements()}
@@ -158,11 +179,11 @@ def test_report_has_every_value_of_the_table(cine: Cine, row: ReportRow, tmp_pat
 
 
 def test_report_says_how_it_was_measured_and_by_whom(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(row, cine, METHOD).save_as(tmp_path / "sr.dcm")
+    dicom_report(row, cine, BASIS).save_as(tmp_path / "sr.dcm")
     text = " ".join(str(element.value) for element in pydicom.dcmread(tmp_path / "sr.dcm").iterall())
     for said in (
         row.convention,
-        f"Method: {METHOD}",
+        *(f"{name}: {text}" for name, text in BASIS.items()),
         CARD.sha256,
         "Model: bundled",
         "es_phase: 3",
@@ -173,7 +194,7 @@ def test_report_says_how_it_was_measured_and_by_whom(cine: Cine, row: ReportRow,
 
 
 def test_measures_refer_to_the_images_of_their_own_ventricle(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(replace(row, rv_ed_phase=2, rv_es_phase=4), cine, METHOD).save_as(tmp_path / "sr.dcm")
+    dicom_report(replace(row, rv_ed_phase=2, rv_es_phase=4), cine, BASIS).save_as(tmp_path / "sr.dcm")
     where = {(str(source.sop_instance_uid), source.frame): t for (t, _), source in cine.sources.items()}
     read_at = {}
     for group in hd.sr.srread(tmp_path / "sr.dcm").content.get_image_measurement_groups():
@@ -192,8 +213,8 @@ def test_measures_refer_to_the_images_of_their_own_ventricle(cine: Cine, row: Re
 
 def test_report_is_final_only_if_approved_and_never_verified(cine: Cine, row: ReportRow) -> None:
     approved, draft = (
-        dicom_report(row, cine, METHOD),
-        dicom_report(replace(row, status="draft", reader=""), cine, METHOD),
+        dicom_report(row, cine, BASIS),
+        dicom_report(replace(row, status="draft", reader=""), cine, BASIS),
     )
     assert (approved.CompletionFlag, approved.PreliminaryFlag) == ("COMPLETE", "FINAL")
     assert (draft.CompletionFlag, draft.PreliminaryFlag) == ("PARTIAL", "PRELIMINARY")
@@ -201,21 +222,21 @@ def test_report_is_final_only_if_approved_and_never_verified(cine: Cine, row: Re
 
 
 def test_what_is_not_known_is_left_out_of_the_report(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(replace(row, cardiac_output_l_min=None, lv_edvi_ml_m2=None), cine, METHOD).save_as(tmp_path / "sr.dcm")
+    dicom_report(replace(row, cardiac_output_l_min=None, lv_edvi_ml_m2=None), cine, BASIS).save_as(tmp_path / "sr.dcm")
     groups = hd.sr.srread(tmp_path / "sr.dcm").content.get_image_measurement_groups()
     names = {m.name.value for group in groups for m in group.get_measurements()}
     assert not names & {"82799009", "lv_edvi"}
 
 
 def test_dciodvfy_finds_only_our_own_codes_in_the_report(cine: Cine, row: ReportRow, tmp_path: Path) -> None:
-    dicom_report(row, cine, METHOD).save_as(tmp_path / "sr.dcm")
+    dicom_report(row, cine, BASIS).save_as(tmp_path / "sr.dcm")
     assert {line.partition("<")[2].partition(">")[0] for line in findings(tmp_path / "sr.dcm")} <= {"99CINEMA"}
 
 
 def test_nothing_measured_is_no_report(cine: Cine, row: ReportRow) -> None:
     nothing = {one.column: None for _, _, measures, _ in GROUPS for one in measures}
     with pytest.raises(LabelError, match="nothing to report"):
-        dicom_report(replace(row, **nothing), cine, METHOD)  # type: ignore[arg-type]
+        dicom_report(replace(row, **nothing), cine, BASIS)  # type: ignore[arg-type]
 
 
 def test_pdf_comes_back_byte_by_byte(cine: Cine, tmp_path: Path) -> None:
@@ -231,6 +252,54 @@ def test_pdf_comes_back_byte_by_byte(cine: Cine, tmp_path: Path) -> None:
 def test_what_is_no_pdf_is_refused(cine: Cine) -> None:
     with pytest.raises(InputError, match="not a PDF"):
         encapsulated_pdf(b"<html>", cine, "1.2.3")
+
+
+def test_key_images_come_back_and_refer_to_what_they_show(
+    cine: Cine, result: StudyResult, phantom_study: PhantomStudy, tmp_path: Path
+) -> None:
+    shown = key_images(result, phantom_study.labels)
+    captures = [Capture(np.asarray(one.captioned("DRAFT")), one.t, one.z, one.title) for one in shown]
+    made = secondary_captures(captures, cine, "1.2.3")
+    assert [one.t for one in captures] == [0, 0, 0, 2, 2, 2]
+    assert len({one.SeriesInstanceUID for one in made}) == 1 and len({one.SOPInstanceUID for one in made}) == 6
+    source_study = pydicom.dcmread(cine.sources[0, 0].path, stop_before_pixels=True).StudyInstanceUID
+    for number, (capture, one) in enumerate(zip(captures, made, strict=True), start=1):
+        write_object(one, tmp_path / f"{number}.dcm")
+        read = pydicom.dcmread(tmp_path / f"{number}.dcm")
+        np.testing.assert_array_equal(read.pixel_array, capture.pixels)
+        source = cine.sources[capture.t, capture.z]
+        [reference] = read.SourceImageSequence
+        assert reference.ReferencedSOPInstanceUID == source.sop_instance_uid
+        assert int(reference.get("ReferencedFrameNumber", 1)) == source.frame + 1
+        assert (read.StudyInstanceUID, read.InstanceNumber) == (source_study, number)
+        assert (read.BurnedInAnnotation, read.ImageComments) == ("NO", capture.description)
+        assert "PixelSpacing" not in read  # nobody should measure on it
+        assert findings(tmp_path / f"{number}.dcm") == []
+
+
+def test_a_caption_stands_below_the_picture(result: StudyResult, phantom_study: PhantomStudy) -> None:
+    image = key_images(result, phantom_study.labels)[0]
+    alone = np.asarray(image.captioned("DRAFT. Research use only."))
+    height, width = image.picture.height, image.picture.width
+    left = (alone.shape[1] - width) // 2
+    np.testing.assert_array_equal(alone[:height, left : left + width], np.asarray(image.picture))
+    assert alone[height:].max() == 255
+
+
+def test_letters_say_where_rows_and_columns_lead(cine: Cine) -> None:
+    found = {patient_orientation(plane) for plane in cine.geometry.planes}
+    assert len(found) == 1
+    for letter, direction in zip(
+        found.pop(), (cine.geometry.planes[0].x_direction, cine.geometry.planes[0].y_direction), strict=True
+    ):
+        towards = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
+        cosines = {name: float(np.dot(direction, axis)) for name, axis in towards.items()}
+        assert letter == max(cosines, key=lambda name: cosines[name])
+
+
+def test_no_key_image_is_said(cine: Cine) -> None:
+    with pytest.raises(LabelError, match="no key image"):
+        secondary_captures([], cine, "1.2.3")
 
 
 def test_names_in_another_alphabet_stay_readable(phantom_study: PhantomStudy, tmp_path: Path) -> None:

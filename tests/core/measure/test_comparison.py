@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cinema_core.anatomy import Structure, outside_of
+from cinema_core.cine import BsaFormula
 from cinema_core.errors import LabelError
 from cinema_core.measure import AreaRule, EndSliceRule, VolumeMethod, ventricular_function
 from cinema_core.measure.comparison import MeasuredLabels, ReadingComparison, compare_readings
@@ -25,6 +28,22 @@ def test_a_reading_agrees_with_itself(phantom_study: PhantomStudy) -> None:
     assert [(one.dice, one.hd95_mm, one.mean_surface_mm) for one in found.structures] == [(1.0, 0.0, 0.0)] * 6
     assert {one.difference for one in found.measures} == {0.0}
     assert {share.ef_points for share in found.slices} == {0.0}
+
+
+def test_rules_that_differ_are_named_and_equal_ones_are_not(phantom_study: PhantomStudy) -> None:
+    cine, labels = phantom_study.cine, phantom_study.labels
+    usual = measured(phantom_study, labels)
+    assert compare_readings(cine, usual, usual).rules == ()
+    half = VolumeMethod(AreaRule.CONTOURS, EndSliceRule.HALF)
+    function = ventricular_function(labels, cine, method=half, bsa_formula=BsaFormula.DUBOIS)
+    other = MeasuredLabels(labels, replace(function, convention="papillary muscles counted as muscle"))
+    found = compare_readings(cine, usual, other)
+    assert {(one.rule, one.first, one.second) for one in found.rules} == {
+        ("areas", "pixels", "contours"),
+        ("end slices", "full", "half"),
+        ("papillary muscles", usual.function.convention, "papillary muscles counted as muscle"),
+        ("body surface formula", "Mosteller", "DuBois"),
+    }
 
 
 def test_a_slice_left_out_at_es_is_the_slice_that_is_named(phantom_study: PhantomStudy) -> None:
