@@ -301,18 +301,27 @@ class Reading:
         self._labels_changed(changed)
         return len(changed)
 
+    @property
+    def phases_to_accept(self) -> tuple[int, ...]:
+        """ED and ES of both ventricles, as they are reported and as an approval asks for; empty if not known."""
+        choice, found = self.phases, self.measures
+        if choice is None:
+            return ()
+        of_rv = (choice.rv_ed_phase, choice.rv_es_phase) if found is None else (found.rv_ed_phase, found.rv_es_phase)
+        return tuple(sorted({t for t in (choice.ed_phase, choice.es_phase, *of_rv) if t is not None}))
+
     def accept_phases(self) -> int:
-        """Vouch for every slice of ED and ES, and for the phases themselves.
+        """Vouch for every slice of ED and ES of both ventricles, and for the phases themselves.
 
         Raises
         ------
         PhaseError
             If ED and ES are not known, or have slices without a label.
         """
-        choice = self.phases
-        if choice is None:
-            raise PhaseError("ED and ES are not known yet. Segment the cine, or set them with Alt+D and Alt+S.")
-        phases = sorted({choice.ed_phase, choice.es_phase})
+        self.measure()
+        phases = self.phases_to_accept
+        if not phases:
+            raise PhaseError("ED and ES are not known yet. Segment the cine, or set them.")
         if missing := [t for t in phases if t not in self.complete_phases]:
             raise PhaseError(
                 f"Phase {missing[0] + 1} has slices without a label. Segment the cine first, or draw them."
@@ -560,8 +569,6 @@ class Reading:
         self.accept_phases()
         found = self.measure()
         assert found is not None and found.ed_phase is not None and found.es_phase is not None  # accepted, so measured
-        of_rv = sorted({t for t in (found.rv_ed_phase, found.rv_es_phase) if t is not None})
-        self.accept((t, z) for t in of_rv for z in range(self.cine.n_slices))
         reported = PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase)
         self.project.approve(self.study_id, reported)
         self.project.log_event("approved", {"study": self.study_id})

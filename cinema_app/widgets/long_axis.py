@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QCheckBox, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
+from cinema_app.key_choices import keyed
 from cinema_app.labelling import Slice
 from cinema_app.layers import DISPLAYED_PERCENTILES, CineLayers
 from cinema_app.long_axis import LONG_AXES, LongAxisViews, Places
@@ -47,7 +48,7 @@ class LongAxisPanel(QWidget):
         self._lines = lines
         self.pictures = {view: LongAxisPicture(view, reading, layers, views) for view in LONG_AXES}
         self.lines = QCheckBox("Their lines on the image")
-        self.lines.setToolTip("Show where these planes cut the short axis, each in the colour of its name (X)")
+        self.lines.setToolTip(keyed("Show where these planes cut the short axis, each in the colour of its name", "X"))
         self.lines.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.lines.clicked.connect(self.toggle_lines)
         layout = QVBoxLayout(self)

@@ -129,9 +129,7 @@ class Workspace(QWidget):
         self.player = Player(self.reading, self.layers, self)
         self.download = Download()
         self._build(device, finetune_settings)
-        self._actions = key_actions(
-            self.reading, self.layers, self.contours, self.contour_editor, self.player, self.review
-        )
+        self._actions = key_actions(self.reading, self.layers, self.contours, self.player, self.review)
         self._contour_actions = contour_key_actions(self.contours, self.contour_editor)
         bind_keys(viewer, self.reading, self._actions)
         self._wheel = Wheel(viewer, self.layers)
