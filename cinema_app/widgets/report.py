@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QByteArray, Qt
+from qtpy.QtCore import QByteArray, Qt, QTimer
 from qtpy.QtGui import QColor, QResizeEvent, QShowEvent
 from qtpy.QtSvgWidgets import QSvgWidget
 from qtpy.QtWidgets import (
@@ -26,9 +26,20 @@ from superqt.utils import signals_blocked
 
 from cinema_app.layers import CineLayers
 from cinema_app.news import Severity
+from cinema_app.papillary_preview import MUSCLE_COLOUR, PapillaryPreview
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import LIGHT_COLOURS, MUTED, TEXT, allow, button, colour_patch, muted, strong
+from cinema_app.widgets.appearance import (
+    LIGHT_COLOURS,
+    MUTED,
+    TEXT,
+    allow,
+    button,
+    colour_patch,
+    muted,
+    strong,
+    tool_button,
+)
 from cinema_core.cine import BsaFormula
 from cinema_core.errors import CinemaError
 from cinema_core.measure import AreaRule, EndSliceRule, Light, ReportChoices, StudyMeasures, reference_tables
@@ -40,6 +51,11 @@ from cinema_core.rules import PapillaryRule
 LIGHT_WORDS = {Light.GREEN: "Green", Light.AMBER: "Amber", Light.RED: "Red"}
 
 LEVELS = (0.05, 0.95)
+AFTER_LEVEL_MS = 300
+"""The image follows the threshold at once, the figures when it rests."""
+
+LEVEL_TIP = "Papillary muscles as mass: what is darker than this, from wall (0) to blood (1)"
+PREVIEW_TIP = "Colour what this threshold takes for muscle on the image, also before it counts as mass"
 FINDINGS_PX = 92
 BULLSEYE_PX = 150
 
@@ -62,15 +78,23 @@ _MARKS = {Position.BELOW: "▼", Position.WITHIN: "", Position.ABOVE: "▲"}
 class ReportPanel(QWidget):
     """What will stand in the report, before it is written."""
 
-    def __init__(self, reading: Reading, layers: CineLayers, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, reading: Reading, layers: CineLayers, preview: PapillaryPreview, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._reading = reading
         self._layers = layers
+        self._preview = preview
+        self._level_rests = QTimer(self)
+        self._level_rests.setSingleShot(True)
+        self._level_rests.setInterval(AFTER_LEVEL_MS)
+        self._level_rests.timeout.connect(self._choose)
         self._build()
         self._show()
         events = reading.events
         for signal in (events.cine_changed, events.measures_changed, events.labels_changed, events.approval_changed):
             signal.connect(self._show)
+        preview.changed.connect(self._show_preview)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Bring what changed while another tab was in front."""
@@ -150,13 +174,19 @@ class ReportPanel(QWidget):
         self.level = QDoubleSpinBox()
         self.level.setRange(*LEVELS)
         self.level.setSingleStep(0.05)
-        self.level.setToolTip("Papillary muscles as mass: what is darker than this, from wall (0) to blood (1)")
+        self.level.setToolTip(LEVEL_TIP)
+        self.level.setKeyboardTracking(False)  # half a number is no threshold
         self.level.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.level.editingFinished.connect(self._choose)
+        self.level.valueChanged.connect(self._try_level)
+        self.preview = tool_button("Show", PREVIEW_TIP, self._switch_preview, MUSCLE_COLOUR)
+        self.preview.setCheckable(True)
+        self._muscle_words = muted()
         self.papillary.currentIndexChanged.connect(lambda _: self._choose())
-        for column, (title, widget) in enumerate((("Papillary", self.papillary), ("Threshold", self.level))):
-            grid.addWidget(muted(title, wrap=False), 2, 2 * column, 1, 2)
-            grid.addWidget(widget, 3, 2 * column, 1, 2)
+        muscles = (("Papillary", self.papillary, 0, 2), ("Threshold", self.level, 2, 1), ("Muscle", self.preview, 3, 1))
+        for title, widget, column, columns in muscles:
+            grid.addWidget(muted(title, wrap=False), 2, column, 1, columns)
+            grid.addWidget(widget, 3, column, 1, columns)
+        grid.addWidget(self._muscle_words, 4, 0, 1, 4)
         titles = ("Areas", "End slices", "Body surface", "Reference")
         for column, (title, combo) in enumerate(
             zip(titles, (self.areas, self.ends, self.bsa, self.table), strict=True)
@@ -237,13 +267,27 @@ class ReportPanel(QWidget):
             (self.table, choices.table),
             (self.papillary, choices.papillary.value),
         )
-        with signals_blocked(self.level):
-            self.level.setValue(choices.papillary_level)
-        self.level.setEnabled(self._reading.is_open and choices.papillary is PapillaryRule.MASS)
+        as_mass = choices.papillary is PapillaryRule.MASS
+        if as_mass or not self._preview.is_on:
+            self._show_level(choices.papillary_level)
+        self.level.setEnabled(self._reading.is_open and (as_mass or self._preview.is_on))
+        allow(self.preview, self._reading.is_open, "Open a study first.", PREVIEW_TIP)
+        self._show_preview()
         for combo, text in shown:
             with signals_blocked(combo):
                 combo.setCurrentText(text)
             combo.setEnabled(self._reading.is_open)
+
+    def _show_level(self, level: float) -> None:
+        with signals_blocked(self.level):
+            self.level.setValue(level)
+        self._preview.set_level(self.level.value())
+
+    def _show_preview(self) -> None:
+        with signals_blocked(self.preview):
+            self.preview.setChecked(self._preview.is_on)
+        self._muscle_words.setText(self._preview.words if self.isVisible() else "")
+        self._muscle_words.setVisible(self._preview.is_on)
 
     def _show_findings(self, measures: StudyMeasures | None) -> None:
         self.findings.clear()
@@ -285,10 +329,21 @@ class ReportPanel(QWidget):
 
     # ---------------------------------------------------------------- actions
 
+    def _switch_preview(self) -> None:
+        self._preview.switch(not self._preview.is_on)
+        self._show_choices(self._reading.report_choices)
+
+    def _try_level(self, level: float) -> None:
+        self._preview.set_level(level)
+        self._level_rests.start()
+
     def _choose(self) -> None:
         """Take what was entered; what is not believed is said, and stays as it was."""
         if not self._reading.is_open:
             return
+        self._level_rests.stop()
+        kept = self._reading.report_choices
+        as_mass = self.papillary.currentText() == PapillaryRule.MASS
         patient = self._reading.cine.patient
         sex = {"female": "F", "male": "M"}.get(self.sex.currentText())
         try:
@@ -300,8 +355,9 @@ class ReportPanel(QWidget):
                 bsa_formula=self.bsa.currentText(),
                 table=self.table.currentText(),
                 papillary=self.papillary.currentText(),
-                papillary_level=self.level.value(),
-                ethnicity=self._reading.report_choices.ethnicity,
+                # A threshold that is only tried changes nothing of a report in which they are cavity.
+                papillary_level=self.level.value() if as_mass else kept.papillary_level,
+                ethnicity=kept.ethnicity,
             )
         except CinemaError as error:
             self._reading.notify(str(error), Severity.ERROR)

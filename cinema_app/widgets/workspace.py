@@ -20,6 +20,7 @@ from cinema_app.layers import CineLayers
 from cinema_app.long_axis import LongAxisViews
 from cinema_app.news import Severity
 from cinema_app.opening import open_study
+from cinema_app.papillary_preview import PapillaryPreview
 from cinema_app.plane_lines import PlaneLines
 from cinema_app.predictions import Predictions
 from cinema_app.session import Session
@@ -124,6 +125,7 @@ class Workspace(QWidget):
         self.landmarks = LandmarkLayers(viewer, self.reading, self.predictions, self.layers)
         self.long_axis_views = LongAxisViews(self.reading)
         self.plane_lines = PlaneLines(viewer, self.reading, self.layers, self.long_axis_views)
+        self.papillary_preview = PapillaryPreview(viewer, self.reading, self.layers, self.contours)
         self.windowing = Windowing(viewer, self.layers)
         self.corner = CornerText(viewer, self.reading, self.layers, self.windowing)
         self.player = Player(self.reading, self.layers, self)
@@ -152,7 +154,7 @@ class Workspace(QWidget):
         self.train = TrainPanel(self.reading, finetune_settings)
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
         self.predict = PredictPanel(self.reading, self.predictions, self.layers)
-        self.report = ReportPanel(self.reading, self.layers)
+        self.report = ReportPanel(self.reading, self.layers, self.papillary_preview)
         self.export = ExportPanel(self.reading)
         self.slices = SliceGrid(self.reading, self.layers)
         self.long_axis = LongAxisPanel(self.reading, self.layers, self.long_axis_views, self.plane_lines)
@@ -354,6 +356,7 @@ class Workspace(QWidget):
                 self._wheel.close()
                 self.windowing.close()
                 self.plane_lines.close()
+                self.papillary_preview.close()
                 if self.views is not None:
                     self.views.close()
                 self.landmarks.close()

@@ -11,11 +11,13 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog
+from scipy import ndimage
 
 from cinema_app.news import Notice, Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import LabelState, Structure
+from cinema_core.measure.papillary import find_papillary_muscles
 
 
 @pytest.fixture
@@ -154,3 +156,69 @@ def test_nothing_can_be_approved_before_anything_is_drawn(workspace: Workspace) 
     QApplication.processEvents()
     assert not workspace.report.approve.isEnabled()
     assert "Segment the cine first" in workspace.report.approve.toolTip()
+
+
+def colour_at(viewer: Any, hand: Any, reading: Reading, y: int, x: int) -> np.ndarray:
+    """What the canvas shows at an image pixel, red, green and blue."""
+    QApplication.processEvents()
+    shown = viewer.screenshot(flash=False)
+    at = hand.point(y, x, reading.cine.geometry.pixel_spacing_mm)
+    return np.asarray(shown[at.y(), at.x(), :3], dtype=int)
+
+
+def is_muscle_coloured(colour: np.ndarray) -> bool:
+    red, green, blue = colour
+    return bool(blue > green + 60 and red > green + 40)
+
+
+def test_what_counts_as_muscle_is_seen_before_it_counts_and_goes_with_the_contours(
+    panel: Any, segmented: Reading, workspace: Workspace, viewer: Any, hand: Any
+) -> None:
+    assert segmented.phases is not None
+    t = segmented.phases.ed_phase
+    muscle = find_papillary_muscles(segmented.cine.pixels, segmented.labels).pixels
+    z = int(np.argmax(muscle[t].sum(axis=(1, 2))))
+    y, x = np.argwhere(ndimage.binary_erosion(muscle[t, z]))[0]
+    workspace.layers.go_to(t, z)
+    assert not is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
+    before = segmented.measures
+
+    panel.preview.click()
+    assert is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
+    assert f"Slice {z + 1}, phase {t + 1}" in panel._muscle_words.text() and "cm²" in panel._muscle_words.text()
+    assert segmented.measures is before
+
+    hand.press(Qt.Key.Key_H)
+    assert not is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
+    hand.press(Qt.Key.Key_H)
+    assert is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
+
+    workspace.layers.go_to((t + 1) % 6, z)
+    workspace.layers.go_to(t, z)
+    panel.preview.click()
+    assert not is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
+
+
+def test_the_muscle_on_show_follows_the_threshold_and_is_what_is_then_counted(
+    panel: Any, segmented: Reading, workspace: Workspace, qtbot: Any
+) -> None:
+    assert segmented.phases is not None
+    workspace.layers.go_to(segmented.phases.ed_phase, 2)
+    segmented.approve()
+    panel.preview.click()
+    shown = workspace.papillary_preview.layer
+    assert shown is not None
+    half_way = int(shown.data.sum())
+    panel.level.setValue(0.8)
+    assert int(shown.data.sum()) > half_way
+    qtbot.waitUntil(lambda: not panel._level_rests.isActive())
+    assert segmented.approval.reason == ""  # a threshold that is only tried changes no report
+
+    panel.papillary.setCurrentText("mass")
+    assert segmented.report_choices.papillary_level == 0.8
+    here = workspace.layers.here
+    muscle = find_papillary_muscles(segmented.cine.pixels, segmented.labels, level=0.8).pixels[here]
+    assert np.array_equal(shown.data.astype(bool), muscle)
+    panel.level.setValue(0.3)
+    qtbot.waitUntil(lambda: segmented.report_choices.papillary_level == 0.3)
+    assert segmented.measures is not None and "0.30" in segmented.measures.convention
