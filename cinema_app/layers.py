@@ -202,6 +202,20 @@ class CineLayers:
         if self.labels is not None:
             self.labels.brush_size = pixels
 
+    @contextmanager
+    def brush_laid_down(self) -> Iterator[None]:
+        """Keep the brush from painting for the length of a drag that is meant for something else."""
+        labels = self.labels
+        if labels is None or self._viewer.layers.selection.active is not labels:
+            yield
+            return
+        mode = labels.mode
+        labels.mode = "pan_zoom"
+        try:
+            yield
+        finally:
+            labels.mode = mode
+
     def toggle_contours(self) -> None:
         """Hide the contours, or show them again."""
         if self.labels is not None:

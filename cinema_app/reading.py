@@ -26,7 +26,7 @@ from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
-from cinema_core.measure import ReportChoices, StudyMeasures, VentricularFunction, study_measures
+from cinema_core.measure import Insertions, ReportChoices, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source, VersionRecord
 from cinema_core.report import Approval, clipboard_text, report_row, write_report
@@ -384,10 +384,37 @@ class Reading:
     def _show_restored(self, restored: Restored, what: str) -> None:
         changed = [(label.t, label.z) for label in restored.labels]
         self._take_step(changed, restored.phases)
+        if restored.insertions is not None:
+            self._insertions_changed()
+            if self.phases is not None:
+                self.events.go_to.emit(self.phases.ed_phase, restored.insertions.z)
         if len(changed) == 1:  # an edit of many slices is not worth leaving the view for
             self.events.go_to.emit(*changed[0])
         if words := _restored_in_words(restored):
             self.notify(f"{what}: {words}.")
+
+    @property
+    def insertions(self) -> Mapping[int, Insertions]:
+        """Where the RV meets the LV at ED, by slice; of those slices alone where the reader set it."""
+        return self._labelling.insertions if self._labelling else {}
+
+    def set_insertions(self, z: int, points: Insertions | None) -> None:
+        """Take where the reader sees the RV meet the LV on a slice at ED; None gives it back to what is found.
+
+        Raises
+        ------
+        LabelError
+            If a point lies outside of the image.
+        ProjectError, StorageError
+            If it cannot be saved; then nothing has changed.
+        """
+        if points != self.insertions.get(z):
+            self._open_labelling.set_insertions(z, points)
+            self._insertions_changed()
+
+    def _insertions_changed(self) -> None:
+        self._measures_are_stale = True
+        self.measure()
 
     def _labels_changed(self, slices: Sequence[Slice]) -> None:
         if slices:
@@ -523,6 +550,7 @@ class Reading:
             rv_es_phase=chosen.rv_es_phase if chosen else None,
             choices=self.report_choices,
             uncertainty=unread_uncertainty(self.uncertainty, self.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED)),
+            insertions=self.insertions,
         )
 
     @property
@@ -897,7 +925,9 @@ def _restored_in_words(restored: Restored) -> str:
     n = len(restored.labels)
     one = [f"slice {label.z + 1} of phase {label.t + 1}" for label in restored.labels[:1]]
     slices = one if n == 1 else [f"{n} slices"] if n else []
-    return " and ".join([*slices, *(["the choice of ED and ES"] if restored.phases else [])])
+    phases = ["the choice of ED and ES"] if restored.phases else []
+    points = [f"the insertion points of slice {restored.insertions.z + 1}"] if restored.insertions else []
+    return " and ".join([*slices, *phases, *points])
 
 
 def _phases_of(found: VentricularFunction | None) -> PhaseChoice | None:

@@ -282,7 +282,7 @@ class ContourLayers:
             layer.cursor = "pointing" if on_contour else "standard"
 
     def _on_drag(self, layer: Shapes, event: Any) -> Iterator[None]:
-        if event.button != 1 or self._hidden:
+        if event.button != 1 or self._hidden or event.handled:  # handled: the mouse holds an insertion point
             return
         self._come_to_rest()
         self._on_move(layer, event)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QByteArray, Qt, QTimer
-from qtpy.QtGui import QColor, QResizeEvent, QShowEvent
+from qtpy.QtCore import QByteArray, QEvent, Qt, QTimer
+from qtpy.QtGui import QColor, QHideEvent, QResizeEvent, QShowEvent
 from qtpy.QtSvgWidgets import QSvgWidget
 from qtpy.QtWidgets import (
     QApplication,
@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from cinema_app.insertion_points import Found, InsertionPoints
 from cinema_app.layers import CineLayers
 from cinema_app.news import Severity
 from cinema_app.papillary_preview import MUSCLE_COLOUR, PapillaryPreview
@@ -60,6 +61,21 @@ FINDINGS_PX = 92
 BULLSEYE_PX = 150
 
 APPROVE_TIP = "Vouch by name for every slice of ED and ES. An edit afterwards makes the report a draft again"
+INSERTION_WORDS = {
+    Found.ELSEWHERE: ("Segments begin at the RV's insertion points, on the image at ED.", "Go to ED"),
+    Found.NO_WALL: ("Slice {z} shows no muscle all round the cavity at ED: it has no segments.", ""),
+    Found.NOT_FOUND: ("Slice {z}: no insertion points found; those of the nearest slice are used.", "Set them"),
+    Found.IN_LABELS: ("Slice {z}: insertion points of the RV as found. Drag them on the image.", ""),
+    Found.BY_READER: ("Slice {z}: insertion points of the RV set by you. Drag them on the image.", "As found"),
+}
+"""Where the points of the viewed slice come from, and what the button beside that does."""
+
+INSERTION_TIPS = {
+    Found.ELSEWHERE: "Show ED, where the insertion points are set",
+    Found.NOT_FOUND: "Put both points on this slice, to be dragged from there",
+    Found.BY_READER: "Give this slice's points back to where the RV's label touches the LV's",
+}
+
 ENTRIES = (
     ("age_years", "Age, years"),
     ("height_cm", "Height, cm"),
@@ -79,12 +95,18 @@ class ReportPanel(QWidget):
     """What will stand in the report, before it is written."""
 
     def __init__(
-        self, reading: Reading, layers: CineLayers, preview: PapillaryPreview, parent: QWidget | None = None
+        self,
+        reading: Reading,
+        layers: CineLayers,
+        preview: PapillaryPreview,
+        insertions: InsertionPoints,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._reading = reading
         self._layers = layers
         self._preview = preview
+        self._insertions = insertions
         self._level_rests = QTimer(self)
         self._level_rests.setSingleShot(True)
         self._level_rests.setInterval(AFTER_LEVEL_MS)
@@ -95,11 +117,17 @@ class ReportPanel(QWidget):
         for signal in (events.cine_changed, events.measures_changed, events.labels_changed, events.approval_changed):
             signal.connect(self._show)
         preview.changed.connect(self._show_preview)
+        insertions.changed.connect(self._show_insertions)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Bring what changed while another tab was in front."""
         super().showEvent(event)
         self._show()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Take the insertion points off the image along with the bullseye."""
+        super().hideEvent(event)
+        self._insertions.switch(False)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep room for folded lines."""
@@ -108,7 +136,7 @@ class ReportPanel(QWidget):
 
     def _make_room(self) -> None:
         """Give folded lines their height, which Qt leaves out of the least height that the tabs go by."""
-        for label in (self._status, self._table_words):
+        for label in (self._status, self._table_words, self._insertion_words):
             label.setMinimumHeight(max(0, label.heightForWidth(label.width())))
 
     # ---------------------------------------------------------------- building
@@ -142,6 +170,7 @@ class ReportPanel(QWidget):
         layout.addWidget(self.figures)
         layout.addWidget(self._table_words)
         layout.addLayout(self._build_bullseyes())
+        layout.addLayout(self._build_insertions())
         layout.addLayout(self._build_ways_out())
 
     def _build_person(self) -> QGridLayout:
@@ -204,6 +233,14 @@ class ReportPanel(QWidget):
             shown.setToolTip("AHA segments: anterior above, septum to the left")
         return _in_a_row(*self.bullseyes)
 
+    def _build_insertions(self) -> QHBoxLayout:
+        self._insertion_words = muted()
+        self.change_insertions = button("Go to ED", "", answered(self._reading, self._change_insertions))
+        row = QHBoxLayout()
+        row.addWidget(self._insertion_words, 1)
+        row.addWidget(self.change_insertions)
+        return row
+
     def _build_ways_out(self) -> QHBoxLayout:
         self.pdf = button("Report PDF…", "", answered(self._reading, lambda: self._ask("pdf")))
         self.html = button("Report HTML…", "", answered(self._reading, lambda: self._ask("html")))
@@ -242,7 +279,13 @@ class ReportPanel(QWidget):
         self.figures.setText(_figures_html(measures) if measures else "")
         self._table_words.setText(_table_words(measures) if measures else "")
         self._show_bullseyes(measures)
+        self._insertions.switch(measures is not None)
+        self._show_insertions()
         self._make_room()
+        # Now, in one go: the request goes up through every panel around, and between two of them Qt may paint a long
+        # reason over what stands below it. Twice: the tabs pass it on as a request of their own.
+        for _ in range(2):
+            QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
 
     def _show_choices(self, choices: ReportChoices) -> None:
         patient = self._reading.cine.patient if self._reading.is_open else None
@@ -327,7 +370,29 @@ class ReportPanel(QWidget):
             shown.load(QByteArray(svg.encode("utf-8")))
         self.bullseyes[1].setVisible(len(drawn) > 1)
 
+    def _show_insertions(self) -> None:
+        """Say what the segments of the viewed slice begin from, and offer what can be done about it."""
+        if not self.isVisible():
+            return
+        found, on_view = self._insertions.found, not self.bullseyes[0].isHidden()
+        self._insertion_words.setVisible(on_view)
+        words, does = INSERTION_WORDS[found]
+        self.change_insertions.setVisible(on_view and bool(does))
+        self._insertion_words.setText(words.format(z=self._layers.here[1] + 1))
+        self.change_insertions.setText(does)
+        self.change_insertions.setToolTip(INSERTION_TIPS.get(found, ""))
+
     # ---------------------------------------------------------------- actions
+
+    def _change_insertions(self) -> None:
+        """Do what the button beside the words offers."""
+        match self._insertions.found:
+            case Found.ELSEWHERE if self._reading.phases is not None:
+                self._layers.go_to(self._reading.phases.ed_phase, self._layers.here[1])
+            case Found.NOT_FOUND:
+                self._insertions.place()
+            case Found.BY_READER:
+                self._insertions.give_back()
 
     def _switch_preview(self) -> None:
         self._preview.switch(not self._preview.is_on)

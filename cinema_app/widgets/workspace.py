@@ -15,6 +15,7 @@ from cinema_app.contours.editor import ContourEditor
 from cinema_app.contours.layers import ContourLayers
 from cinema_app.corner import CornerText
 from cinema_app.downloads import Download
+from cinema_app.insertion_points import InsertionPoints
 from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
 from cinema_app.long_axis import LongAxisViews
@@ -126,6 +127,7 @@ class Workspace(QWidget):
         self.long_axis_views = LongAxisViews(self.reading)
         self.plane_lines = PlaneLines(viewer, self.reading, self.layers, self.long_axis_views)
         self.papillary_preview = PapillaryPreview(viewer, self.reading, self.layers, self.contours)
+        self.insertion_points = InsertionPoints(viewer, self.reading, self.layers, self.contours)
         self.windowing = Windowing(viewer, self.layers)
         self.corner = CornerText(viewer, self.reading, self.layers, self.windowing)
         self.player = Player(self.reading, self.layers, self)
@@ -154,7 +156,7 @@ class Workspace(QWidget):
         self.train = TrainPanel(self.reading, finetune_settings)
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
         self.predict = PredictPanel(self.reading, self.predictions, self.layers)
-        self.report = ReportPanel(self.reading, self.layers, self.papillary_preview)
+        self.report = ReportPanel(self.reading, self.layers, self.papillary_preview, self.insertion_points)
         self.export = ExportPanel(self.reading)
         self.slices = SliceGrid(self.reading, self.layers)
         self.long_axis = LongAxisPanel(self.reading, self.layers, self.long_axis_views, self.plane_lines)
@@ -357,6 +359,7 @@ class Workspace(QWidget):
                 self.windowing.close()
                 self.plane_lines.close()
                 self.papillary_preview.close()
+                self.insertion_points.close()
                 if self.views is not None:
                     self.views.close()
                 self.landmarks.close()
