@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import Cine
 from cinema_core.errors import LabelError
-from cinema_core.project import MODEL_TOOL, PhaseChoice, Project, Restored, SliceEdit, SliceLabel
+from cinema_core.measure import Insertions
+from cinema_core.project import MODEL_TOOL, InsertionEdit, PhaseChoice, Project, Restored, SliceEdit, SliceLabel
 
 Slice = tuple[int, int]
 """Where a slice lies: phase ``t`` and position ``z``, both from 0."""
@@ -36,11 +37,13 @@ class Labelling:
         self._labels = np.zeros(cine.shape, np.uint8)
         self._states: dict[Slice, LabelState] = {}
         self._model_of: dict[Slice, str] = {}
+        self._insertions: dict[int, Insertions] = {}
         self._n_done = self._n_undone = 0
 
     def load(self) -> None:
         """Take the newest label of every slice from the journal, and the steps that Undo can take back."""
         self._show(self._project.slices(self.study_id).values())
+        self._insertions = self._project.insertions(self.study_id)
         if not self._project.read_only:
             self._n_done, self._n_undone = self._project.open_steps(self.study_id)
 
@@ -64,6 +67,11 @@ class Labelling:
         """Phases in which no slice is absent."""
         n_t, n_z = self.cine.shape[:2]
         return tuple(t for t in range(n_t) if all((t, z) in self._states for z in range(n_z)))
+
+    @property
+    def insertions(self) -> Mapping[int, Insertions]:
+        """Where the RV meets the LV at end-diastole, by slice; of those slices alone where the reader set it."""
+        return self._insertions
 
     def models(self) -> list[str]:
         """Hash of the model that each labelled slice came or started from."""
@@ -150,6 +158,13 @@ class Labelling:
         """Keep the reader's ED and ES; :meth:`undo` takes it back."""
         self._do([], choice)
 
+    def set_insertions(self, z: int, points: Insertions | None) -> None:
+        """Keep where the reader saw the RV meet the LV on a slice, None for as it is found; :meth:`undo` undoes it."""
+        edit = InsertionEdit(z, points)
+        self._project.record_step(self.study_id, [], insertions=edit)
+        self._n_done, self._n_undone = self._n_done + 1, 0
+        self._show_insertions(edit)
+
     def take_prediction(
         self,
         labels: NDArray[np.uint8],
@@ -235,7 +250,14 @@ class Labelling:
             return Restored()
         self._n_done, self._n_undone = self._n_done + by, self._n_undone - by
         self._show(restored.labels)
+        if restored.insertions is not None:
+            self._show_insertions(restored.insertions)
         return restored
+
+    def _show_insertions(self, edit: InsertionEdit) -> None:
+        # A new dictionary: what was measured by the old one may still ask it.
+        others = {z: points for z, points in self._insertions.items() if z != edit.z}
+        self._insertions = others if edit.points is None else others | {edit.z: edit.points}
 
     def _show(self, labels: Iterable[SliceEdit | SliceLabel]) -> Sequence[Slice]:
         changed = []

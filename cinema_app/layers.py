@@ -41,6 +41,9 @@ _PAINTS = {Tool.RV: Structure.RV_CAVITY, Tool.MYO: Structure.LV_MYOCARDIUM, Tool
 AXES = ("phase", "slice", "y", "x")
 """What napari's sliders are called: a cardiologist's words for t and z."""
 
+FLAT = ("y", "x")
+"""Axes of a layer that napari shows on every slice; it holds what belongs to the viewed one."""
+
 CONTOUR_PIXELS = 1
 BRUSH_PIXELS = 6
 DISPLAYED_PERCENTILES = (0.5, 99.5)
@@ -79,6 +82,8 @@ class CineLayers:
     """Another phase t or slice z is on show."""
     tool_changed = Signal()
     """Another tool or brush size, chosen here or in napari's own controls."""
+    visibility_changed = Signal()
+    """The labels were hidden, or shown again."""
 
     def __init__(self, viewer: ViewerModel, reading: Reading) -> None:
         self._viewer = viewer
@@ -197,6 +202,20 @@ class CineLayers:
         if self.labels is not None:
             self.labels.brush_size = pixels
 
+    @contextmanager
+    def brush_laid_down(self) -> Iterator[None]:
+        """Keep the brush from painting for the length of a drag that is meant for something else."""
+        labels = self.labels
+        if labels is None or self._viewer.layers.selection.active is not labels:
+            yield
+            return
+        mode = labels.mode
+        labels.mode = "pan_zoom"
+        try:
+            yield
+        finally:
+            labels.mode = mode
+
     def toggle_contours(self) -> None:
         """Hide the contours, or show them again."""
         if self.labels is not None:
@@ -204,6 +223,9 @@ class CineLayers:
 
     def _tool_changed(self, event: Any = None) -> None:
         self.tool_changed.emit()
+
+    def _visibility_changed(self, event: Any = None) -> None:
+        self.visibility_changed.emit()
 
     # ---------------------------------------------------------------- from the reading to the screen
 
@@ -274,6 +296,7 @@ class CineLayers:
             self.labels.events.data.connect(self._take_all)
             for event in (self.labels.events.mode, self.labels.events.selected_label, self.labels.events.brush_size):
                 event.connect(self._tool_changed)
+            self.labels.events.visible.connect(self._visibility_changed)
         else:
             self.labels.data = data
             self.labels.scale = scale

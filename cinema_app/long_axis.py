@@ -16,6 +16,15 @@ from cinema_core.geometry import border_crossings, cut_line, to_pixels
 
 LONG_AXES: Final = (View.LAX_2C, View.LAX_4C, View.LAX_3C)
 
+APART: Final = (
+    "This view has another frame of reference than the short axis: the patient or the table was moved in between. "
+    "How they lie to each other is not known, so no lines are drawn."
+)
+APART_IN_PART: Final = (
+    "Some short-axis slices have another frame of reference than this view: the patient or the table was moved in "
+    "between. No lines are drawn for them."
+)
+
 Places = NDArray[np.float64]
 
 
@@ -63,12 +72,24 @@ class LongAxisViews:
         n = self.cines[view].n_phases
         return round(t / self._reading.cine.n_phases * n) % n
 
+    def is_apart(self, view: View, z: int) -> bool:
+        """Whether a long-axis image and a short-axis slice lie in coordinate systems that are known to differ."""
+        ours, theirs = self._reading.cine.frame_of_reference(z), self.cines[view].frame_of_reference(0)
+        return bool(ours and theirs) and ours != theirs
+
+    def why_no_lines(self, view: View) -> str:
+        """Tell why a long-axis view and the short axis have no lines on each other; empty if they have."""
+        apart = [self.is_apart(view, z) for z in range(self._reading.cine.n_slices)]
+        return APART if all(apart) else APART_IN_PART if any(apart) else ""
+
     def line_on_long_axis(self, view: View, z: int) -> Places | None:
         """Line of a short-axis slice on a long-axis image, its ends (y, x), shape (2, 2); None if they do not meet."""
         if (view, z) not in self._on_long:
             sax, lax = self._reading.cine, self.cines[view]
-            self._on_long[view, z] = cut_line(
-                lax.geometry.planes[0], lax.image_extent(0), sax.geometry.planes[z], sax.image_extent(z)
+            self._on_long[view, z] = (
+                None
+                if self.is_apart(view, z)
+                else cut_line(lax.geometry.planes[0], lax.image_extent(0), sax.geometry.planes[z], sax.image_extent(z))
             )
         return self._on_long[view, z]
 
@@ -76,8 +97,10 @@ class LongAxisViews:
         """Line of a long-axis image on a short-axis slice, its ends (y, x), shape (2, 2); None if they do not meet."""
         if (view, z) not in self._on_short:
             sax, lax = self._reading.cine, self.cines[view]
-            self._on_short[view, z] = cut_line(
-                sax.geometry.planes[z], sax.image_extent(z), lax.geometry.planes[0], lax.image_extent(0)
+            self._on_short[view, z] = (
+                None
+                if self.is_apart(view, z)
+                else cut_line(sax.geometry.planes[z], sax.image_extent(z), lax.geometry.planes[0], lax.image_extent(0))
             )
         return self._on_short[view, z]
 
@@ -101,8 +124,12 @@ class LongAxisViews:
                     places[structure] = to_pixels(to_plane, from_plane.to_world_mm(on_sax[:, 0], on_sax[:, 1]))
         return Crossing(z, places)
 
-    def slice_at(self, view: View, place: tuple[float, float]) -> int:
-        """Short-axis slice that lies nearest to a place (y, x) of a long-axis image."""
+    def slice_at(self, view: View, place: tuple[float, float]) -> int | None:
+        """Short-axis slice that lies nearest to a place (y, x) of a long-axis image; None if that is not known."""
         point = self.cines[view].geometry.planes[0].to_world_mm(*place)
-        planes = self._reading.cine.geometry.planes
-        return int(np.argmin([abs(float((point - plane.origin_mm) @ plane.normal)) for plane in planes]))
+        away_mm = {
+            z: abs(float((point - plane.origin_mm) @ plane.normal))
+            for z, plane in enumerate(self._reading.cine.geometry.planes)
+            if not self.is_apart(view, z)
+        }
+        return min(away_mm, key=away_mm.__getitem__, default=None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from napari.layers import Vectors
 
-from cinema_app.layers import CineLayers
+from cinema_app.layers import FLAT, CineLayers
 from cinema_app.long_axis import LongAxisViews
 from cinema_app.preferences import preferences
 from cinema_app.reading import Reading
@@ -20,7 +20,6 @@ VIEW_COLOURS: Final = {View.LAX_2C: "#e39bc4", View.LAX_3C: "#5fd3ab", View.LAX_
 """Pink, green and white: none of them is the colour of a structure, and they differ in lightness too."""
 
 LINE_MM: Final = 0.4
-FLAT: Final = ("y", "x")
 
 
 class PlaneLines:

@@ -27,7 +27,7 @@ from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
-from cinema_core.measure import ReportChoices, StudyMeasures, VentricularFunction, study_measures
+from cinema_core.measure import Insertions, ReportChoices, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source, VersionRecord
 from cinema_core.report import Approval, clipboard_text
@@ -302,18 +302,27 @@ class Reading:
         self._labels_changed(changed)
         return len(changed)
 
+    @property
+    def phases_to_accept(self) -> tuple[int, ...]:
+        """ED and ES of both ventricles, as they are reported and as an approval asks for; empty if not known."""
+        choice, found = self.phases, self.measures
+        if choice is None:
+            return ()
+        of_rv = (choice.rv_ed_phase, choice.rv_es_phase) if found is None else (found.rv_ed_phase, found.rv_es_phase)
+        return tuple(sorted({t for t in (choice.ed_phase, choice.es_phase, *of_rv) if t is not None}))
+
     def accept_phases(self) -> int:
-        """Vouch for every slice of ED and ES, and for the phases themselves.
+        """Vouch for every slice of ED and ES of both ventricles, and for the phases themselves.
 
         Raises
         ------
         PhaseError
             If ED and ES are not known, or have slices without a label.
         """
-        choice = self.phases
-        if choice is None:
-            raise PhaseError("ED and ES are not known yet. Segment the cine, or set them with Alt+D and Alt+S.")
-        phases = sorted({choice.ed_phase, choice.es_phase})
+        self.measure()
+        phases = self.phases_to_accept
+        if not phases:
+            raise PhaseError("ED and ES are not known yet. Segment the cine, or set them.")
         if missing := [t for t in phases if t not in self.complete_phases]:
             raise PhaseError(
                 f"Phase {missing[0] + 1} has slices without a label. Segment the cine first, or draw them."
@@ -376,10 +385,37 @@ class Reading:
     def _show_restored(self, restored: Restored, what: str) -> None:
         changed = [(label.t, label.z) for label in restored.labels]
         self._take_step(changed, restored.phases)
+        if restored.insertions is not None:
+            self._insertions_changed()
+            if self.phases is not None:
+                self.events.go_to.emit(self.phases.ed_phase, restored.insertions.z)
         if len(changed) == 1:  # an edit of many slices is not worth leaving the view for
             self.events.go_to.emit(*changed[0])
         if words := _restored_in_words(restored):
             self.notify(f"{what}: {words}.")
+
+    @property
+    def insertions(self) -> Mapping[int, Insertions]:
+        """Where the RV meets the LV at ED, by slice; of those slices alone where the reader set it."""
+        return self._labelling.insertions if self._labelling else {}
+
+    def set_insertions(self, z: int, points: Insertions | None) -> None:
+        """Take where the reader sees the RV meet the LV on a slice at ED; None gives it back to what is found.
+
+        Raises
+        ------
+        LabelError
+            If a point lies outside of the image.
+        ProjectError, StorageError
+            If it cannot be saved; then nothing has changed.
+        """
+        if points != self.insertions.get(z):
+            self._open_labelling.set_insertions(z, points)
+            self._insertions_changed()
+
+    def _insertions_changed(self) -> None:
+        self._measures_are_stale = True
+        self.measure()
 
     def _labels_changed(self, slices: Sequence[Slice]) -> None:
         if slices:
@@ -515,6 +551,7 @@ class Reading:
             rv_es_phase=chosen.rv_es_phase if chosen else None,
             choices=self.report_choices,
             uncertainty=unread_uncertainty(self.uncertainty, self.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED)),
+            insertions=self.insertions,
         )
 
     @property
@@ -561,8 +598,6 @@ class Reading:
         self.accept_phases()
         found = self.measure()
         assert found is not None and found.ed_phase is not None and found.es_phase is not None  # accepted, so measured
-        of_rv = sorted({t for t in (found.rv_ed_phase, found.rv_es_phase) if t is not None})
-        self.accept((t, z) for t in of_rv for z in range(self.cine.n_slices))
         reported = PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase)
         self.project.approve(self.study_id, reported)
         self.project.log_event("approved", {"study": self.study_id})
@@ -891,7 +926,9 @@ def _restored_in_words(restored: Restored) -> str:
     n = len(restored.labels)
     one = [f"slice {label.z + 1} of phase {label.t + 1}" for label in restored.labels[:1]]
     slices = one if n == 1 else [f"{n} slices"] if n else []
-    return " and ".join([*slices, *(["the choice of ED and ES"] if restored.phases else [])])
+    phases = ["the choice of ED and ES"] if restored.phases else []
+    points = [f"the insertion points of slice {restored.insertions.z + 1}"] if restored.insertions else []
+    return " and ".join([*slices, *phases, *points])
 
 
 def _phases_of(found: VentricularFunction | None) -> PhaseChoice | None:

@@ -61,7 +61,7 @@ STEPS: Final = (
     ),
     Step(
         "Correct",
-        "Press Next to check, correct what is wrong, and accept the slice (A) when it is right.",
+        "Press Next to check, correct what is wrong, and press Accept slice when it is right.",
         "Read",
         _has(LabelState.CORRECTED, LabelState.ACCEPTED),
     ),

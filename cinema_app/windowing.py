@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from psygnal import Signal
@@ -64,7 +63,7 @@ class Windowing:
         if event.button != RIGHT_BUTTON or self._layers.image is None:
             return
         zooms = "Control" in event.modifiers
-        with self._brush_laid_down():
+        with self._layers.brush_laid_down():
             event.handled = True  # or the camera zooms
             last = event.pos
             yield
@@ -77,19 +76,6 @@ class Windowing:
                 else:
                     self._change(float(right), float(down))
                 yield
-
-    @contextmanager
-    def _brush_laid_down(self) -> Iterator[None]:
-        labels = self._layers.labels
-        if labels is None or self._viewer.layers.selection.active is not labels:
-            yield
-            return
-        mode = labels.mode
-        labels.mode = "pan_zoom"
-        try:
-            yield
-        finally:
-            labels.mode = mode
 
     def _change(self, right: float, down: float) -> None:
         image = self._layers.image

@@ -321,6 +321,9 @@ class Cine:
         Whether z counts from apex to base; usually it counts from base to apex.
     direction_reason
         How it was told which end is the base.
+    frames_of_reference
+        Coordinate system that each slice's plane is given in, as DICOM identifies it, shape (z,); an empty text where
+        the file does not say, empty if no file can. Shown nowhere.
     """
 
     id: str
@@ -338,6 +341,7 @@ class Cine:
     slice_sizes: tuple[tuple[int, int], ...] = ()
     apex_first: bool = False
     direction_reason: str = ""
+    frames_of_reference: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4:
@@ -372,6 +376,10 @@ class Cine:
         """Whether there is an image of a phase and slice."""
         return (t, z) not in self.missing
 
+    def frame_of_reference(self, z: int) -> str:
+        """Coordinate system of a slice; empty if it is not known."""
+        return self.frames_of_reference[z] if self.frames_of_reference else ""
+
     def image_extent(self, z: int) -> tuple[int, int]:
         """Rows and columns of a slice that hold an image."""
         return self.slice_sizes[z] if self.slice_sizes else self.shape[2:]
@@ -397,6 +405,7 @@ class Cine:
             missing=frozenset((t, index[z]) for t, z in self.missing if z in index),
             sources={(t, index[z]): source for (t, z), source in self.sources.items() if z in index},
             slice_sizes=of(self.slice_sizes),
+            frames_of_reference=of(self.frames_of_reference),
         )
 
     def for_model(self) -> Cine:

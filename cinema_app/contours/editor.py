@@ -293,7 +293,7 @@ class ContourEditor:
         self._remember(there, mask, self._curves_at(self._here))
         was = self._reading.state(*there)
         if self._reading.fill({there: mask}, COPIED) and was.is_teaching:
-            self._reading.notify(f"The copy lies over a slice that was {was.value}. Undo (Ctrl+Z) brings that back.")
+            self._reading.notify(f"The copy lies over a slice that was {was.value}. Undo brings that back.")
         self._reading.events.go_to.emit(*there)
 
     def fill_slices(self) -> int:

@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 
 from cinema_app.contours.curve import Points as Places
 from cinema_app.contours.editor import ContourEditor, Grip
-from cinema_app.layers import CineLayers, Tool
+from cinema_app.layers import FLAT, CineLayers, Tool
 from cinema_app.reading import Reading
 from cinema_core.anatomy import Structure
 from cinema_core.io.contours import Outline
@@ -38,8 +38,6 @@ NEAR_PX: Final = 9.0
 REST_MS: Final = 150
 """Steps that follow each other faster are a cine: the eye follows the beat, and no contour is corrected."""
 
-FLAT: Final = ("y", "x")
-
 
 class ContourLayers:
     """A shapes and a points layer for the contours of the viewed slice, and the mouse on them.
@@ -57,6 +55,8 @@ class ContourLayers:
     """
 
     in_hand_changed = Signal()
+    hidden_changed = Signal()
+    """What is drawn was hidden with its key, or shown again."""
 
     def __init__(self, viewer: ViewerModel, reading: Reading, editor: ContourEditor, cine_layers: CineLayers) -> None:
         self._viewer = viewer
@@ -75,6 +75,7 @@ class ContourLayers:
         self._moving = False
         editor.go_to(*cine_layers.here)
         cine_layers.moved.connect(self._moved)
+        cine_layers.visibility_changed.connect(self._visibility_changed)
         editor.changed.connect(self._show)
         reading.events.labels_changed.connect(self._labels_changed)
         viewer.layers.events.removed.connect(self._forget_removed)
@@ -124,6 +125,13 @@ class ContourLayers:
         """Hide the contours, or show them again."""
         self._hidden = not self._hidden
         self._show()
+        self.hidden_changed.emit()
+
+    @property
+    def all_hidden(self) -> bool:
+        """Whether the reader wants to see the image alone: no smooth contours, and without them no label."""
+        labels = self._cine_layers.labels
+        return self._hidden if self.in_hand else labels is not None and not labels.visible
 
     def _make(self) -> None:
         dy, dx = self._reading.cine.geometry.pixel_spacing_mm
@@ -160,6 +168,11 @@ class ContourLayers:
                 labels.visible = True
         self._show()
         self.in_hand_changed.emit()
+        self.hidden_changed.emit()
+
+    def _visibility_changed(self) -> None:
+        if not self.in_hand and not self._setting:
+            self.hidden_changed.emit()
 
     def _moved(self, t: int, z: int) -> None:
         self._moving = self._rest.isActive()
@@ -269,7 +282,7 @@ class ContourLayers:
             layer.cursor = "pointing" if on_contour else "standard"
 
     def _on_drag(self, layer: Shapes, event: Any) -> Iterator[None]:
-        if event.button != 1 or self._hidden:
+        if event.button != 1 or self._hidden or event.handled:  # handled: the mouse holds an insertion point
             return
         self._come_to_rest()
         self._on_move(layer, event)

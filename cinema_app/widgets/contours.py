@@ -13,6 +13,7 @@ from cinema_app.contours.drawing import Mask
 from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
 from cinema_app.contours.layers import COLOURS, ContourLayers
 from cinema_app.contours.propagation import MotionToFollow, propagated
+from cinema_app.key_choices import key_words, keyed
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import counted, tool_button
@@ -26,7 +27,7 @@ BORDERS = (
     (Outline.RV_ENDO, "RV", "RV endocardium"),
 )
 HOW = (
-    "Drag a point or the line itself; keys [ and ] say how far it follows. Shift+drag moves the whole contour, "
+    "Drag a point or the line itself; keys {} and {} say how far it follows. Shift+drag moves the whole contour, "
     "Ctrl+drag scales it. A double click on the line adds a point, on a point takes it away."
 )
 FOLLOW = "Follow the motion through the cycle"
@@ -57,7 +58,8 @@ class ContoursPanel(QWidget):
         self.borders: dict[Outline, QToolButton] = {}
         group = QButtonGroup(self)
         for border, text, name in BORDERS:
-            tip = f"{name} in hand (Space for the next). {HOW}"
+            how = HOW.format(key_words("["), key_words("]"))
+            tip = f"{name} in hand ({key_words('Space')} for the next). {how}"
             made = tool_button(text, tip, partial(self._editor.choose, border), COLOURS[border])
             made.setCheckable(True)
             group.addButton(made)
@@ -65,7 +67,7 @@ class ContoursPanel(QWidget):
             self.borders[border] = made
         self.draw = tool_button(
             "Draw",
-            "Draw this contour afresh: one stroke around, or clicks and a double click (W)",
+            keyed("Draw this contour afresh: one stroke around, or clicks and a double click", "W"),
             answered(self._reading, self._layers.draw),
         )
         self.draw.setCheckable(True)
@@ -81,26 +83,26 @@ class ContoursPanel(QWidget):
     def _build_menu(self) -> QMenu:
         menu = QMenu(self)
 
-        def add(text: str, action: Callable[[], object]) -> QAction:
+        def add(text: str, action: Callable[[], object], key: str = "") -> QAction:
             run = answered(self._reading, action)
-            made = menu.addAction(text)
+            made = menu.addAction(f"{text}\t{key_words(key)}" if key else text)
             made.triggered.connect(lambda: run())
             return made
 
         editor = self._editor
         self._of_a_contour = [
-            add("Smooth\tO", editor.smooth),
-            add("Half a millimetre larger\tCtrl+E", partial(editor.grow, 1)),
-            add("Half a millimetre smaller\tCtrl+K", partial(editor.grow, -1)),
+            add("Smooth", editor.smooth, "O"),
+            add("Half a millimetre larger", partial(editor.grow, 1), "Control-E"),
+            add("Half a millimetre smaller", partial(editor.grow, -1), "Control-K"),
             add("Clear this contour", editor.clear),
         ]
-        add("A pull reaches farther\t]", partial(editor.change_reach, REACH_STEP_MM))
-        add("A pull reaches less far\t[", partial(editor.change_reach, -REACH_STEP_MM))
+        add("A pull reaches farther", partial(editor.change_reach, REACH_STEP_MM), "]")
+        add("A pull reaches less far", partial(editor.change_reach, -REACH_STEP_MM), "[")
         menu.addSeparator()
-        add("Copy to the slice above\tShift+↑", partial(editor.copy_to, 0, -1))
-        add("Copy to the slice below\tShift+↓", partial(editor.copy_to, 0, 1))
-        add("Copy to the phase before\tShift+←", partial(editor.copy_to, -1, 0))
-        add("Copy to the phase after\tShift+→", partial(editor.copy_to, 1, 0))
+        add("Copy to the slice above", partial(editor.copy_to, 0, -1), "Shift-Up")
+        add("Copy to the slice below", partial(editor.copy_to, 0, 1), "Shift-Down")
+        add("Copy to the phase before", partial(editor.copy_to, -1, 0), "Shift-Left")
+        add("Copy to the phase after", partial(editor.copy_to, 1, 0), "Shift-Right")
         menu.addSeparator()
         add("Fill the slices between your corrected ones", self._fill_slices)
         add("Fill the phases between your corrected ones", self._fill_phases)

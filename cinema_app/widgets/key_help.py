@@ -8,15 +8,14 @@ from typing import Final
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from cinema_app.key_choices import key_list, readable
 from cinema_app.widgets.appearance import STYLE, muted, strong
-from cinema_app.widgets.keys import key_list
 
 FOOT: Final = (
     "Mouse: wheel slices, Shift+wheel phases, Ctrl+wheel zoom; right button left and right for the window, up and "
     "down for the level, double click for the window as opened, with Ctrl zoom.\n"
     "Other keys: File > Preferences > CineMA cine cardiac MR > Keys; they hold from the next start on."
 )
-SIGNS: Final = {"Left": "←", "Right": "→", "Up": "↑", "Down": "↓", "Control": "Ctrl"}
 KEY_STYLE: Final = "background-color: #414851; border-radius: 3px; padding: 1px 6px; color: #f0f1f2; font-weight: 600;"
 GROUPS_PER_COLUMN: Final = 2
 
@@ -53,11 +52,6 @@ class QuestionMark(QObject):
             self._action()
             return True
         return bool(super().eventFilter(watched, event))
-
-
-def readable(key: str) -> str:
-    """Name of a key as it stands on a keyboard: ``Ctrl+Z`` for ``Control-Z``."""
-    return "+".join(SIGNS.get(part, part) for part in key.split("-"))
 
 
 def _columns() -> list[QGridLayout]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
-
-from napari.utils.key_bindings import coerce_keybinding
 
 from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
 from cinema_app.contours.layers import ContourLayers
+from cinema_app.key_choices import chosen_keys
 from cinema_app.layers import CineLayers, Tool
-from cinema_app.preferences import preferences
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.long_axis import LongAxisPanel
@@ -27,7 +23,6 @@ def key_actions(
     reading: Reading,
     layers: CineLayers,
     contours: ContourLayers,
-    editor: ContourEditor,
     player: Player,
     review: ReviewPanel,
 ) -> dict[str, Action]:
@@ -48,10 +43,6 @@ def key_actions(
         "A": lambda: reading.accept([layers.here]),
         "Z": lambda: layers.use(Tool.MOVE),
         "C": contours.take,
-        "Shift-Left": lambda: editor.copy_to(-1, 0),
-        "Shift-Right": lambda: editor.copy_to(1, 0),
-        "Shift-Up": lambda: editor.copy_to(0, -1),
-        "Shift-Down": lambda: editor.copy_to(0, 1),
         "1": lambda: layers.use(Tool.RV),
         "2": lambda: layers.use(Tool.MYO),
         "3": lambda: layers.use(Tool.LV),
@@ -80,59 +71,14 @@ def view_key_actions(
     }
 
 
-@dataclass(frozen=True)
-class Key:
-    """A key that can be changed on the plugin's page of napari's preferences.
-
-    Attributes
-    ----------
-    ours
-        The key that it is without a change, as napari writes it: ``Control-Z``.
-    key
-        The key that it is.
-    """
-
-    group: str
-    words: str
-    ours: str
-    key: str
-
-
-@cache
-def key_list() -> tuple[Key, ...]:
-    """Every key as declared in ``napari.yaml``, and as the reader chose it; read once, at the start.
-
-    A choice that names no key, or one that another action has, is not taken: no action ever loses its key.
-    """
-    settings = preferences().keys
-    fields = type(settings).model_fields
-    wanted = {name: str(getattr(settings, name)) for name in fields}
-    found: list[Key] = []
-    for name, field in fields.items():
-        ours = str(field.default)
-        others = {key for other, key in wanted.items() if other != name} | {str(f.default) for f in fields.values()}
-        free = wanted[name] == ours or (_is_key(wanted[name]) and wanted[name] not in others)
-        group = str(field.description).split(".")[0]
-        found.append(Key(group, str(field.title), ours, wanted[name] if free else ours))
-    return tuple(found)
-
-
-def chosen_keys() -> dict[str, str]:
-    """Return the key in use for each of ours."""
-    return {found.ours: found.key for found in key_list()}
-
-
-def _is_key(text: str) -> bool:
-    try:
-        return bool(str(coerce_keybinding(text)))  # what names no key is read as an empty one
-    except (ValueError, TypeError, KeyError):
-        return False
-
-
 def contour_key_actions(contours: ContourLayers, editor: ContourEditor) -> dict[str, Action]:
     """Keys of the contour tool; they are free for napari while it is not in hand."""
     return {
         "Space": editor.choose_next,
+        "Shift-Left": lambda: editor.copy_to(-1, 0),
+        "Shift-Right": lambda: editor.copy_to(1, 0),
+        "Shift-Up": lambda: editor.copy_to(0, -1),
+        "Shift-Down": lambda: editor.copy_to(0, 1),
         "W": contours.draw,
         "Enter": contours.close_stroke,
         "Escape": editor.cancel,

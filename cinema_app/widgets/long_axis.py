@@ -11,13 +11,16 @@ from qtpy.QtGui import QColor, QPainter, QPen
 from qtpy.QtWidgets import QCheckBox, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
+from cinema_app.key_choices import keyed
 from cinema_app.labelling import Slice
 from cinema_app.layers import DISPLAYED_PERCENTILES, CineLayers
 from cinema_app.long_axis import LONG_AXES, LongAxisViews, Places
+from cinema_app.news import Severity
 from cinema_app.plane_lines import VIEW_COLOURS, PlaneLines
 from cinema_app.reading import Reading
+from cinema_app.widgets.appearance import NOTICE_COLOURS
 from cinema_app.widgets.picture_painting import grey_levels, paint_image
-from cinema_core.cine import View
+from cinema_core.cine import Cine, View
 from cinema_core.geometry import to_pixels
 
 MARGIN_MM: Final = 35.0
@@ -47,7 +50,7 @@ class LongAxisPanel(QWidget):
         self._lines = lines
         self.pictures = {view: LongAxisPicture(view, reading, layers, views) for view in LONG_AXES}
         self.lines = QCheckBox("Their lines on the image")
-        self.lines.setToolTip("Show where these planes cut the short axis, each in the colour of its name (X)")
+        self.lines.setToolTip(keyed("Show where these planes cut the short axis, each in the colour of its name", "X"))
         self.lines.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.lines.clicked.connect(self.toggle_lines)
         layout = QVBoxLayout(self)
@@ -93,7 +96,7 @@ class LongAxisPicture(QWidget):
         self.setMinimumSize(QSize(120, 90))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setToolTip(TIP)
+        self._forget()
         reading.events.cine_changed.connect(self._forget)
         reading.events.labels_changed.connect(self._labels_changed)
         layers.moved.connect(self._moved)
@@ -105,6 +108,8 @@ class LongAxisPicture(QWidget):
     def _forget(self) -> None:
         self._box = None
         self._greys.clear()
+        why = self._views.why_no_lines(self._view) if self._view in self._views.cines else ""
+        self.setToolTip(why or TIP)
         self.update()
 
     def _labels_changed(self, slices: tuple[Slice, ...]) -> None:
@@ -119,25 +124,33 @@ class LongAxisPicture(QWidget):
     # ---------------------------------------------------------------- places
 
     def _around_heart(self) -> tuple[slice, slice]:
-        """Rows and columns about the stack of short-axis slices."""
+        """Rows and columns about the stack of short-axis slices; all of them where it is not known where that lies."""
         if self._box is None:
             cine = self._views.cines[self._view]
-            (y_mm, x_mm), radius_mm = self._layers.heart_mm()
-            stack = self._reading.cine.geometry.planes
-            dy, dx = self._reading.cine.geometry.pixel_spacing_mm
-            axis_mm = np.stack([plane.to_world_mm(y_mm / dy, x_mm / dx) for plane in (stack[0], stack[-1])])
-            ends = to_pixels(cine.geometry.planes[0], axis_mm)  # (base and apex, y and x)
-            spacing = np.array(cine.geometry.planes[0].spacing_mm)
-            reach_mm = max(radius_mm, float(np.abs(np.diff(ends, axis=0) * spacing).max()) / 2) + MARGIN_MM
-            spans = []
-            for centre, mm, size in zip(ends.mean(axis=0), spacing, cine.image_extent(0), strict=True):
-                first, last = round(centre - reach_mm / mm), round(centre + reach_mm / mm) + 1
-                spans.append(slice(min(max(0, first), size - 1), max(min(size, last), 1)))
-            self._box = spans[0], spans[1]
-            shown = np.asarray(cine.pixels[0, 0, spans[0], spans[1]], dtype=np.float32)
+            self._box = self._whole(cine) if self._views.why_no_lines(self._view) else self._around_stack(cine)
+            shown = np.asarray(cine.pixels[0, 0, self._box[0], self._box[1]], dtype=np.float32)
             low, high = np.percentile(shown, DISPLAYED_PERCENTILES)
             self._limits = float(low), float(high)
         return self._box
+
+    @staticmethod
+    def _whole(cine: Cine) -> tuple[slice, slice]:
+        rows, columns = cine.image_extent(0)
+        return slice(0, rows), slice(0, columns)
+
+    def _around_stack(self, cine: Cine) -> tuple[slice, slice]:
+        (y_mm, x_mm), radius_mm = self._layers.heart_mm()
+        stack = self._reading.cine.geometry.planes
+        dy, dx = self._reading.cine.geometry.pixel_spacing_mm
+        axis_mm = np.stack([plane.to_world_mm(y_mm / dy, x_mm / dx) for plane in (stack[0], stack[-1])])
+        ends = to_pixels(cine.geometry.planes[0], axis_mm)  # (base and apex, y and x)
+        spacing = np.array(cine.geometry.planes[0].spacing_mm)
+        reach_mm = max(radius_mm, float(np.abs(np.diff(ends, axis=0) * spacing).max()) / 2) + MARGIN_MM
+        spans = []
+        for centre, mm, size in zip(ends.mean(axis=0), spacing, cine.image_extent(0), strict=True):
+            first, last = round(centre - reach_mm / mm), round(centre + reach_mm / mm) + 1
+            spans.append(slice(min(max(0, first), size - 1), max(min(size, last), 1)))
+        return spans[0], spans[1]
 
     def _place(self) -> QRectF:
         """Where the picture is painted: as large as it fits, in the proportions of the body."""
@@ -170,7 +183,9 @@ class LongAxisPicture(QWidget):
         place, at = self._place(), event.position()
         y = rows.start - 0.5 + (at.y() - place.y()) / place.height() * (rows.stop - rows.start)
         x = columns.start - 0.5 + (at.x() - place.x()) / place.width() * (columns.stop - columns.start)
-        self._layers.go_to(self._layers.here[0], self._views.slice_at(self._view, (y, x)))
+        z = self._views.slice_at(self._view, (y, x))
+        if z is not None:
+            self._layers.go_to(self._layers.here[0], z)
 
     # ---------------------------------------------------------------- painting
 
@@ -188,6 +203,7 @@ class LongAxisPicture(QWidget):
         self._paint_dots(painter)
         painter.setClipping(False)
         self._paint_name(painter)
+        self._paint_reason(painter)
         painter.end()
 
     def _grey(self, t: int) -> NDArray[np.uint8]:
@@ -216,6 +232,22 @@ class LongAxisPicture(QWidget):
                 painter.setBrush(QColor(structure.colour))
                 for point in self.on_screen(places):
                     painter.drawEllipse(point, radius, radius)
+
+    def _paint_reason(self, painter: QPainter) -> None:
+        """Write at the foot why there are no lines; in words, as their absence looks like a plane that misses."""
+        why = self._views.why_no_lines(self._view)
+        if not why:
+            return
+        font = painter.font()
+        font.setPixelSize(10)
+        font.setBold(False)
+        painter.setFont(font)
+        flags = Qt.AlignmentFlag.AlignBottom | Qt.TextFlag.TextWordWrap
+        room = QRectF(self.rect()).adjusted(5, 20, -5, -3)
+        box = painter.boundingRect(room, flags, why)
+        painter.fillRect(box.adjusted(-5, -2, 5, 3), QColor(0, 0, 0, 190))
+        painter.setPen(QColor(NOTICE_COLOURS[Severity.WARNING]))
+        painter.drawText(room, flags, why)
 
     def _paint_name(self, painter: QPainter) -> None:
         font = painter.font()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QByteArray, Qt
-from qtpy.QtGui import QColor, QResizeEvent, QShowEvent
+from qtpy.QtCore import QByteArray, QEvent, Qt, QTimer
+from qtpy.QtGui import QColor, QHideEvent, QResizeEvent, QShowEvent
 from qtpy.QtSvgWidgets import QSvgWidget
 from qtpy.QtWidgets import (
     QApplication,
@@ -24,11 +24,23 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from cinema_app.insertion_points import Found, InsertionPoints
 from cinema_app.layers import CineLayers
 from cinema_app.news import Severity
+from cinema_app.papillary_preview import MUSCLE_COLOUR, PapillaryPreview
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import LIGHT_COLOURS, MUTED, TEXT, allow, button, colour_patch, muted, strong
+from cinema_app.widgets.appearance import (
+    LIGHT_COLOURS,
+    MUTED,
+    TEXT,
+    allow,
+    button,
+    colour_patch,
+    muted,
+    strong,
+    tool_button,
+)
 from cinema_core.cine import BsaFormula
 from cinema_core.errors import CinemaError
 from cinema_core.measure import AreaRule, EndSliceRule, Light, ReportChoices, StudyMeasures, reference_tables
@@ -40,10 +52,30 @@ from cinema_core.rules import PapillaryRule
 LIGHT_WORDS = {Light.GREEN: "Green", Light.AMBER: "Amber", Light.RED: "Red"}
 
 LEVELS = (0.05, 0.95)
+AFTER_LEVEL_MS = 300
+"""The image follows the threshold at once, the figures when it rests."""
+
+LEVEL_TIP = "Papillary muscles as mass: what is darker than this, from wall (0) to blood (1)"
+PREVIEW_TIP = "Colour what this threshold takes for muscle on the image, also before it counts as mass"
 FINDINGS_PX = 92
 BULLSEYE_PX = 150
 
 APPROVE_TIP = "Vouch by name for every slice of ED and ES. An edit afterwards makes the report a draft again"
+INSERTION_WORDS = {
+    Found.ELSEWHERE: ("Segments begin at the RV's insertion points, on the image at ED.", "Go to ED"),
+    Found.NO_WALL: ("Slice {z} shows no muscle all round the cavity at ED: it has no segments.", ""),
+    Found.NOT_FOUND: ("Slice {z}: no insertion points found; those of the nearest slice are used.", "Set them"),
+    Found.IN_LABELS: ("Slice {z}: insertion points of the RV as found. Drag them on the image.", ""),
+    Found.BY_READER: ("Slice {z}: insertion points of the RV set by you. Drag them on the image.", "As found"),
+}
+"""Where the points of the viewed slice come from, and what the button beside that does."""
+
+INSERTION_TIPS = {
+    Found.ELSEWHERE: "Show ED, where the insertion points are set",
+    Found.NOT_FOUND: "Put both points on this slice, to be dragged from there",
+    Found.BY_READER: "Give this slice's points back to where the RV's label touches the LV's",
+}
+
 ENTRIES = (
     ("age_years", "Age, years"),
     ("height_cm", "Height, cm"),
@@ -62,20 +94,40 @@ _MARKS = {Position.BELOW: "▼", Position.WITHIN: "", Position.ABOVE: "▲"}
 class ReportPanel(QWidget):
     """What will stand in the report, before it is written."""
 
-    def __init__(self, reading: Reading, layers: CineLayers, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        layers: CineLayers,
+        preview: PapillaryPreview,
+        insertions: InsertionPoints,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._reading = reading
         self._layers = layers
+        self._preview = preview
+        self._insertions = insertions
+        self._level_rests = QTimer(self)
+        self._level_rests.setSingleShot(True)
+        self._level_rests.setInterval(AFTER_LEVEL_MS)
+        self._level_rests.timeout.connect(self._choose)
         self._build()
         self._show()
         events = reading.events
         for signal in (events.cine_changed, events.measures_changed, events.labels_changed, events.approval_changed):
             signal.connect(self._show)
+        preview.changed.connect(self._show_preview)
+        insertions.changed.connect(self._show_insertions)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Bring what changed while another tab was in front."""
         super().showEvent(event)
         self._show()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Take the insertion points off the image along with the bullseye."""
+        super().hideEvent(event)
+        self._insertions.switch(False)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep room for folded lines."""
@@ -84,7 +136,7 @@ class ReportPanel(QWidget):
 
     def _make_room(self) -> None:
         """Give folded lines their height, which Qt leaves out of the least height that the tabs go by."""
-        for label in (self._status, self._table_words):
+        for label in (self._status, self._table_words, self._insertion_words):
             label.setMinimumHeight(max(0, label.heightForWidth(label.width())))
 
     # ---------------------------------------------------------------- building
@@ -118,6 +170,7 @@ class ReportPanel(QWidget):
         layout.addWidget(self.figures)
         layout.addWidget(self._table_words)
         layout.addLayout(self._build_bullseyes())
+        layout.addLayout(self._build_insertions())
         layout.addLayout(self._build_ways_out())
 
     def _build_person(self) -> QGridLayout:
@@ -150,13 +203,19 @@ class ReportPanel(QWidget):
         self.level = QDoubleSpinBox()
         self.level.setRange(*LEVELS)
         self.level.setSingleStep(0.05)
-        self.level.setToolTip("Papillary muscles as mass: what is darker than this, from wall (0) to blood (1)")
+        self.level.setToolTip(LEVEL_TIP)
+        self.level.setKeyboardTracking(False)  # half a number is no threshold
         self.level.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.level.editingFinished.connect(self._choose)
+        self.level.valueChanged.connect(self._try_level)
+        self.preview = tool_button("Show", PREVIEW_TIP, self._switch_preview, MUSCLE_COLOUR)
+        self.preview.setCheckable(True)
+        self._muscle_words = muted()
         self.papillary.currentIndexChanged.connect(lambda _: self._choose())
-        for column, (title, widget) in enumerate((("Papillary", self.papillary), ("Threshold", self.level))):
-            grid.addWidget(muted(title, wrap=False), 2, 2 * column, 1, 2)
-            grid.addWidget(widget, 3, 2 * column, 1, 2)
+        muscles = (("Papillary", self.papillary, 0, 2), ("Threshold", self.level, 2, 1), ("Muscle", self.preview, 3, 1))
+        for title, widget, column, columns in muscles:
+            grid.addWidget(muted(title, wrap=False), 2, column, 1, columns)
+            grid.addWidget(widget, 3, column, 1, columns)
+        grid.addWidget(self._muscle_words, 4, 0, 1, 4)
         titles = ("Areas", "End slices", "Body surface", "Reference")
         for column, (title, combo) in enumerate(
             zip(titles, (self.areas, self.ends, self.bsa, self.table), strict=True)
@@ -173,6 +232,14 @@ class ReportPanel(QWidget):
             shown.setStyleSheet("background-color: white; border-radius: 3px;")
             shown.setToolTip("AHA segments: anterior above, septum to the left")
         return _in_a_row(*self.bullseyes)
+
+    def _build_insertions(self) -> QHBoxLayout:
+        self._insertion_words = muted()
+        self.change_insertions = button("Go to ED", "", answered(self._reading, self._change_insertions))
+        row = QHBoxLayout()
+        row.addWidget(self._insertion_words, 1)
+        row.addWidget(self.change_insertions)
+        return row
 
     def _build_ways_out(self) -> QHBoxLayout:
         self.pdf = button("Report PDF…", "", answered(self._reading, lambda: self._ask("pdf")))
@@ -212,7 +279,13 @@ class ReportPanel(QWidget):
         self.figures.setText(_figures_html(measures) if measures else "")
         self._table_words.setText(_table_words(measures) if measures else "")
         self._show_bullseyes(measures)
+        self._insertions.switch(measures is not None)
+        self._show_insertions()
         self._make_room()
+        # Now, in one go: the request goes up through every panel around, and between two of them Qt may paint a long
+        # reason over what stands below it. Twice: the tabs pass it on as a request of their own.
+        for _ in range(2):
+            QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
 
     def _show_choices(self, choices: ReportChoices) -> None:
         patient = self._reading.cine.patient if self._reading.is_open else None
@@ -237,13 +310,27 @@ class ReportPanel(QWidget):
             (self.table, choices.table),
             (self.papillary, choices.papillary.value),
         )
-        with signals_blocked(self.level):
-            self.level.setValue(choices.papillary_level)
-        self.level.setEnabled(self._reading.is_open and choices.papillary is PapillaryRule.MASS)
+        as_mass = choices.papillary is PapillaryRule.MASS
+        if as_mass or not self._preview.is_on:
+            self._show_level(choices.papillary_level)
+        self.level.setEnabled(self._reading.is_open and (as_mass or self._preview.is_on))
+        allow(self.preview, self._reading.is_open, "Open a study first.", PREVIEW_TIP)
+        self._show_preview()
         for combo, text in shown:
             with signals_blocked(combo):
                 combo.setCurrentText(text)
             combo.setEnabled(self._reading.is_open)
+
+    def _show_level(self, level: float) -> None:
+        with signals_blocked(self.level):
+            self.level.setValue(level)
+        self._preview.set_level(self.level.value())
+
+    def _show_preview(self) -> None:
+        with signals_blocked(self.preview):
+            self.preview.setChecked(self._preview.is_on)
+        self._muscle_words.setText(self._preview.words if self.isVisible() else "")
+        self._muscle_words.setVisible(self._preview.is_on)
 
     def _show_findings(self, measures: StudyMeasures | None) -> None:
         self.findings.clear()
@@ -283,12 +370,45 @@ class ReportPanel(QWidget):
             shown.load(QByteArray(svg.encode("utf-8")))
         self.bullseyes[1].setVisible(len(drawn) > 1)
 
+    def _show_insertions(self) -> None:
+        """Say what the segments of the viewed slice begin from, and offer what can be done about it."""
+        if not self.isVisible():
+            return
+        found, on_view = self._insertions.found, not self.bullseyes[0].isHidden()
+        self._insertion_words.setVisible(on_view)
+        words, does = INSERTION_WORDS[found]
+        self.change_insertions.setVisible(on_view and bool(does))
+        self._insertion_words.setText(words.format(z=self._layers.here[1] + 1))
+        self.change_insertions.setText(does)
+        self.change_insertions.setToolTip(INSERTION_TIPS.get(found, ""))
+
     # ---------------------------------------------------------------- actions
+
+    def _change_insertions(self) -> None:
+        """Do what the button beside the words offers."""
+        match self._insertions.found:
+            case Found.ELSEWHERE if self._reading.phases is not None:
+                self._layers.go_to(self._reading.phases.ed_phase, self._layers.here[1])
+            case Found.NOT_FOUND:
+                self._insertions.place()
+            case Found.BY_READER:
+                self._insertions.give_back()
+
+    def _switch_preview(self) -> None:
+        self._preview.switch(not self._preview.is_on)
+        self._show_choices(self._reading.report_choices)
+
+    def _try_level(self, level: float) -> None:
+        self._preview.set_level(level)
+        self._level_rests.start()
 
     def _choose(self) -> None:
         """Take what was entered; what is not believed is said, and stays as it was."""
         if not self._reading.is_open:
             return
+        self._level_rests.stop()
+        kept = self._reading.report_choices
+        as_mass = self.papillary.currentText() == PapillaryRule.MASS
         patient = self._reading.cine.patient
         sex = {"female": "F", "male": "M"}.get(self.sex.currentText())
         try:
@@ -300,8 +420,9 @@ class ReportPanel(QWidget):
                 bsa_formula=self.bsa.currentText(),
                 table=self.table.currentText(),
                 papillary=self.papillary.currentText(),
-                papillary_level=self.level.value(),
-                ethnicity=self._reading.report_choices.ethnicity,
+                # A threshold that is only tried changes nothing of a report in which they are cavity.
+                papillary_level=self.level.value() if as_mass else kept.papillary_level,
+                ethnicity=kept.ethnicity,
             )
         except CinemaError as error:
             self._reading.notify(str(error), Severity.ERROR)

@@ -10,6 +10,7 @@ from superqt.utils import signals_blocked
 
 from cinema_app.contours.editor import ContourEditor
 from cinema_app.contours.layers import ContourLayers
+from cinema_app.key_choices import keyed
 from cinema_app.labelling import Slice
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
@@ -29,18 +30,19 @@ STATE_WORDS = {
     LabelState.ACCEPTED: "accepted",
 }
 SHORT_WORDS = {LabelState.ABSENT: "no contours"}
-NEXT_TIP = "Go to the slice on which most of the ejection fraction is at stake (N)"
-TEACH_TIP = "Go to a slice to correct or accept for the model's sake (T): at random, over base, middle and apex"
-BASE_TIP = "Leave the basal slice out or bring it back, and see first what that does to the ejection fraction (B)"
+NEXT_TIP = "Go to the slice on which most of the ejection fraction is at stake"
+TEACH_TIP = "Go to a slice to correct or accept for the model's sake: at random, over base, middle and apex"
+BASE_TIP = "Leave the basal slice out or bring it back, and see first what that does to the ejection fraction"
+NO_PHASES = "ED and ES are not known yet: segment the cine, or set them."
 NOTHING_TO_CHECK = "Every slice with a heart is accepted or corrected."
 NOTHING_TO_TEACH = "This study has taught its share: slices of another study teach the model more. Open the next one."
 TOOLS = (
-    (Tool.MOVE, "Move", "Move and zoom the image (Z)", ""),
-    (Tool.CONTOUR, "Contour", "Correct with smooth contours: drag a point or the line (C)", ""),
-    (Tool.RV, "RV", "Paint the RV cavity", Structure.RV_CAVITY.colour),
-    (Tool.MYO, "Myo", "Paint the LV myocardium", Structure.LV_MYOCARDIUM.colour),
-    (Tool.LV, "LV", "Paint the LV cavity; papillary muscles belong to it", Structure.LV_CAVITY.colour),
-    (Tool.ERASE, "Erase", "Erase (E)", ""),
+    (Tool.MOVE, "Move", "Move and zoom the image", "Z", ""),
+    (Tool.CONTOUR, "Contour", "Correct with smooth contours: drag a point or the line", "C", ""),
+    (Tool.RV, "RV", "Paint the RV cavity", "1", Structure.RV_CAVITY.colour),
+    (Tool.MYO, "Myo", "Paint the LV myocardium", "2", Structure.LV_MYOCARDIUM.colour),
+    (Tool.LV, "LV", "Paint the LV cavity; papillary muscles belong to it", "3", Structure.LV_CAVITY.colour),
+    (Tool.ERASE, "Erase", "Erase", "E", ""),
 )
 
 
@@ -102,7 +104,7 @@ class ReviewPanel(QWidget):
     def _build_position(self) -> QHBoxLayout:
         self._where = strong()
         self._state = QLabel()
-        self.play = tool_button("▶ Play", "Play the cine at the patient's heart rate (P)", self._player.toggle)
+        self.play = tool_button("▶ Play", keyed("Play the cine at the patient's heart rate", "P"), self._player.toggle)
         self.play.setFixedWidth(64)
         row = QHBoxLayout()
         row.addWidget(self._where, 1)
@@ -115,9 +117,9 @@ class ReviewPanel(QWidget):
         group = QButtonGroup(self)
         row = QHBoxLayout()
         row.setSpacing(3)
-        for tool, text, tip, colour in TOOLS:
+        for tool, text, tip, key, colour in TOOLS:
             take = self._contours.take if tool is Tool.CONTOUR else partial(self._layers.use, tool)
-            made = tool_button(text, tip, take, colour)
+            made = tool_button(text, keyed(tip, key), take, colour)
             made.setCheckable(True)
             group.addButton(made)
             row.addWidget(made)
@@ -128,9 +130,11 @@ class ReviewPanel(QWidget):
         """One row for brush and contours in turn: a second one would push the ejection fraction off a small screen."""
         self.brush = self._build_brush()
         self.contour_tools = ContoursPanel(self._reading, self._editor, self._contours)
-        self.undo = tool_button("↶", "Undo: take back the last edit, on whichever slice (Ctrl+Z)", self._undo)
-        self.redo = tool_button("↷", "Redo: do it again (Ctrl+Y)", self._redo)
-        self.hide_contours = tool_button("Hide", "Hide or show the contours (H)", self.toggle_contours)
+        self.undo = tool_button(
+            "↶", keyed("Undo: take back the last edit, on whichever slice", "Control-Z"), self._undo
+        )
+        self.redo = tool_button("↷", keyed("Redo: do it again", "Control-Y"), self._redo)
+        self.hide_contours = tool_button("Hide", keyed("Hide or show the contours", "H"), self.toggle_contours)
         row = QHBoxLayout()
         row.setSpacing(3)
         row.addWidget(self.brush, 1)
@@ -175,8 +179,8 @@ class ReviewPanel(QWidget):
             ("es", "S", self.go_to_es, self.set_es, "end-systole"),
         )
         for name, key, go, choose, words in kinds:
-            go_button = tool_button("Go", f"Show {words} ({key})", answered(self._reading, go))
-            tip = f"Make the phase on show {words}, of all slices (Alt+{key})"
+            go_button = tool_button("Go", keyed(f"Show {words}", key), answered(self._reading, go))
+            tip = keyed(f"Make the phase on show {words}, of all slices", f"Alt-{key}")
             set_button = tool_button("Set here", tip, answered(self._reading, choose))
             row.addWidget(self._phase_words[name], 1)
             for made in (go_button, set_button):
@@ -194,7 +198,7 @@ class ReviewPanel(QWidget):
         self.next = button("Next to check", "", answered(self._reading, self.go_to_next))
         self.next_to_teach = button("Next to teach", "", answered(self._reading, self.go_to_next_to_teach))
         self.basal_menu = BasalMenu(self._reading, self)
-        self.base = button("Base…", BASE_TIP, self.ask_base)
+        self.base = button("Base…", keyed(BASE_TIP, "B"), self.ask_base)
         rows = QVBoxLayout()
         for pair in ((self.accept_slice, self.accept_phases), (self.next, self.next_to_teach, self.base)):
             row = QHBoxLayout()
@@ -293,8 +297,8 @@ class ReviewPanel(QWidget):
         is_open = self._reading.is_open
         self._show_why()
         drawn = is_open and bool(self._reading.slices_in(LabelState.PREDICTED))
-        allow(self.next, drawn, "Nothing to check: segment the cine first.", NEXT_TIP)
-        allow(self.next_to_teach, drawn, "Nothing to choose from: segment the cine first.", TEACH_TIP)
+        allow(self.next, drawn, "Nothing to check: segment the cine first.", keyed(NEXT_TIP, "N"))
+        allow(self.next_to_teach, drawn, "Nothing to choose from: segment the cine first.", keyed(TEACH_TIP, "T"))
         self.play.setEnabled(is_open)
         if not is_open:
             self._where.setText("Slice and phase")
@@ -313,7 +317,7 @@ class ReviewPanel(QWidget):
             self.accept_slice,
             state is not LabelState.ACCEPTED,
             "This slice is accepted already.",
-            "Vouch for this slice as it is (A). An empty slice is accepted as one without ventricles.",
+            f"{keyed('Vouch for this slice as it is', 'A')}. An empty slice is accepted as one without ventricles.",
         )
 
     def _show_phases(self) -> None:
@@ -327,12 +331,16 @@ class ReviewPanel(QWidget):
             made.setEnabled(self._reading.is_open)
         for made in self._go_buttons:
             made.setEnabled(choice is not None)
-        allow(self.base, choice is not None, "ED and ES are not known yet: segment the cine, or set them.", BASE_TIP)
-        allow(
-            self.accept_phases,
-            choice is not None,
-            "ED and ES are not known yet: segment the cine, or set them.",
-            "Vouch for every slice of ED and ES",
+        allow(self.base, choice is not None, NO_PHASES, keyed(BASE_TIP, "B"))
+        allow(self.accept_phases, choice is not None, NO_PHASES, self._accept_tip())
+
+    def _accept_tip(self) -> str:
+        """Tell what the button vouches for: where the RV has another ED or ES than the LV, its slices too."""
+        numbers = [str(t + 1) for t in self._reading.phases_to_accept]
+        where = f" and {numbers[-1]}" if len(numbers) > 1 else ""
+        return (
+            "Vouch for every slice of ED and ES of both ventricles, as an approval asks for: "
+            f"{'phases' if where else 'phase'} {', '.join(numbers[:-1] or numbers)}{where}"
         )
 
     def _show_tool(self) -> None:

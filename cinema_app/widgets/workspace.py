@@ -15,11 +15,13 @@ from cinema_app.contours.editor import ContourEditor
 from cinema_app.contours.layers import ContourLayers
 from cinema_app.corner import CornerText
 from cinema_app.downloads import Download
+from cinema_app.insertion_points import InsertionPoints
 from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
 from cinema_app.long_axis import LongAxisViews
 from cinema_app.news import Severity
 from cinema_app.opening import open_study
+from cinema_app.papillary_preview import PapillaryPreview
 from cinema_app.plane_lines import PlaneLines
 from cinema_app.predictions import Predictions
 from cinema_app.session import Session
@@ -124,14 +126,14 @@ class Workspace(QWidget):
         self.landmarks = LandmarkLayers(viewer, self.reading, self.predictions, self.layers)
         self.long_axis_views = LongAxisViews(self.reading)
         self.plane_lines = PlaneLines(viewer, self.reading, self.layers, self.long_axis_views)
+        self.papillary_preview = PapillaryPreview(viewer, self.reading, self.layers, self.contours)
+        self.insertion_points = InsertionPoints(viewer, self.reading, self.layers, self.contours)
         self.windowing = Windowing(viewer, self.layers)
         self.corner = CornerText(viewer, self.reading, self.layers, self.windowing)
         self.player = Player(self.reading, self.layers, self)
         self.download = Download()
         self._build(device, finetune_settings)
-        self._actions = key_actions(
-            self.reading, self.layers, self.contours, self.contour_editor, self.player, self.review
-        )
+        self._actions = key_actions(self.reading, self.layers, self.contours, self.player, self.review)
         self._contour_actions = contour_key_actions(self.contours, self.contour_editor)
         bind_keys(viewer, self.reading, self._actions)
         self._wheel = Wheel(viewer, self.layers)
@@ -154,7 +156,7 @@ class Workspace(QWidget):
         self.train = TrainPanel(self.reading, finetune_settings)
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
         self.predict = PredictPanel(self.reading, self.predictions, self.layers)
-        self.report = ReportPanel(self.reading, self.layers)
+        self.report = ReportPanel(self.reading, self.layers, self.papillary_preview, self.insertion_points)
         self.export = ExportPanel(self.reading)
         self.slices = SliceGrid(self.reading, self.layers)
         self.long_axis = LongAxisPanel(self.reading, self.layers, self.long_axis_views, self.plane_lines)
@@ -356,6 +358,8 @@ class Workspace(QWidget):
                 self._wheel.close()
                 self.windowing.close()
                 self.plane_lines.close()
+                self.papillary_preview.close()
+                self.insertion_points.close()
                 if self.views is not None:
                     self.views.close()
                 self.landmarks.close()

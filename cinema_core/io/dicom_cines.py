@@ -197,8 +197,21 @@ def _cine(name: str, plan: _Plan, pixels: dict[ImageHeader, Image | str]) -> Cin
             if image is not None
         },
         slice_sizes=sizes if len(set(sizes)) > 1 else (),
+        frames_of_reference=_frames_of_reference(rows),
         direction_reason=plan.stack.direction_reason if plan.stack is not None else "",
     )
+
+
+def _frames_of_reference(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Coordinate system of each slice; empty where the files do not say.
+
+    An anonymiser may have given every file, or every series of one slice, a coordinate system of its own
+    (Sunnybrook): then it says nothing.
+    """
+    of_rows = [{image.frame_of_reference_uid for image in row if image is not None} for row in rows]
+    found = tuple(uids.pop() if len(uids) == 1 else "" for uids in of_rows)
+    says_nothing = not all(found) or (len(rows) > 1 and len(set(found)) == len(rows))
+    return ("",) * len(rows) if says_nothing else found
 
 
 def _first_of(row: Row) -> ImageHeader:

@@ -62,6 +62,8 @@ class ImageHeader:
         Contrast of the image; images of a cine share it, those of a map do not.
     rr_ms, rr_source
         Length of the beat: ``stated`` (NominalInterval) or from the ``heart rate``.
+    frame_of_reference_uid
+        Coordinate system that the plane is given in; empty if the file does not say.
     """
 
     file: SourceFile
@@ -86,6 +88,7 @@ class ImageHeader:
     rr_ms: float | None
     rr_source: str
     patient: Patient
+    frame_of_reference_uid: str = ""
 
     @property
     def path(self) -> str:
@@ -313,6 +316,7 @@ def image_header(
         columns=int(data.Columns),
         text=f"{data.get('SeriesDescription', '')} {data.get('ProtocolName', '')}",
         patient=_patient(data),
+        frame_of_reference_uid=str(data.get("FrameOfReferenceUID") or ""),
         **(values | {name: value for name, value in of_frame.items() if value not in (None, "")}),
     )
 

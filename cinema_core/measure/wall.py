@@ -88,6 +88,8 @@ class WallMeasures:
         Why a measured phase has no thickness on a slice of the ventricle, by (t, z).
     warnings
         What the reader should check, in sentences.
+    set_by_reader
+        Slices whose insertion points are the reader's and in use.
     method
         How thickness was measured.
     """
@@ -101,7 +103,17 @@ class WallMeasures:
     insertions: tuple[Insertions | None, ...]
     gaps: Mapping[tuple[int, int], NoRing]
     warnings: tuple[str, ...]
+    set_by_reader: tuple[int, ...] = ()
     method: str = METHOD
+
+    @property
+    def description(self) -> str:
+        """How thickness was measured, and on which slices the reader set the insertion points of the RV."""
+        if not self.set_by_reader:
+            return self.method
+        slices = ", ".join(str(z + 1) for z in self.set_by_reader)
+        word = "slice" if len(self.set_by_reader) == 1 else "slices"
+        return f"{self.method}; insertion points of the RV set by the reader on {word} {slices}"
 
     @cached_property
     def slice_mm(self) -> NDArray[np.float64]:
@@ -233,6 +245,7 @@ def wall_measures(
         insertions=place.insertions,
         gaps={(t, z): ring for (t, z), ring in rings.items() if isinstance(ring, NoRing) and place.levels[z]},
         warnings=place.warnings,
+        set_by_reader=tuple(z for z in sorted(given) if at_ed[z] is not None),
     )
 
 

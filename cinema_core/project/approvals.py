@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import ProjectError
 from cinema_core.measure.choices import ReportChoices
+from cinema_core.project.insertions import has_insertions, insertion_position, newest_insertions
 from cinema_core.project.records import ApprovalRecord, EditSince
 
 
@@ -66,8 +67,9 @@ def append_approval(
         raise ProjectError("A report is approved by a named reader. Give your name first; a pseudonym will do.")
     choices = newest_choices(rows, study_id).model_dump_json()
     rows.execute(
-        "INSERT INTO approval (study_id, phases, choices, journal_position, reader, utc) VALUES (?, ?, ?, ?, ?, ?)",
-        (study_id, json.dumps(list(phases)), choices, position, reader, utc),
+        "INSERT INTO approval (study_id, phases, choices, journal_position, reader, utc, insertion_position) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (study_id, json.dumps(list(phases)), choices, position, reader, utc, insertion_position(rows)),
     )
 
 
@@ -87,6 +89,8 @@ def newest_approval(rows: sqlite3.Connection, study_id: str) -> ApprovalRecord |
         phases=phases,
         journal_position=found["journal_position"],
         choices_changed=found["choices"] != newest_choices(rows, study_id).model_dump_json(),
+        insertions_changed=has_insertions(rows)
+        and newest_insertions(rows, study_id, found["insertion_position"]) != newest_insertions(rows, study_id),
         edits=_edits_since(rows, study_id, {t for t in phases if t is not None}, found["journal_position"]),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cinema_core.anatomy import UNLABELLED, LabelState, without_outside
 from cinema_core.measure.choices import NOTHING_CHOSEN, ReportChoices
+from cinema_core.measure.segments import Insertions
 from cinema_core.project.records import ApprovalRecord, PhaseChoice, SliceLabel, StudyRecord
 from cinema_core.project.store import Project
 
@@ -41,6 +42,8 @@ class StudySnapshot:
         Last approval with what changed since; None if there was none.
     choices
         What was entered and chosen for the report.
+    insertions
+        Where the RV meets the LV at end-diastole, by slice, as a reader set it.
     """
 
     study: StudyRecord
@@ -53,6 +56,7 @@ class StudySnapshot:
     uncertainty: NDArray[np.float32] | None = None
     approval: ApprovalRecord | None = None
     choices: ReportChoices = NOTHING_CHOSEN
+    insertions: Mapping[int, Insertions] = field(default_factory=dict)
 
     def count(self, state: LabelState) -> int:
         """Return the number of slices in a state."""
@@ -131,6 +135,7 @@ def study_snapshot(project: Project, study_id: str) -> StudySnapshot:
             uncertainty=project.uncertainty(study_id),
             approval=project.approval(study_id),
             choices=project.report_choices(study_id),
+            insertions=project.insertions(study_id),
         )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
+from cinema_core.measure.segments import Insertions
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +149,14 @@ class PhaseChoice:
 
 
 @dataclass(frozen=True)
+class InsertionEdit:
+    """Where the RV meets the LV on a slice at end-diastole, as a reader set it; None for as it is found."""
+
+    z: int
+    points: Insertions | None
+
+
+@dataclass(frozen=True)
 class EditSince:
     """A slice that is drawn otherwise than when it was approved: where, by what tool, by whom, when."""
 
@@ -172,6 +181,8 @@ class ApprovalRecord:
         Whether what was entered and chosen for the report has changed since.
     edits
         Slices of these phases that have changed since, oldest first.
+    insertions_changed
+        Whether the insertion points of the RV that a reader set have changed since.
     """
 
     reader: str
@@ -180,6 +191,7 @@ class ApprovalRecord:
     journal_position: int
     choices_changed: bool
     edits: tuple[EditSince, ...]
+    insertions_changed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,10 +204,13 @@ class Restored:
         Rows that were written, one per slice.
     phases
         The choice of ED and ES that holds again; None if that was not part of it.
+    insertions
+        Insertion points of the RV that hold again on a slice; None if they were not part of it.
     """
 
     labels: tuple[SliceLabel, ...] = ()
     phases: PhaseChoice | None = None
+    insertions: InsertionEdit | None = None
 
 
 @dataclass(frozen=True)

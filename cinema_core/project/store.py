@@ -26,15 +26,23 @@ from cinema_core.cine import View
 from cinema_core.errors import PhaseError, ProjectError, StorageError
 from cinema_core.io.study import ImportChoices
 from cinema_core.measure.choices import ReportChoices
+from cinema_core.measure.segments import Insertions
 from cinema_core.project.approvals import append_approval, append_choices, newest_approval, newest_choices
 from cinema_core.project.database import Database
 from cinema_core.project.effort import Effort, read_effort
+from cinema_core.project.insertions import (
+    append_insertions,
+    insertion_edit,
+    insertion_edit_before,
+    newest_insertions,
+)
 from cinema_core.project.landmarks import append_landmarks, newest_landmarks
 from cinema_core.project.ledger import assign_fold, read_ledger
 from cinema_core.project.masks import checked_mask, pack, unpack
 from cinema_core.project.records import (
     ApprovalRecord,
     Event,
+    InsertionEdit,
     LandmarkSet,
     PhaseChoice,
     Restored,
@@ -270,20 +278,30 @@ class Project:
         with self._database.writing() as rows:
             return [self._append(rows, entry) for entry in entries]
 
-    def record_step(self, study_id: str, edits: Sequence[SliceEdit], choice: PhaseChoice | None = None) -> None:
-        """Append slices as :meth:`record_many` and a choice of ED and ES; :meth:`undo` takes it all back at once.
+    def record_step(
+        self,
+        study_id: str,
+        edits: Sequence[SliceEdit],
+        choice: PhaseChoice | None = None,
+        insertions: InsertionEdit | None = None,
+    ) -> None:
+        """Append slices as :meth:`record_many`, a choice of ED and ES, and insertion points of the RV on one slice.
+
+        :meth:`undo` takes it all back at once.
 
         Raises
         ------
         ValueError
             If there is nothing to append, or a slice is of another study.
+        LabelError
+            Also if insertion points lie outside of the image.
         """
-        if not edits and choice is None:
-            raise ValueError("A step holds at least one slice or a choice of ED and ES.")
+        if not edits and choice is None and insertions is None:
+            raise ValueError("A step holds at least one slice, a choice of ED and ES, or insertion points.")
         if any(edit.study_id != study_id for edit in edits):
             raise ValueError("A step holds slices of one study.")
         with self._database.writing() as rows:
-            self._append_step(rows, study_id, StepAction.DO, edits, choice)
+            self._append_step(rows, study_id, StepAction.DO, edits, choice, insertions)
 
     def _append_step(
         self,
@@ -292,11 +310,16 @@ class Project:
         action: StepAction,
         edits: Sequence[SliceEdit],
         choice: PhaseChoice | None,
+        insertions: InsertionEdit | None,
     ) -> Restored:
         row_ids = [self._append(rows, edit) for edit in edits]
         choice_id = None if choice is None else self._append_choice(rows, study_id, choice)
-        append_step(rows, study_id, action, row_ids, choice_id)
-        return Restored(tuple(self._label(rows, row_id) for row_id in row_ids), choice)
+        study = _study_row(rows, study_id)
+        insertion_id = (
+            None if insertions is None else append_insertions(rows, study, insertions, self.reader, _utc_now())
+        )
+        append_step(rows, study_id, action, row_ids, choice_id, insertion_id)
+        return Restored(tuple(self._label(rows, row_id) for row_id in row_ids), choice, insertions)
 
     def open_steps(self, study_id: str) -> tuple[int, int]:
         """How many steps of a study can be taken back, and how many can be done again."""
@@ -305,7 +328,7 @@ class Project:
         return len(done), len(undone)
 
     def undo(self, study_id: str, proposal: PhaseChoice | None = None) -> Restored | None:
-        """Take back the last step of a study: labels, the choice of ED and ES, or both; None if there is none.
+        """Take back the last step of a study, all that it changed; None if there is none.
 
         What held before is appended once more; nothing is removed. A slice that a model drew again since then stays
         as it is: what the step wrote there is gone already.
@@ -328,7 +351,8 @@ class Project:
             written = reversed([self._label(rows, row_id) for row_id in step.row_ids])
             edits = [self._edit_before(rows, label) for label in written]
             choice = None if step.choice_id is None else _choice_before(rows, step.choice_id, proposal)
-            return self._append_step(rows, study_id, StepAction.UNDO, edits, choice)
+            insertions = None if step.insertion_id is None else insertion_edit_before(rows, step.insertion_id)
+            return self._append_step(rows, study_id, StepAction.UNDO, edits, choice, insertions)
 
     def redo(self, study_id: str) -> Restored | None:
         """Do again what :meth:`undo` took back last; None if there is none.
@@ -345,7 +369,8 @@ class Project:
             step = undone[-1]
             edits = [_edit_like(self._label(rows, row_id), REDO_TOOL) for row_id in step.row_ids]
             choice = None if step.choice_id is None else _choice(rows, step.choice_id)
-            return self._append_step(rows, study_id, StepAction.REDO, edits, choice)
+            insertions = None if step.insertion_id is None else insertion_edit(rows, step.insertion_id)
+            return self._append_step(rows, study_id, StepAction.REDO, edits, choice, insertions)
 
     def _newest(self, rows: sqlite3.Connection, label: SliceLabel) -> SliceLabel:
         where = (label.study_id, label.t, label.z)
@@ -540,6 +565,11 @@ class Project:
                 f"SELECT {_PHASE_COLUMNS} FROM phase_choice WHERE study_id = ? ORDER BY choice_id", (study_id,)
             ).fetchall()
         return [_phase_choice(row) for row in found]
+
+    def insertions(self, study_id: str) -> dict[int, Insertions]:
+        """Where the RV meets the LV at end-diastole, by slice; of those slices alone where a reader set it."""
+        with self._database.reading() as rows:
+            return newest_insertions(rows, study_id)
 
     # The report
 

@@ -256,7 +256,7 @@ class ReportContent:
             "Journal position": "" if origin.journal_position is None else str(origin.journal_position),
             "Imported by": "; ".join(rule.rstrip(".") for rule in origin.import_rules),
             **self.result.basis,
-            "Wall": self.result.measures.wall.method if self.result.measures.wall else "",
+            "Wall": self.result.measures.wall.description if self.result.measures.wall else "",
         }
         return tuple((name, text) for name, text in lines.items() if text)
 

@@ -84,6 +84,8 @@ def approval_state(record: ApprovalRecord | None, phases: tuple[int | None, ...]
         return Approval(reason=f"{was}; since then {_edits_in_words(record.edits)}. Approve again.")
     if record.phases != phases:
         return Approval(reason=f"{was}; since then other phases are ED or ES. Approve again.")
+    if record.insertions_changed:
+        return Approval(reason=f"{was}; since then insertion points of the RV were moved. Approve again.")
     if record.choices_changed:
         return Approval(reason=f"{was}; since then the person's data or the rules were changed. Approve again.")
     return Approval(Status.APPROVED, record.reader, record.utc, "")
@@ -128,6 +130,7 @@ def snapshot_measures(snapshot: StudySnapshot, cine: Cine) -> StudyMeasures:
         uncertainty=unread_uncertainty(
             snapshot.uncertainty, (where for where, state in snapshot.states.items() if state.is_teaching)
         ),
+        insertions=snapshot.insertions,
     )
 
 

@@ -180,7 +180,7 @@ def segment_rows(study_id: str, cine: Cine, wall: WallMeasures) -> list[SegmentR
             thickening_pct=_known(wall.thickening_pct[t, s - 1]),
             motion_mm=_known(wall.motion_mm[t, s - 1]),
             reason=wall.why_unknown(t, s),
-            method=wall.method,
+            method=wall.description,
         )
         for t in wall.phases
         for s in range(1, N_SEGMENTS + 1)

@@ -77,6 +77,7 @@ def result_provenance(result: StudyResult) -> dict[str, Any]:
             "journal_position": origin.journal_position,
         },
         "method": measures.function.method.description,
+        "wall": measures.wall.description if measures.wall else "",
         "body_surface_formula": measures.function.bsa_formula.value,
         "heart_rate_source": result.heart_rate_source,
         "reference_table": measures.choices.table,

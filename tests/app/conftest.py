@@ -14,11 +14,11 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from cinema_app.app import refuse_broken_qt
+from cinema_app.key_choices import key_list
 from cinema_app.news import Notice
 from cinema_app.reading import Reading
 from cinema_app.session import Session
 from cinema_app.widgets.closing import CloseGuard
-from cinema_app.widgets.keys import key_list
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.cards import ModelCard, resolve_model
 from cinema_core.engine.client import JobState

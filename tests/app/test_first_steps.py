@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QLabel, QToolButton
+from qtpy.QtWidgets import QLabel, QToolButton, QWidget
 
+from cinema_app.key_choices import key_list, readable
 from cinema_app.preferences import preferences
 from cinema_app.reading import Reading
-from cinema_app.widgets.key_help import readable
-from cinema_app.widgets.keys import key_list
 from cinema_app.widgets.tour import POINTED_AT
 from cinema_app.widgets.workspace import Workspace
 
@@ -125,3 +124,29 @@ def test_a_key_that_the_reader_chose_is_used(workspace: Workspace, segmented: Re
     assert segmented.state(1, 2).value == "accepted"
     keys = {found.ours: found.key for found in key_list()}
     assert (keys["Right"], keys["A"], keys["F"], keys["P"]) == ("K", "A", "F", "P")
+
+
+@pytest.fixture
+def keys_of_a_left_hand() -> None:
+    keys = preferences().keys
+    keys.undo = "Control-U"
+    keys.go_to_ed = "V"
+    keys.set_ed = "Alt-V"
+    keys.accept_slice = "Q"
+    keys.plane_lines = "Y"
+    keys.grow_contour = "Control-G"
+    keys.next_contour = "Tab"
+
+
+@pytest.mark.usefixtures("keys_of_a_left_hand")
+def test_tooltips_and_menus_name_the_keys_that_the_reader_chose(workspace: Workspace, segmented: Reading) -> None:
+    review = workspace.review
+    assert "(Ctrl+U)" in review.undo.toolTip()
+    assert "(V)" in review._go_buttons[0].toolTip() and "(Alt+V)" in review._set_buttons[0].toolTip()
+    assert "(Q)" in review.accept_slice.toolTip()
+    assert "(Y)" in workspace.long_axis.lines.toolTip()
+    tools = review.contour_tools
+    assert "Half a millimetre larger\tCtrl+G" in [action.text() for action in tools.more.menu().actions()]
+    assert all("Tab for the next" in made.toolTip() for made in tools.borders.values())
+    told = [widget.toolTip() for widget in workspace.findChildren(QWidget)]
+    assert not [tip for tip in told if "(D)" in tip or "(Ctrl+Z)" in tip or "(A)" in tip or "(X)" in tip]

@@ -17,7 +17,7 @@ from cinema_app.preferences import preferences
 from cinema_app.reading import Reading
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import Structure
-from cinema_core.cine import View
+from cinema_core.cine import Cine, View
 from cinema_core.io import Study
 from cinema_core.phantom import LONG_AXIS, HeartParameters, PhantomStudy, PhantomView, make_phantom
 
@@ -178,6 +178,38 @@ def test_lines_on_the_short_axis_lie_in_the_long_axis_planes_and_x_hides_them(
     hand.press(Qt.Key.Key_X)
     assert shown.long_axis.lines.isChecked()
     assert (np.abs(canvas() - without).max(axis=2) > 40).sum() > 300
+
+
+def in_frames(heart: PhantomStudy, sax: tuple[str, ...], lax: str) -> tuple[Cine, ...]:
+    return tuple(
+        replace(view.cine, frames_of_reference=sax if view.cine.view is View.SAX else (lax,)) for view in heart.views
+    )
+
+
+def test_views_in_another_frame_of_reference_have_no_lines_and_say_why(
+    shown: Workspace, reading: Reading, heart: PhantomStudy, study: Callable[..., Study]
+) -> None:
+    views = shown.long_axis_views
+    at_hand = replace(study(heart, "study-00000003"), cines=in_frames(heart, ("1.2",) * 6, "1.3"))
+    reading.show(at_hand)
+    shown.layers.go_to(0, 3)
+    assert shown.plane_lines.layer is not None and len(shown.plane_lines.layer.data) == 0
+    for view, picture in shown.long_axis.pictures.items():
+        assert "the patient or the table was moved in between" in picture.toolTip()
+        assert views.line_on_long_axis(view, 3) is None and not views.crossings(view, 0)
+        foot = pixels(picture)[-30:]
+        assert is_like(foot.reshape(-1, 3), "#ffcb6b"), view  # the reason stands in the picture
+        QTest.mouseClick(picture, Qt.MouseButton.LeftButton)
+        assert shown.layers.here == (0, 3)
+
+    reading.show(replace(at_hand, cines=in_frames(heart, ("1.2", "1.2", "1.2", "1.2", "1.3", "1.3"), "1.2")))
+    assert views.line_on_short_axis(View.LAX_4C, 3) is not None
+    assert views.line_on_short_axis(View.LAX_4C, 4) is None
+    assert "Some short-axis slices" in shown.long_axis.pictures[View.LAX_4C].toolTip()
+
+    reading.show(replace(at_hand, cines=in_frames(heart, (), "1.2")))  # not known: taken as one
+    assert views.line_on_short_axis(View.LAX_4C, 4) is not None
+    assert "White line" in shown.long_axis.pictures[View.LAX_4C].toolTip()
 
 
 def test_the_lines_leave_the_brush_in_hand_and_the_view_where_it_was(shown: Workspace, viewer: Any) -> None:

@@ -14,6 +14,7 @@ from cinema_app.basal import basal_choices
 from cinema_app.reading import Reading
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import LabelState
+from cinema_core.project import Project
 
 
 def pixel(workspace: Workspace, phase: float, ml: float) -> QPoint:
@@ -61,6 +62,24 @@ def test_dragging_the_ring_sets_es_of_the_rv_alone(workspace: Workspace, segment
     assert (segmented.phases.es_phase, segmented.phases.rv_es_phase) == (1, target)  # it is apart now
     segmented.set_phase_of("ed_phase", 2)
     assert (segmented.phases.ed_phase, segmented.phases.rv_ed_phase) == (2, 2)  # this one goes along
+
+
+def test_accepting_ed_and_es_covers_all_that_an_approval_asks_for(
+    workspace: Workspace, segmented: Reading, project: Project
+) -> None:
+    choice = segmented.phases
+    assert choice is not None
+    of_rv = choice.es_phase + 1
+    segmented.set_phase_of("rv_es_phase", of_rv)
+    accept = workspace.review.accept_phases
+    assert f"phases {choice.ed_phase + 1}, {choice.es_phase + 1} and {of_rv + 1}" in accept.toolTip()
+    QTest.mouseClick(accept, Qt.MouseButton.LeftButton)
+    for t in (choice.ed_phase, choice.es_phase, of_rv):
+        assert all(segmented.state(t, z) is LabelState.ACCEPTED for z in range(segmented.cine.n_slices))
+    position = project.journal_position()
+    segmented.approve()
+    assert project.journal_position() == position
+    assert segmented.approval.reason == ""
 
 
 def test_the_rv_has_its_own_es_proposed_from_its_own_curve(

@@ -489,6 +489,22 @@ def test_a_copy_over_an_accepted_slice_is_told(
     assert notices[-1].text == "Taken back: slice 3 of phase 2."
 
 
+def test_contours_are_copied_by_key_only_with_the_tool_in_hand(
+    reader: ContourHand, project: Project, segmented: Reading
+) -> None:
+    here = reader.workspace.layers.here
+    reader.press(Qt.Key.Key_C)
+    position = project.journal_position()
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Left, Qt.Key.Key_Down, Qt.Key.Key_Up):
+        reader.press(key, SHIFT)
+    assert project.journal_position() == position
+    reader.workspace.layers.go_to(*here)
+    reader.press(Qt.Key.Key_C)
+    reader.press(Qt.Key.Key_Down, SHIFT)
+    assert project.journal_position() > position
+    assert segmented.state(here[0], here[1] + 1) is LabelState.PREDICTED
+
+
 def test_following_the_motion_is_stopped(
     reader: ContourHand, project: Project, notices: list[Notice], qtbot: Any
 ) -> None:

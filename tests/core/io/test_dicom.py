@@ -55,6 +55,20 @@ def test_series_do_not_matter(dicom_folder: Path, tiny_heart: PhantomStudy, layo
     edit(dicom_folder, change)
     (cine,) = load_study(dicom_folder).cines
     assert cine.content_sha256 == tiny_heart.cine.content_sha256
+    assert not any(cine.frames_of_reference)  # an anonymiser's, which say nothing
+
+
+def test_the_frame_of_reference_of_each_slice_is_known(dicom_folder: Path, tiny_heart: PhantomStudy) -> None:
+    def move(data: pydicom.FileDataset, k: int) -> None:
+        data.FrameOfReferenceUID = "1.2.4.1" if k // tiny_heart.cine.n_phases < 2 else "1.2.4.2"
+
+    cine = load_study(dicom_folder).best("sax")
+    assert cine.frame_of_reference(0) and len(set(cine.frames_of_reference)) == 1
+    edit(dicom_folder, move)
+    moved = load_study(dicom_folder).best("sax")
+    assert set(moved.frames_of_reference) == {"1.2.4.1", "1.2.4.2"}
+    assert moved.of_slices(slice(0, 2)).frames_of_reference == moved.frames_of_reference[:2]
+    assert "1.2.4" not in repr(moved)
 
 
 def test_slice_step_comes_from_positions_not_thickness(dicom_folder: Path) -> None:
