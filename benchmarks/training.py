@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -157,18 +158,25 @@ def our_step(
 def seconds_by_turns(
     ways: Sequence[Callable[[Sequence[torch.Tensor]], None]], batch: Sequence[torch.Tensor], n: int
 ) -> list[list[float]]:
-    """Seconds of ``n`` steps of each way, one after the other in turn, after one step each to warm up."""
+    """Seconds of ``n`` steps of each way, one after the other in turn, after one step each to warm up.
+
+    Each turn is told as it ends: on a slow machine a step of the base size takes minutes.
+    """
     import torch
 
     found: list[list[float]] = [[] for _ in ways]
     for turn in range(n + 1):
+        lasted = []
         for way, seconds in zip(ways, found, strict=True):
             began = time.perf_counter()
             way(batch)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
+            lasted.append(time.perf_counter() - began)
             if turn:
-                seconds.append(time.perf_counter() - began)
+                seconds.append(lasted[-1])
+        told = ", ".join(f"{seconds:.1f} s" for seconds in lasted)
+        print(f"{f'turn {turn} of {n}' if turn else 'to warm up'}: {told}", file=sys.stderr, flush=True)
     return found
 
 

@@ -63,7 +63,7 @@ class Packed:
         return f"{self.name} (study {self.study}) in the shard {self.shard}"
 
     @contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
+    def opened(self) -> Iterator[IO[bytes] | gzip.GzipFile]:
         """Open it to be read, unpacked as it is read.
 
         Raises
