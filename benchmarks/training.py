@@ -3,12 +3,14 @@
 A step of masked-autoencoder pretraining (four views) and one of segmentation fine-tuning, at the base size with the
 published settings, each as `training` does it and as a plain PyTorch loop does it: the same network, batch, optimiser,
 clipping and precision, by turns in one process. Then the data loading of both alone, beside what the network needs.
+And what it takes to read one phase of a study in its four views, from a folder and from shards.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 N_STUDIES = 4
 N_PHASES = 50
 N_SLICES = 10
-PARTS = ("pretraining", "segmentation")
+PARTS = ("pretraining", "segmentation", "reading")
+N_READS = 24
 FASTER_ON_GPU, FASTER_ON_CPU, LOADING = 1.3, 1.0, 3.0
 
 
@@ -157,18 +160,25 @@ def our_step(
 def seconds_by_turns(
     ways: Sequence[Callable[[Sequence[torch.Tensor]], None]], batch: Sequence[torch.Tensor], n: int
 ) -> list[list[float]]:
-    """Seconds of ``n`` steps of each way, one after the other in turn, after one step each to warm up."""
+    """Seconds of ``n`` steps of each way, one after the other in turn, after one step each to warm up.
+
+    Each turn is told as it ends: on a slow machine a step of the base size takes minutes.
+    """
     import torch
 
     found: list[list[float]] = [[] for _ in ways]
     for turn in range(n + 1):
+        lasted = []
         for way, seconds in zip(ways, found, strict=True):
             began = time.perf_counter()
             way(batch)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
+            lasted.append(time.perf_counter() - began)
             if turn:
-                seconds.append(time.perf_counter() - began)
+                seconds.append(lasted[-1])
+        told = ", ".join(f"{seconds:.1f} s" for seconds in lasted)
+        print(f"{f'turn {turn} of {n}' if turn else 'to warm up'}: {told}", file=sys.stderr, flush=True)
     return found
 
 
@@ -193,13 +203,36 @@ def loading_per_s(images: Dataset[tuple[torch.Tensor, ...]], batch: int, n_worke
     return batch * n_batches / (time.perf_counter() - began)
 
 
+def reading(folder: Path) -> list[Figure]:
+    """Time of the processor per study, one phase in four views, however the same cines are stored."""
+    from cinema_core.model_config import ALL_VIEWS
+    from training.datasets.cines import files_by_study, find_studies, packed_studies, read_phase
+    from training.datasets.shards import write_shards
+    from training.pretrain_settings import read_pretrain_config
+
+    config, stored = read_pretrain_config("cinema"), {"a folder of .nii.gz": find_studies(folder, ALL_VIEWS)}
+    for name, unpack in (("shards of .nii.gz", False), ("shards of .nii (--unpack)", True)):
+        out = folder.with_name(f"shards-{unpack}")
+        write_shards(files_by_study(folder, ALL_VIEWS), out, unpack=unpack)
+        stored[name] = packed_studies(out, ALL_VIEWS)
+    figures = []
+    for name, studies in stored.items():
+        began = time.process_time()
+        for k, at in enumerate(np.random.default_rng(0).random(N_READS)):
+            for view, file in studies[k % len(studies)].files.items():
+                read_phase(file, float(at), config, view)
+        took = 1000 * (time.process_time() - began) / N_READS
+        figures.append(Figure(f"one phase in 4 views from {name}, ms of the processor", f"{took:.3g}"))
+    return figures
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--size", default="base", help="tiny, base, large or huge")
     parser.add_argument("--batch", type=int, help="images of a step; default 2 on a CPU, 16 on a GPU")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="recipes to measure")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
     parser.add_argument("--steps", type=int, default=3, help="steps of each way")
     parser.add_argument("--workers", type=int, default=2, help="processes that load data")
     given = parser.parse_args()
@@ -212,9 +245,12 @@ def main() -> None:
     batch_size = given.batch or (16 if on_gpu else 2)
     precision = torch.bfloat16 if on_gpu else torch.float32
     figures = []
-    with tempfile.TemporaryDirectory() as folder:
-        write_hearts(Path(folder))
-        for subject in subjects(Path(folder), given.size, batch_size, given.parts):
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "hearts"
+        write_hearts(folder)
+        if "reading" in given.parts:
+            figures += reading(folder)
+        for subject in subjects(folder, given.size, batch_size, given.parts):
             images = subject.lesson.images
             batch = default_collate([images[k] for k in range(batch_size)])
             ways = [plain_step(subject, device, precision), our_step(subject, device, precision)]

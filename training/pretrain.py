@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from cinema_core.errors import CinemaError, InputError
 from cinema_core.models import MaskedAutoencoder, build_model, load_model
 from cinema_core.models.zoo import choose_device
-from training.datasets.cines import MaskedCines, find_studies, split_studies
+from training.datasets.cines import MaskedCines, find_studies, packed_studies, split_studies
 from training.distributed import Processes, add_options, device_of, launch
 from training.epochs import Lesson, train_epochs
 from training.loop import Batch, Run, decayed_groups
@@ -76,14 +76,16 @@ def lesson(config: PretrainConfig) -> Lesson:
     InputError
         If there are no cines, or nobody is left to teach.
     """
-    if config.data.dir is None:
-        raise InputError("Say where the prepared cines are: data.dir=FOLDER.")
-    studies = find_studies(config.data.dir, config.data.views)
+    place = config.data.dir or config.data.shards
+    if place is None:
+        raise InputError("Say where the prepared cines are: data.dir=FOLDER, or data.shards=FOLDER of their shards.")
+    listed = find_studies if config.data.shards is None else packed_studies
+    studies = listed(place, config.data.views)
     teaching, validating = split_studies(studies, config.data.val_share)
     if config.data.max_n_samples >= 0:
         teaching = teaching[: config.data.max_n_samples]
     if not teaching:
-        raise InputError(f"{config.data.dir} leaves nobody to teach. Prepare more cines, or lower data.val_share.")
+        raise InputError(f"{place} leaves nobody to teach. Prepare more cines, or lower data.val_share.")
     log.info("%d studies teach, %d validate", len(teaching), len(validating))
     return Lesson(
         images=MaskedCines(teaching, config),

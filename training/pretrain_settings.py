@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ class CineData(Part):
 
     dir: Path | None = None
     """Folder with a folder for each study, at any depth: ``NAME_sax_t.nii.gz``, ``lax_2c.nii.gz`` and so on."""
+    shards: Path | None = None
+    """Instead of it: folder of the shards that ``python -m training.shards`` made of such a folder."""
     views: tuple[View, ...] = ALL_VIEWS
     """Views that are learned from; a study without one of them is left out."""
     sax: ViewData
@@ -85,6 +87,8 @@ class PretrainConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.data.dir is not None and self.data.shards is not None:
+            raise ValueError("data.dir and data.shards both say where the cines are; give one")
         unknown = [view for view in self.data.views if view not in self.model.views]
         if unknown or not self.data.views:
             raise ValueError(f"data.views must be some of model.views, which are {', '.join(self.model.views)}")
@@ -107,6 +111,12 @@ class PretrainConfig(TrainingConfig):
     def view(self, name: str) -> ViewData:
         """Images of a view."""
         return self.data.sax if name == "sax" else self.data.lax
+
+    def published_form(self) -> dict[str, Any]:
+        """Return plain values, as ``config.yaml`` beside the weights holds them, without paths of this computer."""
+        form = super().published_form()
+        del form["data"]["shards"]  # whether files or shards, the same is learned
+        return form
 
 
 def read_pretrain_config(name: str, overrides: Sequence[str] = ()) -> PretrainConfig:

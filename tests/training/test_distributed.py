@@ -16,7 +16,10 @@ from processed_datasets import TINY, TINY_MAE, small_config, small_pretraining, 
 from safetensors.torch import load_file
 
 from cinema_core.errors import InputError
+from cinema_core.model_config import ALL_VIEWS
 from cinema_core.models import load_model
+from training.datasets.cines import files_by_study
+from training.datasets.shards import write_shards
 from training.distributed import Processes, _numbers, launch
 from training.epochs import portion
 from training.finetune import finetune
@@ -155,6 +158,13 @@ def test_two_processes_have_the_losses_of_one(cines: Path, alone: Path, tmp_path
     first, second = (load_file(folder / "cinema_0.safetensors") for folder in (alone, tmp_path))
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], rtol=0, atol=1e-4)
+
+
+def test_two_processes_that_read_packed_cines_have_the_losses_of_one(cines: Path, alone: Path, tmp_path: Path) -> None:
+    write_shards(files_by_study(cines, ALL_VIEWS), tmp_path / "shards", per_shard=4)
+    asked = [*MAE, f"data.shards={tmp_path / 'shards'}", "train.n_workers=1", "--device", "cpu", "--devices", "2"]
+    run("-m", "training.pretrain", *asked, "--out", str(tmp_path / "out"))
+    assert_same(curve(alone), curve(tmp_path / "out"))
 
 
 def test_one_process_goes_on_from_where_two_were_killed(cines: Path, alone: Path, tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ from processed_datasets import TINY_MAE, small_config, small_pretraining, write_
 from safetensors.torch import load_file
 
 from cinema_core.errors import CheckpointError, EngineError, InputError, StorageError
+from cinema_core.model_config import ALL_VIEWS
 from cinema_core.models import MaskedAutoencoder, load_model
 from training import checkpoints, pretrain
 from training.config_files import Behaviour
+from training.datasets.cines import files_by_study
+from training.datasets.shards import write_shards
 from training.finetune import finetune
 from training.loop import Training
 from training.output import Output
@@ -60,6 +63,11 @@ def test_the_config_holds_the_published_settings() -> None:
         ("data.sax.patch_size=[40, 32, 2]", "data.sax.patch_size must be multiples of [16, 16, 1]"),
         ("data.lax.spacing=[1, 1, 10]", "data.lax.spacing and data.lax.patch_size need 2 numbers"),
         ("transform.zoom=[1.1, 0.9]", "zoom needs the smallest"),
+        (
+            "data={dir: a, shards: b, sax: {spacing: [1, 1, 1], patch_size: [16, 16, 1]}, lax: {spacing: [1, 1], "
+            "patch_size: [16, 16]}}",
+            "data.dir and data.shards both say where the cines are",
+        ),
         ("train.batch_size=63", "batch_size must be a multiple of batch_size_per_device"),
     ],
 )
@@ -89,6 +97,23 @@ def test_a_stopped_pretraining_goes_on_to_the_same_losses(
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], rtol=0, atol=1e-6)
     assert not (tmp_path / "stopped" / "checkpoint_0.pt").exists()
+
+
+def test_from_shards_it_goes_on_to_the_losses_of_the_folder(
+    cines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("train.checkpoint_minutes=0", "train.n_workers=1")
+    whole = pretrain.pretrain(small_pretraining(cines, *asked), Output(tmp_path / "whole", "cinema"))
+    write_shards(files_by_study(cines, ALL_VIEWS), tmp_path / "shards", per_shard=4)
+    config = small_pretraining(cines, *asked, "data.dir=null", f"data.shards={tmp_path / 'shards'}")
+    with monkeypatch.context() as killed:
+        stop_after(3, killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain.pretrain(config, Output(tmp_path / "stopped", "cinema"))
+    resumed = pretrain.pretrain(config, Output(tmp_path / "stopped", "cinema"))
+    for point, other in zip(whole.curve, resumed.curve, strict=True):
+        assert point == pytest.approx(other, abs=1e-6)
+    assert (tmp_path / "whole" / "config.yaml").read_text() == (tmp_path / "stopped" / "config.yaml").read_text()
 
 
 def test_it_learns_and_is_measured_by_who_does_not_teach(cines: Path, tmp_path: Path) -> None:

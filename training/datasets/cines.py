@@ -1,7 +1,8 @@
 """Cines without labels, for a masked autoencoder: a folder per study, a file per view, one phase shown per epoch.
 
 The published preparation of UK Biobank writes ``EID_INSTANCE/EID_INSTANCE_sax.nii.gz``, ours ``PID_sax_t.nii.gz``; both
-are found, and so is what other programs write under these names on the same grid.
+are found, and so is what other programs write under these names on the same grid. Large cohorts lie in shards, see
+:mod:`training.datasets.shards`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import hashlib
 import logging
 import os
 import re
+import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +30,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cinema_core.errors import GeometryError, InputError, StudyError
+from training.datasets.shards import Packed, read_shards
 from training.pretrain_settings import PretrainConfig
 
 log = logging.getLogger(__name__)
@@ -44,7 +48,7 @@ class CineStudy:
     """Files of a study by view; its name is its folder's, below the folder of all."""
 
     name: str
-    files: Mapping[str, Path]
+    files: Mapping[str, Path | Packed]
 
     @property
     def person(self) -> str:
@@ -61,6 +65,28 @@ def find_studies(folder: Path, views: Sequence[str]) -> list[CineStudy]:
     InputError
         If the folder is not there, holds no such study, or two files of a study are of one view.
     """
+    return _with_all_views(files_by_study(folder, views), folder, views)
+
+
+def packed_studies(folder: Path, views: Sequence[str]) -> list[CineStudy]:
+    """List the studies of a folder of shards that have all of some views, by name.
+
+    Raises
+    ------
+    InputError
+        If the shards are not there or not whole, or hold no such study.
+    """
+    return _with_all_views(read_shards(folder), folder, views)
+
+
+def files_by_study(folder: Path, views: Sequence[str]) -> dict[str, dict[str, Path]]:
+    """List the files of some views below a folder, by study and view, both in order.
+
+    Raises
+    ------
+    InputError
+        If the folder is not there, holds no such file, or two files of a study are of one view.
+    """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}. Prepare cines, and name their folder as data.dir.")
     found: dict[str, dict[str, Path]] = {}
@@ -76,7 +102,19 @@ def find_studies(folder: Path, views: Sequence[str]) -> list[CineStudy]:
             files[match.group(1)] = Path(place) / name
         if files:
             found[Path(place).relative_to(folder).as_posix()] = {view: files[view] for view in views if view in files}
-    whole = [CineStudy(name, files) for name, files in sorted(found.items()) if len(files) == len(views)]
+    if not found:
+        raise InputError(f"No study in {folder} has a file of {' or '.join(views)}. Prepare cines.")
+    return dict(sorted(found.items()))
+
+
+def _with_all_views(
+    found: Mapping[str, Mapping[str, Path | Packed]], folder: Path, views: Sequence[str]
+) -> list[CineStudy]:
+    whole = [
+        CineStudy(name, {view: files[view] for view in views})
+        for name, files in sorted(found.items())
+        if set(views) <= set(files)
+    ]
     if not whole:
         raise InputError(
             f"None of {len(found)} studies in {folder} has all of {', '.join(views)}. Set data.views to what they have."
@@ -133,7 +171,7 @@ def n_tokens(config: PretrainConfig, view: str) -> int:
     return int(np.prod([n // p for n, p in zip(size, config.patch(len(size)), strict=True)]))
 
 
-def read_phase(path: Path, at: float, config: PretrainConfig, view: str) -> NDArray[np.float32]:
+def read_phase(path: Path | Packed, at: float, config: PretrainConfig, view: str) -> NDArray[np.float32]:
     """One phase of a cine, shape (1, x, y[, z]), grey values as stored.
 
     Only that phase is read: an uncompressed file gives it at once, a compressed one is unpacked up to it.
@@ -152,13 +190,15 @@ def read_phase(path: Path, at: float, config: PretrainConfig, view: str) -> NDAr
     """
     wanted = config.view(view)
     try:
-        image: Any = nib.load(path)
-        shape, zooms = image.shape, image.header.get_zooms()
-        if len(shape) not in (3, 4):
-            raise StudyError(f"{path} has {len(shape)} axes; a prepared cine has 3 (one phase) or 4. Prepare it again.")
-        t = int(at * shape[3]) if len(shape) == 4 else 0
-        pixels = np.asarray(image.dataobj[..., t] if len(shape) == 4 else image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, ImageFileError) as error:
+        with _opened(path) as image:
+            shape, zooms = image.shape, image.header.get_zooms()
+            if len(shape) not in (3, 4):
+                raise StudyError(
+                    f"{path} has {len(shape)} axes; a prepared cine has 3 (one phase) or 4. Prepare it again."
+                )
+            t = int(at * shape[3]) if len(shape) == 4 else 0
+            pixels = np.asarray(image.dataobj[..., t] if len(shape) == 4 else image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, ImageFileError, tarfile.TarError) as error:
         raise StudyError(f"{path} is cut short or damaged ({error}). Prepare it again.") from error
     n_axes = len(wanted.patch_size)
     if not np.allclose(zooms[:n_axes], wanted.spacing, rtol=SAME_SPACING):
@@ -173,6 +213,16 @@ def read_phase(path: Path, at: float, config: PretrainConfig, view: str) -> NDAr
     if not np.isfinite(pixels).all():
         raise StudyError(f"{path} holds voxels that are no numbers. Prepare it again.")
     return pixels[None]
+
+
+@contextmanager
+def _opened(path: Path | Packed) -> Iterator[Any]:
+    """Image whose voxels are read as they are asked for."""
+    if isinstance(path, Path):
+        yield nib.load(path)
+        return
+    with path.opened() as file:
+        yield nib.Nifti1Image.from_stream(file)
 
 
 def augmentation(config: PretrainConfig) -> Compose:
