@@ -284,7 +284,7 @@ class ReportPanel(QWidget):
         self._make_room()
         # Now, in one go: the request goes up through every panel around, and between two of them Qt may paint a long
         # reason over what stands below it. Twice: the tabs pass it on as a request of their own.
-        for _ in range(2):
+        for _turn in range(2):
             QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
 
     def _show_choices(self, choices: ReportChoices) -> None:

@@ -13,6 +13,7 @@ from cinema_core.project.export import (
     training_frames,
     training_slices,
 )
+from cinema_core.project.journal import MODEL_TOOL
 from cinema_core.project.records import (
     ApprovalRecord,
     EditSince,
@@ -27,7 +28,7 @@ from cinema_core.project.records import (
     StudyRecord,
     VersionRecord,
 )
-from cinema_core.project.store import MODEL_TOOL, Project
+from cinema_core.project.store import Project
 
 __all__ = [
     "MODEL_TOOL",

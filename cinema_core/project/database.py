@@ -1,6 +1,6 @@
 """One SQLite file that survives: opened safely, written by one process, its errors in the reader's words.
 
-Nothing here knows what the tables mean; that is :mod:`cinema_core.project.store`.
+Nothing here knows what the tables mean; their files lie beside this one, used by :mod:`cinema_core.project.store`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,14 @@ _NOT_STORED: Final = {
     sqlite3.SQLITE_LOCKED: "another program keeps the file busy. Close it",
 }
 _NO_WRITE_ACCESS: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class DamagedRowError(sqlite3.DatabaseError):
+    """A row of the journal holds what was never written there; SQLite itself keeps no checksum."""
+
+    def __init__(self, row_id: int) -> None:
+        super().__init__(f"row {row_id} is damaged")
+        self.row_id = row_id
 
 
 class Database:
@@ -220,6 +228,10 @@ def _file_sentences(path: Path) -> Iterator[None]:
 
 
 def _sentence(error: sqlite3.Error, path: Path) -> CinemaError | None:
+    if isinstance(error, DamagedRowError):
+        return ProjectError(
+            f"Row {error.row_id} of {path.name} in {path.parent} is damaged. Put a copy from your backup in its place."
+        )
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return None

@@ -10,9 +10,10 @@ import numpy as np
 from cinema_core.errors import LabelError
 from cinema_core.measure.segments import Insertions
 from cinema_core.project.records import InsertionEdit
+from cinema_core.project.studies import study_row
 
 
-def append_insertions(rows: sqlite3.Connection, study: sqlite3.Row, edit: InsertionEdit, reader: str, utc: str) -> int:
+def append_insertions(rows: sqlite3.Connection, study_id: str, edit: InsertionEdit, reader: str, utc: str) -> int:
     """Append where the RV meets the LV on one slice of a study; returns the number of the row.
 
     Raises
@@ -20,6 +21,7 @@ def append_insertions(rows: sqlite3.Connection, study: sqlite3.Row, edit: Insert
     LabelError
         If the slice is not in the study, or a point is not in the image.
     """
+    study = study_row(rows, study_id)
     if not 0 <= edit.z < study["n_slices"]:
         raise LabelError(
             f"Slice {edit.z + 1} was given insertion points, but the study has {study['n_slices']} slices."
@@ -31,7 +33,7 @@ def append_insertions(rows: sqlite3.Connection, study: sqlite3.Row, edit: Insert
             raise LabelError("An insertion point lies outside of the image; it was not saved. Put it on the heart.")
     cursor = rows.execute(
         "INSERT INTO insertion_points (study_id, z, points_yx, reader, utc) VALUES (?, ?, ?, ?, ?)",
-        (study["study_id"], edit.z, _text(edit.points), reader, utc),
+        (study_id, edit.z, _text(edit.points), reader, utc),
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
     return cursor.lastrowid

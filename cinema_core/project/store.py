@@ -1,44 +1,44 @@
-"""The annotation journal: what was drawn, by whom, in which order; never overwritten.
+"""The project as the rest of the program sees it: what was drawn, by whom, in which order; never overwritten.
 
-The only file that knows the tables of ``schema.sql``: rows become the values of
-:mod:`cinema_core.project.records` before they leave it.
+Each kind of row has a file of its own in this room; they become the values of :mod:`cinema_core.project.records`
+before they leave it. Here is when they are read and written: each call is one transaction.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from cinema_core import __version__
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
-from cinema_core.errors import PhaseError, ProjectError, StorageError
+from cinema_core.errors import ProjectError, StorageError
 from cinema_core.io.study import ImportChoices
 from cinema_core.measure.choices import ReportChoices
 from cinema_core.measure.segments import Insertions
 from cinema_core.project.approvals import append_approval, append_choices, newest_approval, newest_choices
 from cinema_core.project.database import Database
 from cinema_core.project.effort import Effort, read_effort
-from cinema_core.project.insertions import (
-    append_insertions,
-    insertion_edit,
-    insertion_edit_before,
-    newest_insertions,
+from cinema_core.project.events import append_event, read_events
+from cinema_core.project.imports import append_import_choices, newest_import_choices
+from cinema_core.project.insertions import newest_insertions
+from cinema_core.project.journal import (
+    append_slice,
+    count_labelled_besides,
+    journal_position,
+    newest_labels,
+    newest_states,
+    slice_history,
 )
 from cinema_core.project.landmarks import append_landmarks, newest_landmarks
 from cinema_core.project.ledger import assign_fold, read_ledger
-from cinema_core.project.masks import checked_mask, pack, unpack
+from cinema_core.project.phases import append_phases, phases_history
 from cinema_core.project.records import (
     ApprovalRecord,
     Event,
@@ -52,28 +52,30 @@ from cinema_core.project.records import (
     StudyRecord,
     VersionRecord,
 )
-from cinema_core.project.steps import StepAction, append_step, open_steps
+from cinema_core.project.steps import open_steps
+from cinema_core.project.studies import (
+    add_study,
+    check_same_image,
+    patient_of,
+    read_studies,
+    study_record,
+    study_row,
+)
 from cinema_core.project.trials import TRIALS, clear_trials, move_into_place, refuse_missing, settle_trials
-from cinema_core.project.uncertainty import append_uncertainty, newest_uncertainty
+from cinema_core.project.uncertainty import newest_uncertainty
+from cinema_core.project.undo import do_step, redo_step, undo_step
 from cinema_core.project.versions import (
+    PROJECT_SCOPE,
     append_removal,
     append_title,
     append_version,
+    choose_model,
+    chosen_model,
     read_versions,
     what_rests_on,
 )
 
 DATABASE_NAME: Final = "project.sqlite"
-DEFAULT_MODEL: Final = "bundled"
-PROJECT_SCOPE: Final = "project"
-MODEL_TOOL: Final = "model"
-UNDO_TOOL: Final = "undo"
-REDO_TOOL: Final = "redo"
-
-_SLICE_COLUMNS: Final = (
-    "row_id, parent_id, study_id, t, z, state, tool, reader, model_sha256, utc, n_rows, n_columns, mask"
-)
-_PHASE_COLUMNS: Final = "ed_phase, es_phase, rv_ed_phase, rv_es_phase, source, reader, utc"
 
 
 class Project:
@@ -205,23 +207,24 @@ class Project:
         ProjectError
             If the project has another image, or the same under another shape, by that name.
         """
-        relative_path = _relative(Path(image_path), self.folder)
+        n_phases, n_slices, n_rows, n_columns = (int(n) for n in shape)
+        study = StudyRecord(
+            study_id=study_id,
+            patient=patient or study_id,
+            content_sha256=content_sha256,
+            image_path=Path(image_path),
+            cine_id=cine_id,
+            shape=(n_phases, n_slices, n_rows, n_columns),
+            view=View(view),
+            added_utc=_utc_now(),
+        )
         with self._database.writing() as rows:
-            known = rows.execute("SELECT * FROM study WHERE study_id = ?", (study_id,)).fetchone()
-            if known is None:
-                values = (study_id, patient or study_id, content_sha256, relative_path, cine_id, View(view).value)
-                size = tuple(int(n) for n in shape)
-                rows.execute(f"INSERT INTO study VALUES ({_marks(11)})", (*values, *size, _utc_now()))
-                return
-            _check_same_image(known, content_sha256)
-            if relative_path != known["relative_path"]:
-                rows.execute("UPDATE study SET relative_path = ? WHERE study_id = ?", (relative_path, study_id))
+            add_study(rows, study, self.folder)
 
     def studies(self) -> list[StudyRecord]:
         """All studies, in the order in which they were added."""
         with self._database.reading() as rows:
-            found = rows.execute("SELECT * FROM study ORDER BY rowid").fetchall()
-        return [_study_record(row, self.folder) for row in found]
+            return read_studies(rows, self.folder)
 
     def study(self, study_id: str) -> StudyRecord:
         """One study.
@@ -232,7 +235,7 @@ class Project:
             If the project does not have it.
         """
         with self._database.reading() as rows:
-            return _study_record(_study_row(rows, study_id), self.folder)
+            return study_record(study_row(rows, study_id), self.folder)
 
     def verify_image(self, study_id: str, content_sha256: str) -> None:
         """Return if an image that was found under some path is the one that the labels were drawn on.
@@ -243,7 +246,7 @@ class Project:
             If it is another image, or the study is not in the project.
         """
         with self._database.reading() as rows:
-            _check_same_image(_study_row(rows, study_id), content_sha256)
+            check_same_image(study_row(rows, study_id), content_sha256)
 
     # The journal
 
@@ -276,7 +279,7 @@ class Project:
             If the disk is full or gone; nothing of this call is kept, everything before it is.
         """
         with self._database.writing() as rows:
-            return [self._append(rows, entry) for entry in entries]
+            return [append_slice(rows, entry, self.reader, _utc_now()) for entry in entries]
 
     def record_step(
         self,
@@ -301,25 +304,7 @@ class Project:
         if any(edit.study_id != study_id for edit in edits):
             raise ValueError("A step holds slices of one study.")
         with self._database.writing() as rows:
-            self._append_step(rows, study_id, StepAction.DO, edits, choice, insertions)
-
-    def _append_step(
-        self,
-        rows: sqlite3.Connection,
-        study_id: str,
-        action: StepAction,
-        edits: Sequence[SliceEdit],
-        choice: PhaseChoice | None,
-        insertions: InsertionEdit | None,
-    ) -> Restored:
-        row_ids = [self._append(rows, edit) for edit in edits]
-        choice_id = None if choice is None else self._append_choice(rows, study_id, choice)
-        study = _study_row(rows, study_id)
-        insertion_id = (
-            None if insertions is None else append_insertions(rows, study, insertions, self.reader, _utc_now())
-        )
-        append_step(rows, study_id, action, row_ids, choice_id, insertion_id)
-        return Restored(tuple(self._label(rows, row_id) for row_id in row_ids), choice, insertions)
+            do_step(rows, study_id, edits, choice, insertions, reader=self.reader, utc=_utc_now())
 
     def open_steps(self, study_id: str) -> tuple[int, int]:
         """How many steps of a study can be taken back, and how many can be done again."""
@@ -344,15 +329,7 @@ class Project:
             If it cannot be saved; then nothing has changed.
         """
         with self._database.writing() as rows:
-            done, _ = open_steps(rows, study_id)
-            if not done:
-                return None
-            step = done[-1]
-            written = reversed([self._label(rows, row_id) for row_id in step.row_ids])
-            edits = [self._edit_before(rows, label) for label in written]
-            choice = None if step.choice_id is None else _choice_before(rows, step.choice_id, proposal)
-            insertions = None if step.insertion_id is None else insertion_edit_before(rows, step.insertion_id)
-            return self._append_step(rows, study_id, StepAction.UNDO, edits, choice, insertions)
+            return undo_step(rows, study_id, proposal, reader=self.reader, utc=_utc_now())
 
     def redo(self, study_id: str) -> Restored | None:
         """Do again what :meth:`undo` took back last; None if there is none.
@@ -363,37 +340,7 @@ class Project:
             If it cannot be saved; then nothing has changed.
         """
         with self._database.writing() as rows:
-            _, undone = open_steps(rows, study_id)
-            if not undone:
-                return None
-            step = undone[-1]
-            edits = [_edit_like(self._label(rows, row_id), REDO_TOOL) for row_id in step.row_ids]
-            choice = None if step.choice_id is None else _choice(rows, step.choice_id)
-            insertions = None if step.insertion_id is None else insertion_edit(rows, step.insertion_id)
-            return self._append_step(rows, study_id, StepAction.REDO, edits, choice, insertions)
-
-    def _newest(self, rows: sqlite3.Connection, label: SliceLabel) -> SliceLabel:
-        where = (label.study_id, label.t, label.z)
-        found = rows.execute("SELECT max(row_id) FROM journal WHERE study_id = ? AND t = ? AND z = ?", where)
-        return self._label(rows, found.fetchone()[0])
-
-    def _label(self, rows: sqlite3.Connection, row_id: int) -> SliceLabel:
-        return self._slice_label(
-            rows.execute(f"SELECT {_SLICE_COLUMNS} FROM journal WHERE row_id = ?", (row_id,)).fetchone()
-        )
-
-    def _edit_before(self, rows: sqlite3.Connection, label: SliceLabel) -> SliceEdit:
-        """Make the edit that brings back what a row replaced, or keeps what a model drew over the row since."""
-        drawn_since = rows.execute(
-            "SELECT 1 FROM journal WHERE study_id = ? AND t = ? AND z = ? AND row_id > ? AND tool = ?",
-            (label.study_id, label.t, label.z, label.row_id, MODEL_TOOL),
-        ).fetchone()
-        if drawn_since:
-            return _edit_like(self._newest(rows, label), UNDO_TOOL)
-        if label.parent_id is None:
-            nothing = np.zeros_like(label.mask)
-            return SliceEdit(label.study_id, label.t, label.z, nothing, LabelState.ABSENT, UNDO_TOOL)
-        return _edit_like(self._label(rows, label.parent_id), UNDO_TOOL)
+            return redo_step(rows, study_id, reader=self.reader, utc=_utc_now())
 
     def slices(self, study_id: str, *, at: int | None = None) -> dict[tuple[int, int], SliceLabel]:
         """Newest label of each slice of a study that has one, by (t, z).
@@ -404,41 +351,22 @@ class Project:
             Journal position to look back to: the labels that a report of that position was made from.
         """
         with self._database.reading() as rows:
-            found = rows.execute(
-                f"SELECT {_SLICE_COLUMNS} FROM journal WHERE row_id IN "
-                "(SELECT max(row_id) FROM journal WHERE study_id = ? AND row_id <= ? GROUP BY t, z) ORDER BY t, z",
-                (study_id, _LAST_ROW if at is None else at),
-            ).fetchall()
-        return {(row["t"], row["z"]): self._slice_label(row) for row in found}
+            return newest_labels(rows, study_id, at)
 
     def states(self, study_id: str) -> dict[tuple[int, int], LabelState]:
         """State of each slice of a study that has a label, by (t, z); much cheaper than :meth:`slices`."""
         with self._database.reading() as rows:
-            found = rows.execute(
-                "SELECT t, z, state FROM journal WHERE row_id IN "
-                "(SELECT max(row_id) FROM journal WHERE study_id = ? GROUP BY t, z) ORDER BY t, z",
-                (study_id,),
-            ).fetchall()
-        return {(row["t"], row["z"]): LabelState(row["state"]) for row in found}
+            return newest_states(rows, study_id)
 
     def labelled_besides(self, study_id: str) -> tuple[int, int]:
         """Count what readers vouched for in all other studies: slices, and patients that they are of."""
         with self._database.reading() as rows:
-            n_slices, n_patients = rows.execute(
-                "SELECT count(*), count(DISTINCT patient) FROM journal JOIN study USING (study_id) WHERE row_id IN "
-                "(SELECT max(row_id) FROM journal WHERE study_id <> ? GROUP BY study_id, t, z) AND state IN (?, ?)",
-                (study_id, LabelState.CORRECTED, LabelState.ACCEPTED),
-            ).fetchone()
-        return n_slices, n_patients
+            return count_labelled_besides(rows, study_id)
 
     def history(self, study_id: str, t: int, z: int) -> list[SliceLabel]:
         """Every label that a slice has had, oldest first."""
         with self._database.reading() as rows:
-            found = rows.execute(
-                f"SELECT {_SLICE_COLUMNS} FROM journal WHERE study_id = ? AND t = ? AND z = ? ORDER BY row_id",
-                (study_id, t, z),
-            ).fetchall()
-        return [self._slice_label(row) for row in found]
+            return slice_history(rows, study_id, t, z)
 
     def uncertainty(self, study_id: str) -> NDArray[np.float32] | None:
         """How unsure the model was when it drew each slice last, shape (t, z), 0 to 1.
@@ -462,63 +390,7 @@ class Project:
     def journal_position(self) -> int:
         """Return the number of the newest row, 0 if there is none; with it a report names what it was made from."""
         with self._database.reading() as rows:
-            return _journal_position(rows)
-
-    def _append(self, rows: sqlite3.Connection, entry: SliceEdit) -> int:
-        study = _study_row(rows, entry.study_id)
-        mask = checked_mask(entry, (study["n_phases"], study["n_slices"], study["n_rows"], study["n_columns"]))
-        state = LabelState(entry.state)
-        if state.is_teaching:
-            assign_fold(rows, study["patient"], _utc_now())
-        parent = rows.execute(
-            "SELECT max(row_id) FROM journal WHERE study_id = ? AND t = ? AND z = ?",
-            (entry.study_id, int(entry.t), int(entry.z)),
-        ).fetchone()[0]
-        # A prediction is nobody's reading, whoever pressed the button.
-        reader = "" if entry.tool == MODEL_TOOL else self.reader
-        cursor = rows.execute(
-            f"INSERT INTO journal (parent_id, study_id, t, z, state, tool, reader, model_sha256, utc, "
-            f"n_rows, n_columns, mask) VALUES ({_marks(12)})",
-            (
-                parent,
-                entry.study_id,
-                int(entry.t),
-                int(entry.z),
-                state.value,
-                entry.tool,
-                reader,
-                entry.model_sha256,
-                _utc_now(),
-                *mask.shape,
-                pack(mask),
-            ),
-        )
-        assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
-        if entry.uncertainty is not None:
-            append_uncertainty(rows, cursor.lastrowid, entry.uncertainty)
-        return cursor.lastrowid
-
-    def _slice_label(self, row: sqlite3.Row) -> SliceLabel:
-        try:
-            mask = unpack(row["mask"], (row["n_rows"], row["n_columns"]))
-        except ValueError as error:
-            raise ProjectError(
-                f"Row {row['row_id']} of {DATABASE_NAME} in {self.folder} is damaged. "
-                "Put a copy from your backup in its place."
-            ) from error
-        return SliceLabel(
-            row_id=row["row_id"],
-            parent_id=row["parent_id"],
-            study_id=row["study_id"],
-            t=row["t"],
-            z=row["z"],
-            mask=mask,
-            state=LabelState(row["state"]),
-            tool=row["tool"],
-            reader=row["reader"],
-            model_sha256=row["model_sha256"],
-            utc=row["utc"],
-        )
+            return journal_position(rows)
 
     # ED and ES
 
@@ -531,27 +403,7 @@ class Project:
             If a phase lies outside the study.
         """
         with self._database.writing() as rows:
-            self._append_choice(rows, study_id, choice)
-
-    def _append_choice(self, rows: sqlite3.Connection, study_id: str, choice: PhaseChoice) -> int:
-        phases = (choice.ed_phase, choice.es_phase, choice.rv_ed_phase, choice.rv_es_phase)
-        source = Source(choice.source)
-        n_phases = _study_row(rows, study_id)["n_phases"]
-        for phase in phases:
-            if phase is not None and not 0 <= phase < n_phases:
-                raise PhaseError(f"Phase {phase + 1} was chosen, but the study has {n_phases}. Choose ED and ES again.")
-        cursor = rows.execute(
-            f"INSERT INTO phase_choice (study_id, {_PHASE_COLUMNS}) VALUES ({_marks(8)})",
-            (
-                study_id,
-                *(None if phase is None else int(phase) for phase in phases),
-                source.value,
-                self.reader if source is Source.READER else "",
-                _utc_now(),
-            ),
-        )
-        assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
-        return cursor.lastrowid
+            append_phases(rows, study_id, choice, self.reader, _utc_now())
 
     def phases(self, study_id: str) -> PhaseChoice | None:
         """Newest choice of ED and ES; None if there is none."""
@@ -561,10 +413,7 @@ class Project:
     def phases_history(self, study_id: str) -> list[PhaseChoice]:
         """Every choice of ED and ES, oldest first."""
         with self._database.reading() as rows:
-            found = rows.execute(
-                f"SELECT {_PHASE_COLUMNS} FROM phase_choice WHERE study_id = ? ORDER BY choice_id", (study_id,)
-            ).fetchall()
-        return [_phase_choice(row) for row in found]
+            return phases_history(rows, study_id)
 
     def insertions(self, study_id: str) -> dict[int, Insertions]:
         """Where the RV meets the LV at end-diastole, by slice; of those slices alone where a reader set it."""
@@ -576,7 +425,7 @@ class Project:
     def set_report_choices(self, study_id: str, choices: ReportChoices) -> None:
         """Append what the reader entered and chose for the report of a study."""
         with self._database.writing() as rows:
-            _study_row(rows, study_id)
+            study_row(rows, study_id)
             append_choices(rows, study_id, choices, self.reader, _utc_now())
 
     def report_choices(self, study_id: str) -> ReportChoices:
@@ -593,8 +442,8 @@ class Project:
             If the reader gave no name, or the project is read-only.
         """
         with self._database.writing() as rows:
-            _study_row(rows, study_id)
-            append_approval(rows, study_id, phases.all_phases, _journal_position(rows), self.reader, _utc_now())
+            study_row(rows, study_id)
+            append_approval(rows, study_id, phases.all_phases, journal_position(rows), self.reader, _utc_now())
 
     def approval(self, study_id: str) -> ApprovalRecord | None:
         """Return the last approval of a study with what changed since; None if there was none."""
@@ -612,10 +461,7 @@ class Project:
             Pseudonym of the study as it is imported.
         """
         with self._database.writing() as rows:
-            rows.execute(
-                "INSERT INTO import_choices (study, choices, reader, utc) VALUES (?, ?, ?, ?)",
-                (study, choices.model_dump_json(), self.reader, _utc_now()),
-            )
+            append_import_choices(rows, study, choices, self.reader, _utc_now())
 
     def import_choices(self, study: str) -> ImportChoices:
         """Return what the reader decided when the study was imported; nothing if they never did.
@@ -626,23 +472,12 @@ class Project:
             If what is kept cannot be understood.
         """
         with self._database.reading() as rows:
-            if not rows.execute("SELECT 1 FROM sqlite_schema WHERE name = 'import_choices'").fetchone():
-                return ImportChoices()  # a project of an older format that is only read
-            found = rows.execute(
-                "SELECT choices FROM import_choices WHERE study = ? ORDER BY choice_id DESC LIMIT 1", (study,)
-            ).fetchone()
-        try:
-            return ImportChoices.model_validate_json(found["choices"]) if found else ImportChoices()
-        except ValidationError as error:
-            raise ProjectError(
-                f"What was chosen when {study} was imported cannot be understood. Update napari-cinema, or put a copy "
-                "of the project from your backup in its place."
-            ) from error
+            return newest_import_choices(rows, study)
 
     def set_landmarks(self, study_id: str, found: Iterable[LandmarkSet]) -> None:
         """Append landmarks of some phases, all or none; see :func:`append_landmarks` for what is refused."""
         with self._database.writing() as rows:
-            append_landmarks(rows, _study_row(rows, study_id), found, self.reader, _utc_now())
+            append_landmarks(rows, study_row(rows, study_id), found, self.reader, _utc_now())
 
     def landmarks(self, study_id: str, source: Source | None = None) -> dict[int, LandmarkSet]:
         """Newest landmarks of each phase, by phase; those of the model or of the reader if ``source`` is given."""
@@ -662,12 +497,12 @@ class Project:
             Pseudonym of a study in the project, or of a patient.
         """
         with self._database.writing() as rows:
-            return assign_fold(rows, _patient_of(rows, study_or_patient), _utc_now())
+            return assign_fold(rows, patient_of(rows, study_or_patient), _utc_now())
 
     def fold_of(self, study_or_patient: str) -> int | None:
         """Return the fold that a patient is held out with; None while that is undecided."""
         with self._database.reading() as rows:
-            return read_ledger(rows).get(_patient_of(rows, study_or_patient))
+            return read_ledger(rows).get(patient_of(rows, study_or_patient))
 
     def ledger(self) -> dict[str, int]:
         """Fold by patient, in the order in which they were decided."""
@@ -678,9 +513,8 @@ class Project:
 
     def add_version(self, version: VersionRecord) -> None:
         """Append a model that the reader kept; see :func:`append_version` for what is refused."""
-        documents = {name: _json(getattr(version, name)) for name in ("recipe", "before", "after")}
         with self._database.writing() as rows:
-            append_version(rows, version, documents, _utc_now())
+            append_version(rows, version, _utc_now())
 
     def keep_trial(self, version: VersionRecord) -> None:
         """Record a model of :attr:`trials_folder` and move its folder to the versions; may be called again.
@@ -733,20 +567,12 @@ class Project:
             ``"project"``, or a study's id.
         """
         with self._database.writing() as rows:
-            if scope != PROJECT_SCOPE:
-                _study_row(rows, scope)
-            rows.execute("INSERT INTO model_choice (scope, name, utc) VALUES (?, ?, ?)", (scope, name, _utc_now()))
+            choose_model(rows, name, scope, _utc_now())
 
     def current_model(self, study_id: str | None = None) -> str:
         """Name of the model in use: the study's own, else the project's, else ``bundled``."""
         with self._database.reading() as rows:
-            for scope in (study_id, PROJECT_SCOPE):
-                found = rows.execute(
-                    "SELECT name FROM model_choice WHERE scope = ? ORDER BY choice_id DESC LIMIT 1", (scope,)
-                ).fetchone()
-                if found is not None:
-                    return str(found["name"])
-        return DEFAULT_MODEL
+            return chosen_model(rows, study_id)
 
     # Events
 
@@ -759,20 +585,12 @@ class Project:
             Plain JSON values; no image data and nothing that names a patient.
         """
         with self._database.writing() as rows:
-            rows.execute(
-                "INSERT INTO event (kind, detail, journal_position, utc) VALUES (?, ?, ?, ?)",
-                (kind, _json(detail or {}), _journal_position(rows), _utc_now()),
-            )
+            append_event(rows, kind, detail or {}, _utc_now())
 
     def events(self) -> list[Event]:
         """Everything that was logged, oldest first."""
         with self._database.reading() as rows:
-            found = rows.execute("SELECT * FROM event ORDER BY event_id").fetchall()
-        return [Event(**{**dict(row), "detail": json.loads(row["detail"])}) for row in found]
-
-
-_LAST_ROW: Final = 2**63 - 1
-"""Largest row number that SQLite can give."""
+            return read_events(rows)
 
 
 def _make_folder(folder: Path) -> None:
@@ -785,98 +603,6 @@ def _make_folder(folder: Path) -> None:
         raise StorageError(f"The project folder {folder} cannot be made: {what}. Choose another place.") from error
     if foreign:
         raise ProjectError(f"{folder} holds other files and is no project. Choose a new folder, NAME.cinema.")
-
-
-def _relative(image: Path, folder: Path) -> str:
-    """Path from the project's folder, with forward slashes; absolute where there is no way (another drive)."""
-    absolute = image.resolve()
-    try:
-        return PurePath(os.path.relpath(absolute, folder.resolve())).as_posix()
-    except ValueError:
-        return absolute.as_posix()
-
-
-def _study_record(row: sqlite3.Row, folder: Path) -> StudyRecord:
-    # An absolute path replaces the folder when joined to it.
-    image_path = Path(os.path.normpath(folder.resolve() / row["relative_path"]))
-    return StudyRecord(
-        study_id=row["study_id"],
-        patient=row["patient"],
-        content_sha256=row["content_sha256"],
-        image_path=image_path,
-        cine_id=row["cine_id"],
-        shape=(row["n_phases"], row["n_slices"], row["n_rows"], row["n_columns"]),
-        view=View(row["view"]),
-        added_utc=row["added_utc"],
-    )
-
-
-def _study_row(rows: sqlite3.Connection, study_id: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = rows.execute("SELECT * FROM study WHERE study_id = ?", (study_id,)).fetchone()
-    if row is None:
-        raise ProjectError(f"{study_id} is not in the project. Open the study first.")
-    return row
-
-
-def _edit_like(label: SliceLabel, tool: str) -> SliceEdit:
-    return SliceEdit(label.study_id, label.t, label.z, label.mask, label.state, tool, model_sha256=label.model_sha256)
-
-
-def _phase_choice(row: sqlite3.Row) -> PhaseChoice:
-    return PhaseChoice(**{**dict(row), "source": Source(row["source"])})
-
-
-def _choice(rows: sqlite3.Connection, choice_id: int) -> PhaseChoice:
-    found = rows.execute(f"SELECT {_PHASE_COLUMNS} FROM phase_choice WHERE choice_id = ?", (choice_id,)).fetchone()
-    return _phase_choice(found)
-
-
-def _choice_before(rows: sqlite3.Connection, choice_id: int, proposal: PhaseChoice | None) -> PhaseChoice:
-    """Return what a choice of ED and ES replaced: an older one, else the proposal."""
-    before = rows.execute(
-        f"SELECT {_PHASE_COLUMNS} FROM phase_choice WHERE choice_id < ? AND study_id = "
-        "(SELECT study_id FROM phase_choice WHERE choice_id = ?) ORDER BY choice_id DESC LIMIT 1",
-        (choice_id, choice_id),
-    ).fetchone()
-    if before is not None:
-        return _phase_choice(before)
-    return replace(proposal or _choice(rows, choice_id), source=Source.MODEL)
-
-
-def _check_same_image(study: sqlite3.Row, content_sha256: str) -> None:
-    if content_sha256 != study["content_sha256"]:
-        raise ProjectError(
-            f"This is not the image that the labels of {study['study_id']} were drawn on: its content is "
-            f"{content_sha256[:8]}, that one's {study['content_sha256'][:8]}. Choose the original."
-        )
-
-
-def _patient_of(rows: sqlite3.Connection, study_or_patient: str) -> str:
-    row = rows.execute("SELECT patient FROM study WHERE study_id = ?", (study_or_patient,)).fetchone()
-    return study_or_patient if row is None else str(row["patient"])
-
-
-def _journal_position(rows: sqlite3.Connection) -> int:
-    return int(rows.execute("SELECT coalesce(max(row_id), 0) FROM journal").fetchone()[0])
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(dict(value), default=_plain, ensure_ascii=False)
-
-
-def _plain(value: object) -> object:
-    """JSON for what figures and settings are made of beside plain values."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Path):
-        return value.as_posix()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} cannot be kept in a project")
-
-
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)
 
 
 def _utc_now() -> str:

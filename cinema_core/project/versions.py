@@ -1,27 +1,25 @@
-"""Model versions in the project's tables: kept, named, taken away, and what rests on each."""
+"""Model versions in the project's tables: kept, named, chosen, taken away, and what rests on each."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
 from typing import Any, Final
 
 from cinema_core.errors import ProjectError
+from cinema_core.project.documents import json_text
 from cinema_core.project.records import VersionRecord
+from cinema_core.project.studies import study_row
 
 LONGEST_TITLE: Final = 60
+DEFAULT_MODEL: Final = "bundled"
+PROJECT_SCOPE: Final = "project"
 
 _DOCUMENTS: Final = ("recipe", "before", "after")
 
 
-def append_version(rows: sqlite3.Connection, version: VersionRecord, documents: Mapping[str, str], utc: str) -> None:
+def append_version(rows: sqlite3.Connection, version: VersionRecord, utc: str) -> None:
     """Append a model that the reader kept.
-
-    Parameters
-    ----------
-    documents
-        JSON of recipe, before and after.
 
     Raises
     ------
@@ -40,7 +38,7 @@ def append_version(rows: sqlite3.Connection, version: VersionRecord, documents: 
             version.label_set_sha256,
             version.journal_position,
             version.seed,
-            *(documents[name] for name in _DOCUMENTS),
+            *(json_text(getattr(version, name)) for name in _DOCUMENTS),
             utc,
         ),
     )
@@ -120,6 +118,30 @@ def what_rests_on(rows: sqlite3.Connection, name: str) -> str:
         if exported:
             return f"A report was exported while {name} had drawn labels and may cite it, so it stays."
     return ""
+
+
+def choose_model(rows: sqlite3.Connection, name: str, scope: str, utc: str) -> None:
+    """Append which model is in use, for the whole project or for one study.
+
+    Raises
+    ------
+    ProjectError
+        If the scope is a study that the project does not have.
+    """
+    if scope != PROJECT_SCOPE:
+        study_row(rows, scope)
+    rows.execute("INSERT INTO model_choice (scope, name, utc) VALUES (?, ?, ?)", (scope, name, utc))
+
+
+def chosen_model(rows: sqlite3.Connection, study_id: str | None) -> str:
+    """Name of the model in use: the study's own, else the project's, else ``bundled``."""
+    for scope in (study_id, PROJECT_SCOPE):
+        found = rows.execute(
+            "SELECT name FROM model_choice WHERE scope = ? ORDER BY choice_id DESC LIMIT 1", (scope,)
+        ).fetchone()
+        if found is not None:
+            return str(found["name"])
+    return DEFAULT_MODEL
 
 
 def _version_row(rows: sqlite3.Connection, name: str) -> sqlite3.Row:

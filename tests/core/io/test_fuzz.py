@@ -10,17 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fuzz_import import (
-    FAULTS,
-    KINDS,
-    Disagreement,
-    agree,
-    clean_study,
-    run_case,
-    run_mutated,
-    run_synthetic,
-    write_case,
-)
+from benchmarks.fuzz_agreement import Disagreement, agree, run_case
+from benchmarks.fuzz_cases import KINDS, write_case
+from benchmarks.fuzz_faults import FAULTS, clean_study
+from benchmarks.fuzz_import import run_mutated, run_synthetic
 from cinema_core.cine import Geometry, Plane
 from cinema_core.io import load_study
 
@@ -95,6 +88,6 @@ def test_other_errors_are_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("benchmarks.fuzz_import.load_study", broken)
+    monkeypatch.setattr("benchmarks.fuzz_agreement.load_study", broken)
     with pytest.raises(ZeroDivisionError):
         run_case(write_case(tmp_path, "folder", [], 3, 4, random.Random(3)))
