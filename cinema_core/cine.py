@@ -150,7 +150,7 @@ class Geometry:
             return self.single_slice_step_mm
         return float(np.median(np.abs(np.diff(self.positions_mm))))
 
-    @property
+    @cached_property
     def is_regular(self) -> bool:
         """Whether all planes are parallel, share their pixel spacing, and are equally far apart."""
         if self.n_slices == 1:

@@ -67,7 +67,8 @@ class CohortEntry:
         LabelError
             If they do not fit the cine.
         """
-        labels = np.concatenate([labels_on(path, cine) for path in self.labels])
+        drawn = [labels_on(path, cine) for path in self.labels]
+        labels = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
         if len(labels) != cine.n_phases:
             raise LabelError(f"The labels have {len(labels)} phases but the image has {cine.n_phases}.")
         slices = parse_slices(self.slices, cine.n_slices)

@@ -6,6 +6,7 @@ NIfTI counts (x, y, z, t) in RAS axes; everything above this file is (t, z, y, x
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import uuid
 import zlib
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
@@ -127,8 +129,7 @@ def read_image(path: Path | str, *, with_voxels: bool = True) -> NiftiImage:
         grid = np.broadcast_to(np.zeros((), dtype=np.uint8), (t, z, y, x))
         return NiftiImage(grid, geometry, _frame_ms(header, t), remarks)
     try:
-        voxels = np.asanyarray(image.dataobj).reshape(shape)
-        _check_gzip(path)
+        voxels = np.asanyarray(_decompressed(path, image.dataobj)).reshape(shape)
     except _UNREADABLE as error:
         raise StudyError(
             f"{path} is cut short or damaged: its {_size(shape)} voxels cannot be read ({_one_line(error)}). "
@@ -218,7 +219,7 @@ def read_labels(path: Path | str, like: Cine | None = None) -> NDArray[np.uint8]
             "(phases x slices x rows x columns). Choose the labels that were drawn on this image."
         )
     _check_values(voxels, str(path))
-    return voxels.astype(np.uint8)
+    return voxels.astype(np.uint8, copy=False)
 
 
 def write_labels(path: Path | str, labels_tzyx: NDArray[Any], cine: Cine) -> None:
@@ -315,15 +316,19 @@ def _replace_with(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _check_gzip(path: Path) -> None:
-    """Read a compressed file to its end, where the checksum lies.
+def _decompressed(path: Path, voxels: Any) -> Any:
+    """Return nibabel's voxels of a file, of a compressed one after it was read to its end, where the checksum lies.
 
     nibabel stops at the last voxel: a file with a damaged byte opened without a word, with other pixels.
     """
-    if path.name.lower().endswith(".gz"):
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
+    if not path.name.lower().endswith(".gz"):
+        return voxels
+    n_bytes = voxels.offset + int(np.prod(voxels.shape)) * voxels.dtype.itemsize
+    with gzip.open(path) as file:
+        content = io.BytesIO(file.read(n_bytes))
+        while file.read(1 << 20):
+            pass
+    return ArrayProxy(content, (voxels.shape, voxels.dtype, voxels.offset, voxels.slope, voxels.inter), mmap=False)
 
 
 def _stated_zooms(path: Path, header: Any) -> list[float]:

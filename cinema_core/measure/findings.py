@@ -20,11 +20,11 @@ from cinema_core.measure.drivers import EfDriver
 from cinema_core.measure.function import VentricularFunction
 from cinema_core.measure.plane_rules import (
     cut_to_heart,
+    drawn_part,
     farthest_piece_mm,
     hole_share,
     open_share,
     share_apart,
-    shows_heart,
 )
 from cinema_core.measure.quality import FEW_PHASES, HEART_RATE_BPM, Flag
 from cinema_core.measure.volumes import Curve
@@ -148,6 +148,7 @@ def find(
     """
     found = [Finding(Flag.PAPILLARY_NOT_SOUGHT, f"slice {z + 1}", function.ed_phase, z) for z in without_papillary]
     names = phase_names(function)
+    labels = labels[:, :, *drawn_part(labels, names)]
     has_wall = any((labels[t] == Structure.LV_MYOCARDIUM).any() for t in names)
     for t, name in names.items():
         for z in range(cine.n_slices):
@@ -193,9 +194,9 @@ def _in_the_plane(
     plane: NDArray[np.uint8], cine: Cine, t: int, z: int, where: str, *, is_ring: bool
 ) -> Iterator[Finding]:
     # Who drew the cavity alone left the ring open by intent.
-    if not shows_heart(plane).any():
-        return
     heart = cut_to_heart(plane)
+    if not heart.size:
+        return
     if is_ring and (opened := open_share(heart)) > OPEN_SHARE:
         flag = Flag.RING_LOST if opened > LOST_SHARE else Flag.RING_OPEN
         yield Finding(flag, f"{where}, {100 * opened:.0f} % of the cavity's border is not muscle", t, z)

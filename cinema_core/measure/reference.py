@@ -184,9 +184,16 @@ def reference_ranges() -> tuple[ReferenceRange, ...]:
     )
 
 
+@cache
 def reference_tables() -> tuple[ReferenceTable, ...]:
     """Tables that come with the program, the default one first."""
     return tuple(dict.fromkeys(row.table for row in reference_ranges()))
+
+
+@cache
+def _measures() -> tuple[str, ...]:
+    """Measures that any table knows."""
+    return tuple(dict.fromkeys(row.measure for row in reference_ranges()))
 
 
 def verdict(
@@ -245,7 +252,7 @@ def verdicts(
     convention = Convention.SMOOTH if smooth else Convention.PAPILLARY
     return {
         measure: verdict(measure, getattr(function, measure), patient, convention, table=table, ethnicity=ethnicity)
-        for measure in dict.fromkeys(row.measure for row in reference_ranges())
+        for measure in _measures()
     }
 
 
@@ -265,7 +272,7 @@ def _refuse_unknown(table: str, measure: str) -> None:
     known = [found.name for found in reference_tables()]
     if table not in known:
         raise InputError(f"There is no reference table {table!r}; there are {', '.join(known)}.")
-    if measure not in {row.measure for row in reference_ranges()}:
+    if measure not in _measures():
         raise InputError(f"No reference table knows {measure!r}.")
 
 

@@ -14,6 +14,7 @@ from skimage.measure import find_contours
 from cinema_core.anatomy import FOREGROUND, OUTSIDE_VALUES, UNLABELLED, Structure, may_hold
 from cinema_core.cine import PARALLEL_TOLERANCE_DEG, Geometry
 from cinema_core.errors import GeometryError, LabelError, PhaseError
+from cinema_core.measure.plane_rules import drawn_part
 from cinema_core.rules import AreaRule as AreaRule
 from cinema_core.rules import EndSliceRule as EndSliceRule
 
@@ -144,11 +145,15 @@ def count_pixels(labels: NDArray[np.uint8], phases: Iterable[int]) -> NDArray[np
     if labels.ndim != 4:
         raise LabelError(f"Labels have four axes (t, z, y, x); these have {labels.ndim}.")
     counts = np.zeros((*labels.shape[:2], len(Structure)), dtype=np.int64)
+    phases = list(phases)
+    rows, columns = drawn_part(labels, phases)
     for t in phases:
-        for z, plane in enumerate(labels[t]):
-            # Plane by plane it stays in the processor's cache: 6 ms for 25 x 12 planes of 256 x 256, not 42.
-            counts[t, z] = [np.count_nonzero(plane == structure) for structure in Structure]
-            if counts[t, z].sum() != plane.size and not np.isin(plane, _COUNTED).all():
+        for z, plane in enumerate(np.ascontiguousarray(labels[t][:, rows, columns])):
+            # Plane by plane it stays in the processor's cache.
+            drawn = [np.count_nonzero(plane == structure) for structure in _DRAWN]
+            n_drawn = np.count_nonzero(plane != 0)
+            counts[t, z] = [labels[t, z].size - n_drawn, *drawn]
+            if sum(drawn) != n_drawn and not np.isin(plane, _COUNTED).all():
                 raise LabelError(_unknown_value(plane, t, z))
     return counts
 
@@ -327,6 +332,9 @@ def refuse_what_is_no_stack(geometry: Geometry) -> None:
                 "measured. Import the series again with each slice once, from base to apex."
             )
 
+
+_DRAWN: Final = tuple(int(structure) for structure in FOREGROUND)
+"""Plain numbers, as numpy is slow to compare with an enum; with background before them the order of the counts."""
 
 _COUNTED: Final = (*Structure, *OUTSIDE_VALUES)
 
