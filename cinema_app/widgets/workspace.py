@@ -375,7 +375,7 @@ class Workspace(QWidget):
             if beside is not None:
                 beside.close()
         self.status.stop_reading_files()
-        self.review.contour_tools.stop_following()
+        self.review.contour_tools.following.close()
         self.download.cancel()
         self._session.close()
 

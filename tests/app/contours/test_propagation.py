@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cinema_app.contours.propagation import MotionToFollow, propagated
+from cinema_app.contours.propagation import MotionToFollow, propagated, propagated_slices
 from cinema_core.anatomy import FOREGROUND, Structure
 from cinema_core.errors import Cancelled
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom
@@ -53,3 +55,18 @@ def test_following_stops_when_asked(heart: PhantomStudy) -> None:
     with pytest.raises(Cancelled):
         propagated(motion_of(heart, 0), progress, cancel)
     assert told == pytest.approx([1 / 9, 2 / 9])
+
+
+def test_several_slices_are_followed_one_after_the_other(heart: PhantomStudy) -> None:
+    told = []
+
+    def progress(fraction: float, message: str) -> None:
+        told.append((fraction, message))
+
+    one = motion_of(heart, 0)
+    other = replace(one, z=Z + 1, frames=heart.cine.pixels[:, Z + 1], mask=heart.labels[0, Z + 1])
+    found = propagated_slices([one, other], progress)
+    assert sorted(found) == [(t, z) for t in range(1, 10) for z in (Z, Z + 1)]
+    assert np.array_equal(found[3, Z], propagated(one)[3])
+    assert [fraction for fraction, _ in told] == pytest.approx([k / 18 for k in range(1, 19)])
+    assert told[9][1] == f"Following the motion: slice {Z + 2}, phase 1 of 9"
