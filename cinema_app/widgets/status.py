@@ -54,6 +54,9 @@ class StatusPanel(QWidget):
         self.notice.setWordWrap(True)
         self.notice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notice.hide()
+        self.offered = button("", "", self._take_offer)
+        self.offered.hide()
+        self._offer: Callable[[], object] | None = None
         self.standing = muted(f"Research use only, not for diagnosis · {device}", wrap=False)
         self._foot = QHBoxLayout()
         self._foot.setSpacing(4)
@@ -63,6 +66,7 @@ class StatusPanel(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self._work)
         layout.addWidget(self.notice)
+        layout.addWidget(self.offered)
         layout.addLayout(self._foot)
 
     def add_help(self, text: str, tip: str, action: Callable[[], object]) -> None:
@@ -136,10 +140,24 @@ class StatusPanel(QWidget):
     def _forget_notice(self) -> None:
         """Another cine is on show: what was said, was said of the last one."""
         self.notice.hide()
+        self.offered.hide()
 
     def show_notice(self, notice: Notice) -> None:
         """Show one line."""
+        self.offered.hide()
         self.notice.setText(notice.text)
         self.notice.setStyleSheet(f"color: {NOTICE_COLOURS[notice.severity]};")
         self.notice.setVisible(True)
         self.notice.setToolTip("" if notice.severity is Severity.INFO else notice.text)
+
+    def offer(self, text: str, tip: str, action: Callable[[], object]) -> None:
+        """Offer a way out below the notice on show; it goes with the notice."""
+        self._offer = action
+        self.offered.setText(text)
+        self.offered.setToolTip(tip)
+        self.offered.show()
+
+    def _take_offer(self) -> None:
+        self.offered.hide()
+        if self._offer is not None:
+            self._offer()

@@ -139,6 +139,8 @@ class TrainPanel(QWidget):
             for line in teaching.left_out:
                 self._reading.notify(line, Severity.WARNING)
             answered(self._reading, lambda: self._reading.finetune(teaching, self._settings))()
+        if teaching.moved:
+            self._reading.events.images_missing.emit((teaching.moved[0],))
         self._show_button()
 
     def _end_preparing(self) -> None:
