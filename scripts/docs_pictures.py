@@ -186,6 +186,13 @@ def pictures_of_report() -> None:
         with Image.open(Path(temporary) / "report.png") as picture:
             picture.convert("RGB").save(PICTURES / "report.png", optimize=True)
         workspace.report.grab().save(str(PICTURES / "report-panel.png"))  # all of it, also what has to be scrolled to
+        workspace.report.choices.preview.click()
+        workspace.layers.go_to(0, 5)
+        QTest.qWait(800)
+        desktop.viewer.screenshot(str(Path(temporary) / "papillary.png"), canvas_only=False, flash=False)
+        with Image.open(Path(temporary) / "papillary.png") as picture:
+            picture.convert("RGB").save(PICTURES / "papillary.png", optimize=True)
+        workspace.report.choices.preview.click()
         reading.correct(0, 4, heart.sax.labels[0, 4])
         reading.name_reader("Reader 7")
         reading.approve()
