@@ -60,11 +60,11 @@ def pictures_of_queue_and_lineage(demo: Path) -> None:
     wait_while(lambda: workspace.is_opening or not reading.is_open)
     workspace.review.go_to_next()
     take("next")
-    teaching = reading.collect_teaching_set()
+    teaching = reading.learning.collect_teaching_set()
     teaching.load()
-    reading.finetune(teaching, FineTuneSettings(steps=40))
-    wait_while(lambda: reading.busy)
-    reading.keep_trial(this_study_only=True)
+    reading.learning.finetune(teaching, FineTuneSettings(steps=40))
+    wait_while(lambda: reading.work.busy)
+    reading.learning.keep_trial(this_study_only=True)
     workspace.show_tab("Fine-tune")
     take("models")
     desktop.close()
@@ -218,7 +218,7 @@ def picture_of_contours() -> None:
         while workspace.is_opening or not reading.is_open:
             QTest.qWait(50)
         reading.segment()
-        while reading.busy:
+        while reading.work.busy:
             QTest.qWait(50)
         workspace.layers.go_to(0, reading.cine.n_slices // 2)
         workspace.contours.take()

@@ -98,33 +98,33 @@ class StatusPanel(QWidget):
     def _show_job(self) -> None:
         self._bar.setRange(0, 1000)
         self._bar.setValue(0)
-        self._work.setVisible(self._reading.busy)
+        self._work.setVisible(self._reading.work.busy)
         self._stop = None
         self.cancel.setEnabled(True)
         self.pause.setEnabled(True)
-        self.pause.setVisible(self._reading.may_pause)
+        self.pause.setVisible(self._reading.work.may_pause)
         self._name_pause()
-        if self._reading.busy:
+        if self._reading.work.busy:
             self._doing.setText("Starting the engine…")
             self.notice.hide()
 
     def _show_progress(self, fraction: float, message: str) -> None:
         self._bar.setValue(round(1000 * fraction))
-        if not self._reading.paused and self.cancel.isEnabled():  # the step under way still tells its time left
+        if not self._reading.work.paused and self.cancel.isEnabled():  # the step under way still tells its time left
             self._doing.setText(message)
 
     def _pause_or_resume(self) -> None:
-        if self._reading.paused:
-            self._reading.resume()
+        if self._reading.work.paused:
+            self._reading.work.resume()
         else:
-            self._reading.pause()
+            self._reading.work.pause()
 
     def _show_pause(self) -> None:
-        self._doing.setText(PAUSED if self._reading.paused else "Going on…")
+        self._doing.setText(PAUSED if self._reading.work.paused else "Going on…")
         self._name_pause()
 
     def _name_pause(self) -> None:
-        paused = self._reading.paused
+        paused = self._reading.work.paused
         self.pause.setText("Resume" if paused else PAUSE)
         self.pause.setToolTip(RESUME_TIP if paused else PAUSE_TIP)
 
@@ -135,7 +135,7 @@ class StatusPanel(QWidget):
         if self._stop is not None:
             self._stop()
         else:
-            self._reading.cancel()
+            self._reading.work.cancel()
 
     def _forget_notice(self) -> None:
         """Another cine is on show: what was said, was said of the last one."""

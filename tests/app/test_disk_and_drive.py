@@ -186,6 +186,6 @@ def test_fine_tuning_asks_for_the_images_of_another_study_and_leaves_the_one_on_
     engine.jobs[-1].cancel()
     assert project.study(moved).image_path == new
     assert reading.study_id == on_show
-    teaching = reading.collect_teaching_set()
+    teaching = reading.learning.collect_teaching_set()
     teaching.load()
     assert set(teaching.study_ids) == {moved, on_show} and not teaching.moved
