@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from napari.utils import cancelable_progress
 from psygnal import Signal
-from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QDialog, QMainWindow, QWidget
+from qtpy.QtWidgets import QDialog, QWidget
 from superqt.utils import create_worker
 
 from cinema_app.contours.drawing import Mask
@@ -21,7 +20,11 @@ from cinema_core.progress import CancelToken
 ACTIVITY: Final = "Activity"
 """What napari calls the dialog of its activity dock."""
 
-MARGIN_PX: Final = 8
+DOCK_PX: Final = 680
+"""Width at which Cancel, the last in its row, is not scrolled out of sight."""
+
+PREFIX: Final = "Following the motion: "
+"""Left out where the row is narrow."""
 
 
 class Following:
@@ -85,7 +88,7 @@ class Following:
             return
         if self._bar.is_canceled:
             self.stop()
-        self._bar.set_description(message)
+        self._bar.set_description(message.removeprefix(PREFIX))
         self._bar.update(round(100 * fraction) - self._bar.n)
 
     def _ended(self, study_id: str, masks: dict[Slice, Mask] | None) -> None:
@@ -103,14 +106,13 @@ class Following:
         self.changed.emit()
 
     def _show_dock(self, shown: bool) -> None:
-        window = self._host.window()
-        dock = window.findChild(QDialog, ACTIVITY)
+        dock: Any = self._host.window().findChild(QDialog, ACTIVITY)
         if dock is None:
             return  # the panel floats in a window of its own; the notice and the menu are left
         dock.setVisible(shown)
-        if shown and isinstance(window, QMainWindow) and (image := window.centralWidget()) is not None:
-            corner = image.geometry().bottomRight() - QPoint(dock.width() + MARGIN_PX, dock.height() + MARGIN_PX)
-            dock.move(corner)
+        if shown:
+            dock.resize(min(DOCK_PX, dock.parentWidget().width()), dock.height())
+            dock.move_to_bottom_right()  # of the image, which may have been resized while it was hidden
             dock.raise_()
 
 

@@ -63,10 +63,11 @@ def test_several_slices_are_followed_one_after_the_other(heart: PhantomStudy) ->
     def progress(fraction: float, message: str) -> None:
         told.append((fraction, message))
 
-    one = motion_of(heart, 0)
-    other = replace(one, z=Z + 1, frames=heart.cine.pixels[:, Z + 1], mask=heart.labels[0, Z + 1])
+    one = replace(motion_of(heart, 0), frames=heart.cine.pixels[:3, Z])
+    other = replace(one, z=Z + 1, frames=heart.cine.pixels[:3, Z + 1], mask=heart.labels[0, Z + 1])
     found = propagated_slices([one, other], progress)
-    assert sorted(found) == [(t, z) for t in range(1, 10) for z in (Z, Z + 1)]
-    assert np.array_equal(found[3, Z], propagated(one)[3])
-    assert [fraction for fraction, _ in told] == pytest.approx([k / 18 for k in range(1, 19)])
-    assert told[9][1] == f"Following the motion: slice {Z + 2}, phase 1 of 9"
+    assert sorted(found) == [(t, z) for t in (1, 2) for z in (Z, Z + 1)]
+    for (t, z), mask in found.items():
+        assert dice(mask, heart.labels[t, z], Structure.LV_CAVITY) > 0.9
+    assert [fraction for fraction, _ in told] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert told[2][1] == f"Following the motion: slice {Z + 2}, phase 1 of 2"
