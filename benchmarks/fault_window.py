@@ -103,11 +103,11 @@ class Worker:
         self._say(f"segmented {self._session.project.journal_position()}")
         self._edit(EDITS)
         if self._learn():
-            self._decide(lambda: self._reading.keep_trial(this_study_only=True))
+            self._decide(lambda: self._reading.learning.keep_trial(this_study_only=True))
             self._say(f"kept {self._reading.model}")
         self._edit(EDITS)
         if self._learn():
-            self._decide(self._reading.discard_trial)
+            self._decide(self._reading.learning.discard_trial)
             self._say("discarded")
         self._edit(EDITS)
         self._make_room()
@@ -116,15 +116,15 @@ class Worker:
 
     def _learn(self) -> bool:
         """Fine-tune; returns whether there is a model to decide on, that may be kept."""
-        teaching = self._reading.collect_teaching_set()
+        teaching = self._reading.learning.collect_teaching_set()
         teaching.load()
-        self._wait_for(lambda: self._reading.finetune(teaching, SETTINGS))
-        trial = self._reading.trial
+        self._wait_for(lambda: self._reading.learning.finetune(teaching, SETTINGS))
+        trial = self._reading.learning.trial
         if trial is None:
             return False
         self._say(f"trial {trial.name}")
         if not trial.may_be_kept(this_study_only=True):
-            self._decide(self._reading.discard_trial)
+            self._decide(self._reading.learning.discard_trial)
             return False
         return True
 
@@ -139,7 +139,7 @@ class Worker:
 
     def _wait_for(self, start: Callable[[], object]) -> None:
         start()
-        while self._reading.busy:
+        while self._reading.work.busy:
             emit_queued()
             time.sleep(POLL_S)
 

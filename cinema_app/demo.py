@@ -75,7 +75,7 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
 
     def work(start: Callable[[], object]) -> None:
         start()
-        stage.wait(lambda: not reading.busy)
+        stage.wait(lambda: not reading.work.busy)
         trouble.raise_if_any()
 
     say("Opening a synthetic study")
@@ -99,18 +99,18 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
     picture("correct", shown, "Corrected")
 
     say(f"Fine-tuning on them for at most {budget_s:.0f} s")
-    teaching = reading.collect_teaching_set()
+    teaching = reading.learning.collect_teaching_set()
     teaching.load()
-    reading.finetune(teaching, FineTuneSettings(budget_s=budget_s))
-    stage.wait(lambda: progress.fraction > HALFWAY or not reading.busy)
+    reading.learning.finetune(teaching, FineTuneSettings(budget_s=budget_s))
+    stage.wait(lambda: progress.fraction > HALFWAY or not reading.work.busy)
     picture("teach", shown, "Fine-tuning", "Fine-tune")
     work(lambda: None)
-    trial = reading.trial
+    trial = reading.learning.trial
     assert trial is not None
     before, after = trial.outcome.before["dice"]["mean"], trial.outcome.after["dice"]["mean"]
     picture("before-after", shown, "Fine-tuned", "Fine-tune")
     say(f"Mean Dice on {trial.outcome.validation}: {before:.3f} before, {after:.3f} after; kept for this study")
-    reading.keep_trial(this_study_only=True)
+    reading.learning.keep_trial(this_study_only=True)
 
     say("Segmenting again with the new model")
     work(reading.segment)

@@ -44,6 +44,8 @@ class ReadingEvents(SignalGroup):
     progressed = Signal(float, str)
     trial_changed = Signal()
     """A fine-tuned model waits for a decision, or was decided on; or an interrupted one was given up."""
+    images_missing = Signal(tuple)
+    """Cines, as ``StudyRecord``, of a study whose images are no longer where they lay."""
     noticed = Signal(Notice)
     go_to = Signal(int, int)
     """The view should show phase t, slice z."""

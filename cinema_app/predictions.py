@@ -153,7 +153,7 @@ class Predictions:
                 self.answers_changed.emit()
                 reading.notify(f"{task.title}: answered. Research use only.")
 
-        reading.ask(request, take)
+        reading.work.ask(request, take)
 
     def _take_landmarks(self, found: Landmarks, study_id: str) -> None:
         """Keep landmarks, for the cine they were found on; those that the reader moved stay."""
@@ -211,7 +211,7 @@ class Predictions:
         """Why a task cannot be asked now; empty if it can."""
         if not self._reading.is_open:
             return "Open a study first."
-        if self._reading.busy:
+        if self._reading.work.busy:
             return "The engine is still at work."
         if not self.models_for(task):
             name = next(iter(task.published.values()))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,73 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_app.details import write_table
+from cinema_app.engine_work import EngineWork
+from cinema_app.fine_tuning import FineTuning
 from cinema_app.labelling import Labelling, Slice
 from cinema_app.news import Notice, ReadingEvents, Severity
 from cinema_app.opening import open_study, person_of
 from cinema_app.reporting import result_of
-from cinema_app.teaching import TeachingSet, collect_teaching_set
-from cinema_app.work import Work, WorkEnd
 from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
-from cinema_core.errors import CheckpointError, CinemaError, PhaseError, ProjectError, StudyError
+from cinema_core.errors import CheckpointError, PhaseError, ProjectError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
-from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.measure import Insertions, ReportChoices, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
-from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source, VersionRecord
+from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source
 from cinema_core.report import Approval, clipboard_text
 from cinema_core.report.from_project import approval_state, unread_uncertainty
 from cinema_core.tasks import TASKS, Task, answers
 
 if TYPE_CHECKING:
     from cinema_core.engine.client import EngineClient, Job
-    from cinema_core.engine.messages import ChangedSlice, FineTuneOutcome, Request, SegmentOutcome
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """A fine-tuned model that waits for the reader's decision; the current model stays in use until then."""
-
-    outcome: FineTuneOutcome
-    base: str
-    study_id: str
-    teaching: TeachingSet
-
-    @property
-    def name(self) -> str:
-        """Name of the version's folder."""
-        return self.outcome.folder.name
-
-    def slice_of(self, changed: ChangedSlice) -> Slice:
-        """Phase and slice of the open study's cine; a model is shown the slices from base to apex."""
-        cine = self.teaching.open_cine
-        return changed.t, cine.n_slices - 1 - changed.z if cine.apex_first else changed.z
-
-    def may_be_kept(self, *, this_study_only: bool) -> bool:
-        """Whether the model did well enough, on enough patients, to be used there."""
-        if WHOLE_PROJECT in self.outcome.scopes:
-            return True
-        # Where other studies alone have labels, nothing is known of this one.
-        return this_study_only and THIS_STUDY in self.outcome.scopes and self.study_id in self.teaching.study_ids
-
-
-@dataclass(frozen=True, eq=False)
-class FineTuneRun:
-    """What a fine-tuning was started with: started again with the same, it makes the same model."""
-
-    teaching: TeachingSet
-    settings: FineTuneSettings
-    base: str
+    from cinema_core.engine.messages import SegmentOutcome
 
 
 SEGMENT_SAX = TASKS["segment-sax"]
-
-WHOLE_PROJECT, THIS_STUDY = "project", "this study only"
-"""What ``FineTuneOutcome.scopes`` calls them."""
 
 USUAL_SYSTOLE = 0.35
 """Share of the beat at which a normal heart is smallest."""
@@ -92,19 +51,21 @@ class Reading:
     * Segmenting never touches a slice that was corrected or accepted: the reader's word stands.
     * A phase is measured once none of its slices is absent. A half-drawn ventricle would give a small,
       plausible and wrong volume.
-    * A fine-tuned model is in use only after the reader kept it.
+
+    Attributes
+    ----------
+    work
+        What the engine does for it.
+    learning
+        The fine-tuning on its project's labels.
     """
 
     def __init__(self, project: Project, engine: EngineClient) -> None:
         self.events = ReadingEvents()
         self.project = project
-        self._engine = engine
+        self.work = EngineWork(engine, self.events)
+        self.learning = FineTuning(self)
         self.study: Study | None = None
-        self._work: Work | None = None
-        self.trial: Trial | None = None
-        self.interrupted: FineTuneRun | None = None
-        """The last fine-tuning, if the engine ended under it; :meth:`repeat_interrupted` starts it again."""
-        self._run: FineTuneRun | None = None
         self._labelling: Labelling | None = None
         self._uncertainty: NDArray[np.float32] | None = None
         self.labelled_besides = (0, 0)
@@ -639,10 +600,10 @@ class Reading:
 
     def segment(self) -> Job:
         """Let the engine draw the ventricles on every phase."""
-        self._refuse_while_busy()
-        job = self._engine.segment(self.cine, model=self.model, project_models=self.project.models_folder)
+        self.work.refuse_while_busy()
+        job = self.work.engine.segment(self.cine, model=self.model, project_models=self.project.models_folder)
         asked_for = self._open_labelling
-        self._follow(job, lambda outcome: self._take_segmentation(outcome, asked_for))
+        self.work.follow(job, lambda outcome: self._take_segmentation(outcome, asked_for))
         return job
 
     def _take_segmentation(self, outcome: SegmentOutcome, labelling: Labelling) -> None:
@@ -707,208 +668,6 @@ class Reading:
         """Take the name that goes beside every edit and approval from now on."""
         self.project.reader = name.strip()
         self.events.approval_changed.emit()
-
-    # ---------------------------------------------------------------- learning
-
-    def collect_teaching_set(self) -> TeachingSet:
-        """Collect what the project's readers vouched for; :meth:`TeachingSet.load` then reads the images."""
-        return collect_teaching_set(self.project, self.study_id, self.cine, self.phases)
-
-    def finetune(self, teaching: TeachingSet, settings: FineTuneSettings | None = None, base: str | None = None) -> Job:
-        """Let the engine make a new model from the project's labels; the current one stays in use.
-
-        Parameters
-        ----------
-        teaching
-            From :meth:`collect_teaching_set`, with its images read.
-        settings
-            None for the usual ones.
-        base
-            Model to start from; None for that of the model in use.
-        """
-        self._refuse_while_busy()
-        if self.project.read_only:
-            raise CinemaError("The project is open in another window; a new model cannot be kept. Close that window.")
-        if self.trial is not None:
-            raise CinemaError(f"Model {self.trial.name} waits for your decision. Keep or discard it, then fine-tune.")
-        run = FineTuneRun(teaching, settings or FineTuneSettings(), base or self._base())
-        name = self._next_version_name()
-        job = self._engine.finetune(
-            teaching.cases,
-            base=run.base,
-            settings=run.settings,
-            out=self.project.trials_folder,
-            name=name,
-            project_models=self.project.models_folder,
-            ledger=teaching.ledger,
-        )
-
-        def take(outcome: FineTuneOutcome) -> None:
-            self.trial = Trial(outcome, run.base, teaching.open_study_id, teaching)
-            self.events.trial_changed.emit()
-
-        self._run, self.interrupted = run, None
-        self._follow(job, take)
-        return job
-
-    def repeat_interrupted(self) -> Job:
-        """Start the fine-tuning again under which the engine ended: the labels of then, base, seed and steps.
-
-        Raises
-        ------
-        CinemaError
-            If there is none, or the engine is at work.
-        """
-        run = self.interrupted
-        if run is None:
-            raise CinemaError("No fine-tuning was interrupted. Press Fine-tune on my labels.")
-        return self.finetune(run.teaching, run.settings, run.base)
-
-    def forget_interrupted(self) -> None:
-        """Give up the fine-tuning under which the engine ended."""
-        self.interrupted = None
-        self.events.trial_changed.emit()
-
-    def _base(self) -> str:
-        """Name the model to start from: not a version but what it was made from, so that nothing drifts."""
-        made_from = {version.name: version.base_name for version in self.project.versions()}
-        name = self.model
-        while name in made_from:
-            name = made_from[name]
-        return name
-
-    def why_no_base(self) -> str:
-        """Tell why there is no model to start a fine-tuning from, for the reader; empty if there is one."""
-        try:
-            resolve_model(self._base(), project_models=self.project.models_folder)
-        except CheckpointError as error:
-            return str(error)
-        return ""
-
-    def _next_version_name(self) -> str:
-        taken = {version.name for version in self.project.versions()}
-        number = len(taken) + 1
-        while (name := f"v{number:03d}") in taken or (self.project.models_folder / name).exists():
-            number += 1
-        return name
-
-    def keep_trial(self, *, this_study_only: bool) -> None:
-        """Use the fine-tuned model from now on, in the whole project or for this study alone."""
-        trial = self._waiting_trial()
-        if not trial.may_be_kept(this_study_only=this_study_only):
-            raise CinemaError(f"Model {trial.name} cannot be kept there. {' '.join(trial.outcome.notes)}")
-        card = trial.outcome.card
-        self.project.keep_trial(
-            VersionRecord(
-                name=trial.name,
-                model_sha256=card.sha256,
-                base_name=trial.base,
-                label_set_sha256=trial.teaching.label_set_sha256,
-                journal_position=trial.teaching.journal_position,
-                before=dict(trial.outcome.before),
-                after=dict(trial.outcome.after),
-            )
-        )
-        self.project.set_current_model(trial.name, trial.study_id if this_study_only else "project")
-        self._decided("model kept" + (" for one study" if this_study_only else ""), trial)
-        self.events.model_changed.emit()
-        self.notify(f"Model {trial.name} is in use. Press Segment to redraw the slices you have not corrected.")
-
-    def discard_trial(self) -> None:
-        """Forget the fine-tuned model; the current one stays in use."""
-        trial = self._waiting_trial()
-        shutil.rmtree(trial.outcome.folder, ignore_errors=True)
-        self._decided("model discarded", trial)
-        self.notify(f"The new model was discarded; {trial.base} stays in use.")
-
-    def _waiting_trial(self) -> Trial:
-        if self.trial is None:
-            raise CinemaError("There is no fine-tuned model to decide on. Press Fine-tune on my labels first.")
-        return self.trial
-
-    def _decided(self, what: str, trial: Trial) -> None:
-        self.project.log_event(what, {"version": trial.name, "base": trial.base})
-        self.trial = None
-        self.events.trial_changed.emit()
-
-    # ---------------------------------------------------------------- work in the engine
-
-    @property
-    def busy(self) -> bool:
-        """Whether the engine works for this window."""
-        return self._work is not None
-
-    def ask(self, request: Request, take: Callable[[Any], None]) -> Job:
-        """Let the engine answer a request.
-
-        Parameters
-        ----------
-        take
-            Called with the outcome; what it raises on purpose is shown to the reader.
-
-        Raises
-        ------
-        CinemaError
-            If the engine is still at work.
-        """
-        self._refuse_while_busy()
-        job = self._engine.submit(request)
-        self._follow(job, take)
-        return job
-
-    @property
-    def may_pause(self) -> bool:
-        """Whether the work under way is a fine-tuning, the one kind that lasts long enough."""
-        return self._run is not None
-
-    @property
-    def paused(self) -> bool:
-        """Whether the work under way waits for :meth:`resume`."""
-        return self._work is not None and self._work.job.paused
-
-    def pause(self) -> None:
-        """Let the fine-tuning wait after the step under way."""
-        if self._work is not None and self.may_pause:
-            self._work.job.pause()
-            self.events.pause_changed.emit()
-
-    def resume(self) -> None:
-        """Let the fine-tuning go on."""
-        if self._work is not None:
-            self._work.job.resume()
-            self.events.pause_changed.emit()
-
-    def cancel(self) -> None:
-        """Stop the work that is under way."""
-        if self._work is not None:
-            self._work.job.cancel()
-
-    def _refuse_while_busy(self) -> None:
-        if self.busy:
-            raise CinemaError("The engine is still at work. Wait for it, or press Cancel.")
-
-    def _follow(self, job: Job, take: Callable[[Any], None]) -> None:
-        self._work = Work(job, self.events.progressed.emit, lambda end: self._work_ended(end, job, take))
-        self.events.job_changed.emit()
-        self._work.listen()
-
-    def _work_ended(self, end: WorkEnd, job: Job, take: Callable[[Any], None]) -> None:
-        if self._run is not None and job.engine_died:
-            steps = job.steps or self._run.settings.steps
-            self.interrupted = replace(self._run, settings=self._run.settings.model_copy(update={"steps": steps}))
-        self._work = self._run = None
-        if self.trial is None and end.outcome is None:
-            self.project.clear_trials()  # an engine that was killed cannot clear up itself
-        self.events.job_changed.emit()
-        if end.cancelled:
-            self.notify("Stopped at your request; nothing was changed.")
-        elif end.failure:
-            self.notify(end.failure, Severity.ERROR)
-        else:
-            try:
-                take(end.outcome)
-            except CinemaError as error:
-                self.notify(str(error), Severity.ERROR)
 
     # ---------------------------------------------------------------- notices
 

@@ -45,6 +45,8 @@ class TeachingSet:
         The study on show, whose image need not be read again.
     cases, left_out
         After :meth:`load`: the cases, and why a study could not be used, one line each.
+    moved
+        After :meth:`load`: those studies whose images are no longer where they lay.
     """
 
     frames: list[TeachingFrame]
@@ -56,6 +58,7 @@ class TeachingSet:
     choices: Callable[[str], ImportChoices]
     cases: list[TrainingCase] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    moved: list[StudyRecord] = field(default_factory=list)
 
     @property
     def n_slices(self) -> int:
@@ -85,6 +88,8 @@ class TeachingSet:
                 cine = self.open_cine if study_id == self.open_study_id else read_again(frames[0].study, self.choices)
             except CinemaError as error:
                 self.left_out.append(f"{study_id} was left out: {error}")
+                if not frames[0].study.image_path.exists():
+                    self.moved.append(frames[0].study)
                 continue
             heart = find_heart(cine.for_model())
             self.cases += [_case(frame, cine, heart) for frame in frames]

@@ -37,7 +37,7 @@ def _has(*states: LabelState) -> Callable[[Reading], bool]:
 
 
 def _has_taught(reading: Reading) -> bool:
-    return reading.trial is not None or bool(reading.project.versions())
+    return reading.learning.trial is not None or bool(reading.project.versions())
 
 
 def _is_exported(reading: Reading) -> bool:

@@ -151,10 +151,10 @@ class Versions:
             )
             reading.notify(_difference(name, now.lv_ef_pct, other.lv_ef_pct))
 
-        trial = reading.trial
+        trial = reading.learning.trial
         # A model that waits for a decision lies apart from the others and has no name among them yet.
         model = str(trial.outcome.folder) if trial is not None and trial.name == name else name
-        reading.ask(SegmentRequest(cine, model, self._project.models_folder), say)
+        reading.work.ask(SegmentRequest(cine, model, self._project.models_folder), say)
 
     def export(self, name: str, folder: Path) -> Path:
         """Copy a model as ``FOLDER/NAME``; see :func:`cinema_core.cards.export_model`."""

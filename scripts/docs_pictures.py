@@ -60,11 +60,11 @@ def pictures_of_queue_and_lineage(demo: Path) -> None:
     wait_while(lambda: workspace.is_opening or not reading.is_open)
     workspace.review.go_to_next()
     take("next")
-    teaching = reading.collect_teaching_set()
+    teaching = reading.learning.collect_teaching_set()
     teaching.load()
-    reading.finetune(teaching, FineTuneSettings(steps=40))
-    wait_while(lambda: reading.busy)
-    reading.keep_trial(this_study_only=True)
+    reading.learning.finetune(teaching, FineTuneSettings(steps=40))
+    wait_while(lambda: reading.work.busy)
+    reading.learning.keep_trial(this_study_only=True)
     workspace.show_tab("Fine-tune")
     take("models")
     desktop.close()
@@ -186,6 +186,13 @@ def pictures_of_report() -> None:
         with Image.open(Path(temporary) / "report.png") as picture:
             picture.convert("RGB").save(PICTURES / "report.png", optimize=True)
         workspace.report.grab().save(str(PICTURES / "report-panel.png"))  # all of it, also what has to be scrolled to
+        workspace.report.choices.preview.click()
+        workspace.layers.go_to(0, 5)
+        QTest.qWait(800)
+        desktop.viewer.screenshot(str(Path(temporary) / "papillary.png"), canvas_only=False, flash=False)
+        with Image.open(Path(temporary) / "papillary.png") as picture:
+            picture.convert("RGB").save(PICTURES / "papillary.png", optimize=True)
+        workspace.report.choices.preview.click()
         reading.correct(0, 4, heart.sax.labels[0, 4])
         reading.name_reader("Reader 7")
         reading.approve()
@@ -211,7 +218,7 @@ def picture_of_contours() -> None:
         while workspace.is_opening or not reading.is_open:
             QTest.qWait(50)
         reading.segment()
-        while reading.busy:
+        while reading.work.busy:
             QTest.qWait(50)
         workspace.layers.go_to(0, reading.cine.n_slices // 2)
         workspace.contours.take()

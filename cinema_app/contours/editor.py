@@ -351,27 +351,55 @@ class ContourEditor:
             If the slice has no contours, or a phase has no image.
         """
         (t, z), cine = self._here, self._reading.cine
-        mask = self._label(self._here).copy()
-        mask[mask > Structure.LV_CAVITY] = Structure.BACKGROUND
+        mask = self._drawn_at(t, z)
         if not mask.any():
             raise LabelError("This slice has no contours to take along. Draw them first.")
         if missing := [k for k in range(cine.n_phases) if not cine.has_image(k, z)]:
             raise LabelError(f"This slice has no image at phase {missing[0] + 1}: its motion cannot be followed.")
+        return self._motion_from(t, z, mask)
+
+    def motions_to_follow(self) -> tuple[MotionToFollow, ...]:
+        """Return the same for every slice with contours at this phase; those without an image at some phase stay out.
+
+        Raises
+        ------
+        LabelError
+            If there is no such slice.
+        """
+        t, cine = self._here[0], self._reading.cine
+        whole = [z for z in range(cine.n_slices) if all(cine.has_image(k, z) for k in range(cine.n_phases))]
+        drawn = {z: mask for z in whole if (mask := self._drawn_at(t, z)).any()}
+        if not drawn:
+            raise LabelError("No slice of this phase has contours to take along. Draw them first.")
+        return tuple(self._motion_from(t, z, mask) for z, mask in drawn.items())
+
+    def _drawn_at(self, t: int, z: int) -> Mask:
+        mask = self._label((t, z)).copy()
+        mask[mask > Structure.LV_CAVITY] = Structure.BACKGROUND
+        return mask
+
+    def _motion_from(self, t: int, z: int, mask: Mask) -> MotionToFollow:
+        cine = self._reading.cine
         return MotionToFollow(self._reading.study_id, z, t, cine.pixels[:, z], mask, cine.geometry.pixel_spacing_mm)
 
-    def take_propagated(self, followed: MotionToFollow, masks: Mapping[int, Mask]) -> int:
+    def take_propagated(self, study_id: str, masks: Mapping[Slice, Mask]) -> int:
         """Take what following the motion gave, but where the reader corrected or accepted; returns how many.
+
+        Parameters
+        ----------
+        study_id
+            Study in which the motion was followed.
+        masks
+            Labels (y, x) by (t, z).
 
         Raises
         ------
         LabelError
             If another study is open by now.
         """
-        if followed.study_id != self._reading.study_id:
+        if study_id != self._reading.study_id:
             raise LabelError("The motion was followed in a study that is no longer open; nothing was changed.")
-        free = {
-            (t, followed.z): mask for t, mask in masks.items() if not self._reading.state(t, followed.z).is_teaching
-        }
+        free = {where: mask for where, mask in masks.items() if not self._reading.state(*where).is_teaching}
         return self._reading.fill(free, PROPAGATED)
 
     def revert_to_model(self) -> None:

@@ -91,6 +91,21 @@ def propagated(
     return found
 
 
+def propagated_slices(
+    motions: Sequence[MotionToFollow], progress: Progress = no_progress, cancel: CancelToken | None = None
+) -> dict[tuple[int, int], Mask]:
+    """Labels of every other phase of several slices, by (t, z), one slice after the other; see :func:`propagated`."""
+    found: dict[tuple[int, int], Mask] = {}
+    for k, motion in enumerate(motions):
+        where = f"slice {motion.z + 1}, " if len(motions) > 1 else ""
+
+        def tell(fraction: float, message: str, /, k: int = k, where: str = where) -> None:
+            progress((k + fraction) / len(motions), message.replace(": ", f": {where}", 1))
+
+        found |= {(t, motion.z): mask for t, mask in propagated(motion, tell, cancel).items()}
+    return found
+
+
 def _around(mask: Mask, spacing_mm: tuple[float, float]) -> tuple[slice, slice]:
     spans = []
     for places, spacing, size in zip(np.nonzero(mask), spacing_mm, mask.shape, strict=True):

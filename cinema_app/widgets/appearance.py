@@ -7,7 +7,7 @@ from typing import Final
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QToolButton, QWidget
 from superqt import QElidingLabel
 
 from cinema_app.news import Severity
@@ -94,6 +94,29 @@ def tool_button(text: str, tip: str, action: Callable[[], object], colour: str =
         made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
     made.clicked.connect(lambda: action())
     return made
+
+
+def text_entry(placeholder: str, tip: str) -> QLineEdit:
+    """Line to write in, which takes the keyboard only when it is clicked."""
+    made = QLineEdit()
+    made.setPlaceholderText(placeholder)
+    made.setToolTip(tip)
+    made.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    return made
+
+
+def in_a_row(*widgets: QWidget) -> QHBoxLayout:
+    """Widgets beside each other."""
+    row = QHBoxLayout()
+    row.setSpacing(6)
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
+
+
+def keep_height(label: QLabel) -> None:
+    """Give a folded line its height, which Qt leaves out of the least height that the tabs go by."""
+    label.setMinimumHeight(max(0, label.heightForWidth(label.width())))
 
 
 def colour_patch(colour: str) -> QIcon:

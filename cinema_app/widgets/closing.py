@@ -29,7 +29,7 @@ class CloseGuard(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Hold the close while work is under way, unless the reader gives it up."""
         if event.type() == QEvent.Type.Close and not self._workspace.is_closed:
-            if self._workspace.reading.busy and not self.give_up_work():
+            if self._workspace.reading.work.busy and not self.give_up_work():
                 event.ignore()
                 return True
             self._workspace.close_session()

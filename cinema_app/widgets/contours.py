@@ -7,19 +7,17 @@ from functools import partial
 
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QMenu, QSizePolicy, QToolButton, QWidget
-from superqt.utils import create_worker
 
 from cinema_app.contours.drawing import Mask
 from cinema_app.contours.editor import REACH_STEP_MM, ContourEditor
 from cinema_app.contours.layers import COLOURS, ContourLayers
-from cinema_app.contours.propagation import MotionToFollow, propagated
 from cinema_app.key_choices import key_words, keyed
+from cinema_app.labelling import Slice
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import counted, tool_button
-from cinema_core.errors import Cancelled
+from cinema_app.widgets.following import Following
 from cinema_core.io.contours import Outline
-from cinema_core.progress import CancelToken
 
 BORDERS = (
     (Outline.LV_ENDO, "Endo", "LV endocardium"),
@@ -31,6 +29,7 @@ HOW = (
     "Ctrl+drag scales it. A double click on the line adds a point, on a point takes it away."
 )
 FOLLOW = "Follow the motion through the cycle"
+FOLLOW_ALL = "Follow it on every slice with contours at this phase"
 STOP_FOLLOWING = "Stop following the motion"
 
 
@@ -44,11 +43,12 @@ class ContoursPanel(QWidget):
         self._reading = reading
         self._editor = editor
         self._layers = layers
-        self._following: CancelToken | None = None
+        self.following = Following(reading, self, self._take_followed)
         self._build()
         self._show()
         editor.changed.connect(self._show)
         layers.in_hand_changed.connect(self._show)
+        self.following.changed.connect(self._show_following)
 
     def _build(self) -> None:
         self.setStyleSheet("QToolButton { padding: 3px 4px; }")
@@ -107,43 +107,36 @@ class ContoursPanel(QWidget):
         add("Fill the slices between your corrected ones", self._fill_slices)
         add("Fill the phases between your corrected ones", self._fill_phases)
         self.follow = add(FOLLOW, self._follow_or_stop)
+        self.follow_all = add(FOLLOW_ALL, self._follow_all)
         menu.addSeparator()
         add("Revert this slice to the model's", editor.revert_to_model)
         return menu
 
     def _follow_or_stop(self) -> None:
-        """Follow the motion in another thread; a second call stops it."""
-        if self._following is not None:
-            self._following.cancel()
+        """Follow the motion of the slice in hand; a second call stops whatever is followed."""
+        if self.following.is_running:
+            self.following.stop()
             return
-        motion, cancel = self._editor.motion_to_follow(), CancelToken()
-        self._following = cancel
-        self.follow.setText(STOP_FOLLOWING)
+        self.following.start((self._editor.motion_to_follow(),))
         self._reading.notify("Following the heart's motion through the cycle. The ⋯ menu stops it.")
-        worker = create_worker(_followed, motion, cancel)
-        worker.returned.connect(lambda masks: self._followed(motion, masks))
-        worker.errored.connect(lambda _: self._end_following())
-        worker.start()
 
-    def _followed(self, motion: MotionToFollow, masks: dict[int, Mask] | None) -> None:
-        self._end_following()
-        if masks is None:
-            self._reading.notify("Following the motion was stopped; nothing was changed.")
-            return
+    def _follow_all(self) -> None:
+        motions = self._editor.motions_to_follow()
+        self.following.start(motions)
+        slices = counted(len(motions), "slice")
+        self._reading.notify(f"Following the heart's motion on {slices} through the cycle. The ⋯ menu stops it.")
+
+    def _take_followed(self, study_id: str, masks: dict[Slice, Mask]) -> None:
+        thing = "phase" if len({z for _, z in masks}) == 1 else "slice"
         take = answered(
             self._reading,
-            lambda: self._say_filled(self._editor.take_propagated(motion, masks), "phase", "the motion"),
+            lambda: self._say_filled(self._editor.take_propagated(study_id, masks), thing, "the motion"),
         )
         take()
 
-    def _end_following(self) -> None:
-        self._following = None
-        self.follow.setText(FOLLOW)
-
-    def stop_following(self) -> None:
-        """Stop following the motion, if that is under way."""
-        if self._following is not None:
-            self._following.cancel()
+    def _show_following(self) -> None:
+        self.follow.setText(STOP_FOLLOWING if self.following.is_running else FOLLOW)
+        self.follow_all.setEnabled(not self.following.is_running)
 
     def _fill_slices(self) -> None:
         self._say_filled(self._editor.fill_slices(), "slice")
@@ -167,11 +160,3 @@ class ContoursPanel(QWidget):
         self.draw.setChecked(self._editor.is_drawing)
         for action in self._of_a_contour:
             action.setEnabled(self._editor.chosen in self._editor.curves)
-
-
-def _followed(motion: MotionToFollow, cancel: CancelToken) -> dict[int, Mask] | None:
-    """Labels by phase, None if it was stopped; superqt takes a returned exception for a fault."""
-    try:
-        return propagated(motion, cancel=cancel)
-    except Cancelled:
-        return None

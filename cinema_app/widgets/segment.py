@@ -80,7 +80,7 @@ class SegmentPanel(QWidget):
             return "Open a study first."
         if self._reading.cine.view is not View.SAX:
             return "This model draws on short-axis cines only. Choose the short axis above."
-        if self._reading.busy:
+        if self._reading.work.busy:
             return "The engine is still at work."
         return ""
 

@@ -54,6 +54,9 @@ class StatusPanel(QWidget):
         self.notice.setWordWrap(True)
         self.notice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notice.hide()
+        self.offered = button("", "", self._take_offer)
+        self.offered.hide()
+        self._offer: Callable[[], object] | None = None
         self.standing = muted(f"Research use only, not for diagnosis · {device}", wrap=False)
         self._foot = QHBoxLayout()
         self._foot.setSpacing(4)
@@ -63,6 +66,7 @@ class StatusPanel(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self._work)
         layout.addWidget(self.notice)
+        layout.addWidget(self.offered)
         layout.addLayout(self._foot)
 
     def add_help(self, text: str, tip: str, action: Callable[[], object]) -> None:
@@ -94,33 +98,33 @@ class StatusPanel(QWidget):
     def _show_job(self) -> None:
         self._bar.setRange(0, 1000)
         self._bar.setValue(0)
-        self._work.setVisible(self._reading.busy)
+        self._work.setVisible(self._reading.work.busy)
         self._stop = None
         self.cancel.setEnabled(True)
         self.pause.setEnabled(True)
-        self.pause.setVisible(self._reading.may_pause)
+        self.pause.setVisible(self._reading.work.may_pause)
         self._name_pause()
-        if self._reading.busy:
+        if self._reading.work.busy:
             self._doing.setText("Starting the engine…")
             self.notice.hide()
 
     def _show_progress(self, fraction: float, message: str) -> None:
         self._bar.setValue(round(1000 * fraction))
-        if not self._reading.paused and self.cancel.isEnabled():  # the step under way still tells its time left
+        if not self._reading.work.paused and self.cancel.isEnabled():  # the step under way still tells its time left
             self._doing.setText(message)
 
     def _pause_or_resume(self) -> None:
-        if self._reading.paused:
-            self._reading.resume()
+        if self._reading.work.paused:
+            self._reading.work.resume()
         else:
-            self._reading.pause()
+            self._reading.work.pause()
 
     def _show_pause(self) -> None:
-        self._doing.setText(PAUSED if self._reading.paused else "Going on…")
+        self._doing.setText(PAUSED if self._reading.work.paused else "Going on…")
         self._name_pause()
 
     def _name_pause(self) -> None:
-        paused = self._reading.paused
+        paused = self._reading.work.paused
         self.pause.setText("Resume" if paused else PAUSE)
         self.pause.setToolTip(RESUME_TIP if paused else PAUSE_TIP)
 
@@ -131,15 +135,29 @@ class StatusPanel(QWidget):
         if self._stop is not None:
             self._stop()
         else:
-            self._reading.cancel()
+            self._reading.work.cancel()
 
     def _forget_notice(self) -> None:
         """Another cine is on show: what was said, was said of the last one."""
         self.notice.hide()
+        self.offered.hide()
 
     def show_notice(self, notice: Notice) -> None:
         """Show one line."""
+        self.offered.hide()
         self.notice.setText(notice.text)
         self.notice.setStyleSheet(f"color: {NOTICE_COLOURS[notice.severity]};")
         self.notice.setVisible(True)
         self.notice.setToolTip("" if notice.severity is Severity.INFO else notice.text)
+
+    def offer(self, text: str, tip: str, action: Callable[[], object]) -> None:
+        """Offer a way out below the notice on show; it goes with the notice."""
+        self._offer = action
+        self.offered.setText(text)
+        self.offered.setToolTip(tip)
+        self.offered.show()
+
+    def _take_offer(self) -> None:
+        self.offered.hide()
+        if self._offer is not None:
+            self._offer()

@@ -8,8 +8,9 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
+from cinema_app.fine_tuning import FineTuneRun
 from cinema_app.news import Severity
-from cinema_app.reading import FineTuneRun, Reading
+from cinema_app.reading import Reading
 from cinema_app.teaching import TeachingSet
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import allow, button, counted, muted
@@ -68,8 +69,9 @@ class TrainPanel(QWidget):
         self._interrupted = QWidget()
         self._interrupted_words = QLabel()
         self._interrupted_words.setWordWrap(True)
-        self.again = button("Run it again", AGAIN_TIP, answered(self._reading, self._reading.repeat_interrupted))
-        self.forget = button("Not now", FORGET_TIP, self._reading.forget_interrupted)
+        learning = self._reading.learning
+        self.again = button("Run it again", AGAIN_TIP, answered(self._reading, learning.repeat_interrupted))
+        self.forget = button("Not now", FORGET_TIP, learning.forget_interrupted)
         buttons = QHBoxLayout()
         for made in (self.again, self.forget):
             buttons.addWidget(made)
@@ -84,14 +86,14 @@ class TrainPanel(QWidget):
 
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
-        self._labels_line.setVisible(self._reading.trial is None)  # it is about the next model
+        self._labels_line.setVisible(self._reading.learning.trial is None)  # it is about the next model
         self._labels_line.setText(_labels_words(n_here, *self._reading.labelled_besides))
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
-        run = self._reading.interrupted
+        run = self._reading.learning.interrupted
         self._interrupted.setVisible(run is not None)
         if run is not None:
             self._interrupted_words.setText(_interrupted_words(run))
-            busy = "The engine is still at work." if self._reading.busy or self._preparing else ""
+            busy = "The engine is still at work." if self._reading.work.busy or self._preparing else ""
             allow(self.again, not busy, busy, AGAIN_TIP)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
@@ -103,9 +105,9 @@ class TrainPanel(QWidget):
     def _why_not(self, n_here: int) -> str:
         if not self._reading.is_open:
             return "Open a study first."
-        if self._reading.busy or self._preparing:
+        if self._reading.work.busy or self._preparing:
             return "The engine is still at work."
-        if self._reading.trial is not None:
+        if self._reading.learning.trial is not None:
             return "Decide on the new model below first: keep it or discard it."
         n_besides, n_patients = self._reading.labelled_besides
         if n_here + n_besides == 0:
@@ -116,13 +118,13 @@ class TrainPanel(QWidget):
             )
         if self._reading.project.read_only:
             return "The project is open in another window; close that one first."
-        return self._reading.why_no_base()
+        return self._reading.learning.why_no_base()
 
     # ---------------------------------------------------------------- starting
 
     def _start(self) -> None:
         """Read the labelled studies in another thread, then hand them to the engine."""
-        teaching = self._reading.collect_teaching_set()
+        teaching = self._reading.learning.collect_teaching_set()
         self._preparing = True
         self._show_button()
         worker = create_worker(_loaded, teaching)
@@ -138,7 +140,9 @@ class TrainPanel(QWidget):
         else:
             for line in teaching.left_out:
                 self._reading.notify(line, Severity.WARNING)
-            answered(self._reading, lambda: self._reading.finetune(teaching, self._settings))()
+            answered(self._reading, lambda: self._reading.learning.finetune(teaching, self._settings))()
+        if teaching.moved:
+            self._reading.events.images_missing.emit((teaching.moved[0],))
         self._show_button()
 
     def _end_preparing(self) -> None:

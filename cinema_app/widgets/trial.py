@@ -8,7 +8,8 @@ from typing import Any, Final
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from cinema_app.reading import Reading, Trial
+from cinema_app.fine_tuning import Trial
+from cinema_app.reading import Reading
 from cinema_app.versions import Versions
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import MUTED, NOT_KNOWN, TEXT, allow, button, counted, muted, strong, tool_button
@@ -50,11 +51,12 @@ class TrialPanel(QWidget):
         self.tiles = SliceTiles(self._look_at)
         self._why = QLabel()
         self._why.setWordWrap(True)
-        self.keep = button("Keep for all", "", answered(reading, lambda: reading.keep_trial(this_study_only=False)))
+        learning = reading.learning
+        self.keep = button("Keep for all", "", answered(reading, lambda: learning.keep_trial(this_study_only=False)))
         self.keep_here = button(
-            "Keep for this study only", "", answered(reading, lambda: reading.keep_trial(this_study_only=True))
+            "Keep for this study only", "", answered(reading, lambda: learning.keep_trial(this_study_only=True))
         )
-        self.discard = button("Discard", "", answered(reading, reading.discard_trial))
+        self.discard = button("Discard", "", answered(reading, reading.learning.discard_trial))
         buttons = QHBoxLayout()
         for made in (self.keep, self.keep_here, self.discard):
             buttons.addWidget(made)
@@ -100,7 +102,7 @@ class TrialPanel(QWidget):
     # ---------------------------------------------------------------- showing
 
     def _show(self) -> None:
-        trial = self._reading.trial
+        trial = self._reading.learning.trial
         self.setVisible(trial is not None)
         if trial is None:
             return
@@ -142,10 +144,10 @@ class TrialPanel(QWidget):
             cells[2].setStyleSheet(f"color: {BETTER if (change > 0) == better_is_more else WORSE};")
 
     def _show_buttons(self, *_: object) -> None:
-        trial, reading = self._reading.trial, self._reading
+        trial, reading = self._reading.learning.trial, self._reading
         if trial is None:
             return
-        busy = BUSY if reading.busy else ""
+        busy = BUSY if reading.work.busy else ""
         reasons = " ".join(trial.outcome.notes)
         for made, here, tip in ((self.keep, False, KEEP_TIP), (self.keep_here, True, KEEP_HERE_TIP)):
             why_not = busy or ("" if trial.may_be_kept(this_study_only=here) else reasons)
@@ -157,11 +159,11 @@ class TrialPanel(QWidget):
     # ---------------------------------------------------------------- acting
 
     def _ask_what_would_change(self) -> None:
-        if trial := self._reading.trial:
+        if trial := self._reading.learning.trial:
             answered(self._reading, lambda: Versions(self._reading).compare(trial.name))()
 
     def _look_at(self, changed: ChangedSlice) -> None:
-        trial = self._reading.trial
+        trial = self._reading.learning.trial
         if trial is None:
             return
         if changed.study_id != self._reading.study_id:

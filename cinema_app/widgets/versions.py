@@ -119,7 +119,7 @@ class VersionsPanel(QWidget):
         nothing = "Choose a model in the list first."
         reading = self._reading
         locked = "The project is open in another window." if reading.project.read_only else ""
-        busy = "The engine is still at work." if reading.busy else ""
+        busy = "The engine is still at work." if reading.work.busy else ""
         shut = "" if reading.is_open else "Open a study first."
         made_here = "" if line and (line.depth or line.n_slices) else "It was not made in this project."
         for widget, why, tip in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from cinema_app.insertion_points import InsertionPoints
 from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
 from cinema_app.long_axis import LongAxisViews
+from cinema_app.moved_images import studies_at
 from cinema_app.news import Severity
 from cinema_app.opening import open_study
 from cinema_app.papillary_preview import PapillaryPreview
@@ -35,6 +36,7 @@ from cinema_app.widgets.key_help import KeyHelp, QuestionMark
 from cinema_app.widgets.keys import bind_keys, contour_key_actions, key_actions, unbind_keys, view_key_actions
 from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.measures import MeasuresPanel
+from cinema_app.widgets.moved_images import MovedImages
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.predict import PredictPanel
 from cinema_app.widgets.report import ReportPanel
@@ -57,6 +59,7 @@ from cinema_core.io import ImportChoices, Study
 from cinema_core.io.worklist import Worklist, WorklistEntry, open_worklist
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.progress import CancelToken, Progress
+from cinema_core.project import StudyRecord
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -112,6 +115,9 @@ class Workspace(QWidget):
         self._look.setInterval(LOOK_EVERY_MS)
         self._look.timeout.connect(self._show_read_so_far)
         self._show_what_was_read: Callable[[Study], None] = self._show_study
+        self._wanted_at = Path()
+        self._when_not_read: Callable[[], None] = lambda: None
+        self._read_wanted: Callable[[Path], None] = self.open
         self.import_check: ImportCheck | None = None
         self.key_help: KeyHelp | None = None
         self.is_closed = False
@@ -142,6 +148,7 @@ class Workspace(QWidget):
         self._actions.update(view_actions)
         self._bind_layers()
         self.reading.events.cine_changed.connect(self._bind_layers)
+        self.reading.events.images_missing.connect(self._offer_to_find)
         self.contours.in_hand_changed.connect(self._bind_contours)
         if self.reading.project.read_only:
             self.reading.notify(self.reading.project.read_only_reason, Severity.WARNING)
@@ -162,6 +169,7 @@ class Workspace(QWidget):
         self.long_axis = LongAxisPanel(self.reading, self.layers, self.long_axis_views, self.plane_lines)
         self.views: ViewDocks | None = None
         self.status = StatusPanel(self.reading, device)
+        self.moved_images = MovedImages(self.reading, self.status, self._read_as_kept, self)
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -284,17 +292,29 @@ class Workspace(QWidget):
 
         self._read(study.path, study.id, choices, show)
 
+    def _read_as_kept(self, path: Path, study: str, show: Callable[[Study], None], failed: Callable[[], None]) -> None:
+        """Read a study as it was imported when its labels were drawn."""
+        self._read(path, study, self.reading.project.import_choices, show, failed)
+
+    def _offer_to_find(self, records: Sequence[StudyRecord]) -> None:
+        """Find the images of a study that fine-tuning had to leave out; the study on show stays."""
+        words = f"The images of {records[0].study_id} are found. Press Fine-tune on my labels again to learn from it."
+        self.moved_images.offer(records, lambda _: self.reading.notify(words))
+
     def _read(
         self,
         path: Path | str,
         study: str | None,
         choices: ImportChoices | Callable[[str], ImportChoices],
         show: Callable[[Study], None],
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         if self._opening is not None:
             self.reading.notify("Another study is still being read.", Severity.WARNING)
             return
         self.player.stop()
+        self._read_wanted = lambda place: self._read(place, study, choices, show)
+        self._wanted_at, self._when_not_read = Path(path), failed
         cancel = CancelToken()
         self.status.show_reading_a_file(f"Opening {Path(path).name}…", cancel.cancel)
         self._show_what_was_read = show
@@ -313,8 +333,11 @@ class Workspace(QWidget):
     def _opened(self, result: tuple[Study | Worklist | None, str]) -> None:
         self._end_opening()
         study, trouble = result
-        if study is None:
+        if study is None and (moved := studies_at(self.reading.project, self._wanted_at)):
+            self.moved_images.offer(moved, self._read_wanted)
+        elif study is None:
             self.reading.notify(trouble, Severity.ERROR if trouble != STOPPED else Severity.INFO)
+            self._when_not_read()
         elif isinstance(study, Worklist):
             self.worklist.show_worklist(study)
             self.reading.notify(f"{len(study.entries)} studies found. Choose one in the list.")
@@ -375,7 +398,7 @@ class Workspace(QWidget):
             if beside is not None:
                 beside.close()
         self.status.stop_reading_files()
-        self.review.contour_tools.stop_following()
+        self.review.contour_tools.following.close()
         self.download.cancel()
         self._session.close()
 

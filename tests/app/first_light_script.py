@@ -95,7 +95,7 @@ def read(desktop: Any, out: Path) -> dict[str, Any]:
     pictures(viewer, out, "1-open")
 
     click(workspace.segment.segment)
-    wait(lambda: not reading.busy, "segmenting")
+    wait(lambda: not reading.work.busy, "segmenting")
     told["segmented_phases"] = len(reading.complete_phases)
     told["said_after_segmenting"] = words(workspace.status)
     pictures(viewer, out, "2-segmented")
@@ -114,8 +114,8 @@ def read(desktop: Any, out: Path) -> dict[str, Any]:
 
     workspace.show_tab("Fine-tune")
     click(workspace.train.finetune)
-    wait(lambda: reading.busy or reading.trial is not None, "starting to fine-tune")
-    wait(lambda: not reading.busy, "fine-tuning")
+    wait(lambda: reading.work.busy or reading.learning.trial is not None, "starting to fine-tune")
+    wait(lambda: not reading.work.busy, "fine-tuning")
     told["said_after_fine_tuning"] = words(workspace.train) + words(workspace.status)
     told["keep_for_all"] = workspace.train.trial.keep.isEnabled()
     pictures(viewer, out, "4-before-and-after")

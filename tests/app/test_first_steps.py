@@ -57,9 +57,9 @@ def test_the_strip_points_at_one_step_after_the_other(
     assert pointed_at(workspace) == ["Fine-tune on my labels"]
     click(workspace.tour.steps[3])
     assert workspace.tabs.tabText(workspace.tabs.currentIndex()) == "Fine-tune"
-    teaching = reading.collect_teaching_set()
+    teaching = reading.learning.collect_teaching_set()
     teaching.load()
-    reading.finetune(teaching)
+    reading.learning.finetune(teaching)
     engine.jobs[-1].finish(fine_tuned(reading.project.trials_folder / "v001", reading.study_id))
     assert pointed_at(workspace) == ["Export CSV…"]
     reading.export_csv(tmp_path / "report.csv")

@@ -60,7 +60,7 @@ class Reader:
         self._hand.press(key)
 
     def wait_for_the_engine(self) -> None:
-        self._qtbot.waitUntil(lambda: not self.reading.busy, timeout=WAIT_MS)
+        self._qtbot.waitUntil(lambda: not self.reading.work.busy, timeout=WAIT_MS)
         assert not [notice.text for notice in self.notices if notice.severity is Severity.ERROR]
 
     def segment(self) -> None:
@@ -85,9 +85,10 @@ class Reader:
 
     def fine_tune(self) -> None:
         self.click(self.workspace.train.finetune, "Fine-tune")
-        self._qtbot.waitUntil(lambda: self.reading.busy or self.reading.trial is not None, timeout=WAIT_MS)
+        work, learning = self.reading.work, self.reading.learning
+        self._qtbot.waitUntil(lambda: work.busy or learning.trial is not None, timeout=WAIT_MS)
         self.wait_for_the_engine()
-        assert self.reading.trial is not None
+        assert self.reading.learning.trial is not None
 
     def choose(self, model: str) -> None:
         """Click a model's row in the lineage."""

@@ -90,7 +90,7 @@ def test_landmarks_are_asked_for_of_the_cine_on_show(predictions: Predictions, e
     request = engine.jobs[-1].request["request"]
     assert request.task == "landmarks-heatmap"
     assert request.cines == {"lax_4c": four.cine}
-    assert four.busy
+    assert four.work.busy
     engine.jobs[-1].finish(landmarks())
     assert predictions.has_landmarks
     assert predictions.function is not None

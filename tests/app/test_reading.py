@@ -143,7 +143,7 @@ def test_one_piece_of_work_at_a_time(reading: Reading) -> None:
 def test_failed_work_is_told_and_leaves_the_labels(reading: Reading, engine: Any, notices: list[Notice]) -> None:
     reading.segment()
     engine.jobs[-1].fail("The engine ran out of memory. Close other programs and try again.")
-    assert not reading.busy
+    assert not reading.work.busy
     assert not reading.labels.any()
     assert notices[-1].severity is Severity.ERROR
     assert "out of memory" in notices[-1].text
@@ -151,8 +151,8 @@ def test_failed_work_is_told_and_leaves_the_labels(reading: Reading, engine: Any
 
 def test_cancelled_work_changes_nothing(reading: Reading) -> None:
     reading.segment()
-    reading.cancel()
-    assert not reading.busy
+    reading.work.cancel()
+    assert not reading.work.busy
     assert not reading.labels.any()
 
 
@@ -284,7 +284,7 @@ def test_a_half_drawn_phase_has_no_volume(reading: Reading, mask: Mask) -> None:
 
 def test_fine_tuning_takes_only_what_was_vouched_for(segmented: Reading, mask: Mask) -> None:
     segmented.correct(0, 2, mask())
-    teaching = segmented.collect_teaching_set()
+    teaching = segmented.learning.collect_teaching_set()
     teaching.load()
     (case,) = teaching.cases
     assert np.array_equal(case.labels[2], mask())
@@ -298,42 +298,42 @@ def test_proposed_ed_and_es_are_named_to_fine_tuning_before_the_reader_chose_the
     ed, es = segmented.phases.ed_phase, segmented.phases.es_phase
     between = next(t for t in range(segmented.cine.n_phases) if t not in (ed, es))
     segmented.accept([(ed, 2), (es, 2), (between, 2)])
-    teaching = segmented.collect_teaching_set()
+    teaching = segmented.learning.collect_teaching_set()
     assert {frame.t: frame.phase for frame in teaching.frames} == {ed: "ed", es: "es", between: ""}
 
 
 def test_fine_tuning_without_labels_says_what_to_do(segmented: Reading) -> None:
     with pytest.raises(CinemaError, match="Correct or accept"):
-        segmented.collect_teaching_set().load()
+        segmented.learning.collect_teaching_set().load()
 
 
 @pytest.fixture
 def tried(segmented: Reading, engine: Any, mask: Mask, fine_tuned: Any) -> Reading:
     """A reading with a fine-tuned model that waits for a decision."""
     segmented.correct(0, 2, mask())
-    teaching = segmented.collect_teaching_set()
+    teaching = segmented.learning.collect_teaching_set()
     teaching.load()
-    segmented.finetune(teaching)
+    segmented.learning.finetune(teaching)
     request = engine.jobs[-1].request
     engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id))
     return segmented
 
 
 def test_a_fine_tuned_model_waits_for_a_decision(tried: Reading) -> None:
-    assert tried.trial is not None
+    assert tried.learning.trial is not None
     assert tried.model == "bundled"
 
 
 def test_a_model_of_one_study_is_not_kept_for_all(tried: Reading) -> None:
     with pytest.raises(CinemaError, match="One patient is labelled"):
-        tried.keep_trial(this_study_only=False)
+        tried.learning.keep_trial(this_study_only=False)
     assert tried.model == "bundled"
 
 
 def test_keeping_for_this_study_leaves_the_others(
     tried: Reading, project: Project, another_heart: PhantomStudy, study: Any
 ) -> None:
-    tried.keep_trial(this_study_only=True)
+    tried.learning.keep_trial(this_study_only=True)
     assert tried.model == "v001"
     assert [version.name for version in project.versions()] == ["v001"]
     tried.show(study(another_heart, "study-00000002"))
@@ -343,40 +343,40 @@ def test_keeping_for_this_study_leaves_the_others(
 def test_a_model_of_other_studies_alone_is_not_kept_for_this_one(
     tried: Reading, another_heart: PhantomStudy, study: Any, engine: Any, fine_tuned: Any
 ) -> None:
-    tried.discard_trial()
-    teaching = tried.collect_teaching_set()
+    tried.learning.discard_trial()
+    teaching = tried.learning.collect_teaching_set()
     teaching.load()
     teaching.open_study_id = "study-00000002"  # as if it had been started there
-    tried.finetune(teaching)
+    tried.learning.finetune(teaching)
     request = engine.jobs[-1].request
     engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], "study-00000001"))
     with pytest.raises(CinemaError, match="cannot be kept there"):
-        tried.keep_trial(this_study_only=True)
+        tried.learning.keep_trial(this_study_only=True)
 
 
 def test_choosing_another_model_ends_the_studys_own(tried: Reading, project: Project) -> None:
-    tried.keep_trial(this_study_only=True)
+    tried.learning.keep_trial(this_study_only=True)
     tried.choose_model("bundled")
     assert tried.model == "bundled"
     assert project.current_model() == "bundled"
 
 
 def test_fine_tuning_again_starts_from_the_base_and_not_from_the_version(tried: Reading, engine: Any) -> None:
-    tried.keep_trial(this_study_only=True)
-    teaching = tried.collect_teaching_set()
+    tried.learning.keep_trial(this_study_only=True)
+    teaching = tried.learning.collect_teaching_set()
     teaching.load()
-    tried.finetune(teaching)
+    tried.learning.finetune(teaching)
     assert engine.jobs[-1].request["base"] == "bundled"
     assert engine.jobs[-1].request["name"] == "v002"
 
 
 def test_discarding_removes_the_model_and_keeps_the_current_one(tried: Reading) -> None:
-    assert tried.trial is not None
-    folder = tried.trial.outcome.folder
-    tried.discard_trial()
+    assert tried.learning.trial is not None
+    folder = tried.learning.trial.outcome.folder
+    tried.learning.discard_trial()
     assert not folder.exists()
     assert tried.model == "bundled"
-    assert tried.trial is None
+    assert tried.learning.trial is None
 
 
 def test_the_report_names_what_it_was_made_from(
@@ -409,17 +409,17 @@ def test_nothing_is_reported_before_it_is_measured(reading: Reading, tmp_path: P
 
 
 def test_a_second_fine_tuning_waits_for_the_decision_on_the_first(tried: Reading) -> None:
-    assert tried.trial is not None
-    teaching = tried.collect_teaching_set()
+    assert tried.learning.trial is not None
+    teaching = tried.learning.collect_teaching_set()
     teaching.load()
     with pytest.raises(CinemaError, match="v001 waits for your decision"):
-        tried.finetune(teaching)
-    assert tried.trial.outcome.folder.is_dir()
+        tried.learning.finetune(teaching)
+    assert tried.learning.trial.outcome.folder.is_dir()
 
 
 def test_a_trial_cannot_be_chosen_before_it_is_kept(tried: Reading, project: Project) -> None:
     assert not (project.models_folder / "v001").exists()
-    tried.keep_trial(this_study_only=True)
+    tried.learning.keep_trial(this_study_only=True)
     assert (project.models_folder / "v001" / "weights.safetensors").is_file()
 
 
@@ -427,9 +427,9 @@ def test_what_a_killed_engine_left_is_cleared_at_once(
     segmented: Reading, engine: Any, mask: Mask, project: Project
 ) -> None:
     segmented.correct(0, 2, mask())
-    teaching = segmented.collect_teaching_set()
+    teaching = segmented.learning.collect_teaching_set()
     teaching.load()
-    segmented.finetune(teaching)
+    segmented.learning.finetune(teaching)
     partial = project.trials_folder / ".v001.0a1b2c3d.partial"
     partial.mkdir(parents=True)
     engine.jobs[-1].fail("The engine crashed.")
@@ -442,7 +442,7 @@ def test_labels_of_a_study_that_was_removed_are_left_out_and_said(
     segmented.correct(0, 2, mask())
     segmented.show(study(another_heart, "study-00000002"))  # the first one's image is nowhere on this disk
     segmented.correct(0, 1, another_heart.labels[0, 1])
-    teaching = segmented.collect_teaching_set()
+    teaching = segmented.learning.collect_teaching_set()
     teaching.load()
     assert [case.study_id for case in teaching.cases] == ["study-00000002"]
     (line,) = teaching.left_out
@@ -455,7 +455,7 @@ def test_labels_of_removed_studies_alone_are_a_clear_refusal(
     segmented.correct(0, 2, mask())
     segmented.show(study(another_heart, "study-00000002"))
     with pytest.raises(CinemaError, match=r"None of the labelled studies can be read\. study-00000001 was left out"):
-        segmented.collect_teaching_set().load()
+        segmented.learning.collect_teaching_set().load()
 
 
 def test_two_cines_of_a_study_are_held_out_together(

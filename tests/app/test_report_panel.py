@@ -44,8 +44,8 @@ def said(panel: Any) -> list[str]:
 
 
 def test_height_and_weight_index_the_volumes(panel: Any, segmented: Reading) -> None:
-    enter(panel.entries["height_cm"], "180")
-    enter(panel.entries["weight_kg"], "80")
+    enter(panel.choices.entries["height_cm"], "180")
+    enter(panel.choices.entries["weight_kg"], "80")
     assert segmented.measures is not None and segmented.measures.bsa_m2 == pytest.approx(2.0)
     assert segmented.project.report_choices(segmented.study_id).weight_kg == 80
 
@@ -53,30 +53,30 @@ def test_height_and_weight_index_the_volumes(panel: Any, segmented: Reading) -> 
 def test_a_weight_of_nobody_is_refused_and_nothing_changes(
     panel: Any, segmented: Reading, notices: list[Notice]
 ) -> None:
-    enter(panel.entries["weight_kg"], "800")
+    enter(panel.choices.entries["weight_kg"], "800")
     assert notices[-1].severity is Severity.ERROR
     assert "Weight 800 kg is not between 1 and 400 kg" in notices[-1].text
     assert segmented.report_choices.weight_kg is None
-    assert panel.entries["weight_kg"].text() == ""
+    assert panel.choices.entries["weight_kg"].text() == ""
 
 
 def test_age_in_months_is_refused_with_what_to_do(panel: Any, segmented: Reading, notices: list[Notice]) -> None:
-    enter(panel.entries["age_years"], "54 months")
+    enter(panel.choices.entries["age_years"], "54 months")
     assert "completed years, not months" in notices[-1].text
     assert segmented.report_choices.age_years is None
 
 
 def test_verdicts_appear_with_sex_and_age(panel: Any) -> None:
     assert "no verdict without the patient's sex" in panel._table_words.text()
-    panel.sex.setCurrentText("female")
-    enter(panel.entries["age_years"], "52")
+    panel.choices.sex.setCurrentText("female")
+    enter(panel.choices.entries["age_years"], "52")
     assert "women, 50 to 59 years" in panel._table_words.text()
     assert "88–173" in panel.figures.text()
 
 
 def test_another_rule_changes_the_volume_and_is_named(panel: Any, segmented: Reading) -> None:
     before = segmented.measures
-    panel.ends.setCurrentText("half")
+    panel.choices.ends.setCurrentText("half")
     after = segmented.measures
     assert before is not None and after is not None
     assert after.lv_edv_ml is not None and before.lv_edv_ml is not None
@@ -88,7 +88,7 @@ def test_papillary_muscles_as_mass_are_named_wherever_figures_stand(
     panel: Any, segmented: Reading, workspace: Workspace
 ) -> None:
     before = segmented.measures
-    panel.papillary.setCurrentText("mass")
+    panel.choices.papillary.setCurrentText("mass")
     after = segmented.measures
     assert before is not None and before.lv_edv_ml is not None and before.lv_mass_g is not None
     assert after is not None and after.lv_edv_ml is not None and after.lv_mass_g is not None
@@ -201,9 +201,12 @@ def test_what_counts_as_muscle_is_seen_before_it_counts_and_goes_with_the_contou
     assert not is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
     before = segmented.measures
 
-    panel.preview.click()
+    panel.choices.preview.click()
     assert is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
-    assert f"Slice {z + 1}, phase {t + 1}" in panel._muscle_words.text() and "cm²" in panel._muscle_words.text()
+    assert (
+        f"Slice {z + 1}, phase {t + 1}" in panel.choices._muscle_words.text()
+        and "cm²" in panel.choices._muscle_words.text()
+    )
     assert segmented.measures is before
 
     hand.press(Qt.Key.Key_H)
@@ -213,7 +216,7 @@ def test_what_counts_as_muscle_is_seen_before_it_counts_and_goes_with_the_contou
 
     workspace.layers.go_to((t + 1) % 6, z)
     workspace.layers.go_to(t, z)
-    panel.preview.click()
+    panel.choices.preview.click()
     assert not is_muscle_coloured(colour_at(viewer, hand, segmented, y, x))
 
 
@@ -223,21 +226,21 @@ def test_the_muscle_on_show_follows_the_threshold_and_is_what_is_then_counted(
     assert segmented.phases is not None
     workspace.layers.go_to(segmented.phases.ed_phase, 2)
     segmented.approve()
-    panel.preview.click()
+    panel.choices.preview.click()
     shown = workspace.papillary_preview.layer
     assert shown is not None
     half_way = int(shown.data.sum())
-    panel.level.setValue(0.8)
+    panel.choices.level.setValue(0.8)
     assert int(shown.data.sum()) > half_way
-    qtbot.waitUntil(lambda: not panel._level_rests.isActive())
+    qtbot.waitUntil(lambda: not panel.choices._level_rests.isActive())
     assert segmented.approval.reason == ""  # a threshold that is only tried changes no report
 
-    panel.papillary.setCurrentText("mass")
+    panel.choices.papillary.setCurrentText("mass")
     assert segmented.report_choices.papillary_level == 0.8
     here = workspace.layers.here
     muscle = find_papillary_muscles(segmented.cine.pixels, segmented.labels, level=0.8).pixels[here]
     assert np.array_equal(shown.data.astype(bool), muscle)
-    panel.level.setValue(0.3)
+    panel.choices.level.setValue(0.3)
     qtbot.waitUntil(lambda: segmented.report_choices.papillary_level == 0.3)
     assert segmented.measures is not None and "0.30" in segmented.measures.convention
 
@@ -261,7 +264,7 @@ def test_an_insertion_point_is_dragged_undone_and_reported(
     ed = at_ed(workspace, segmented, 2)
     points = workspace.insertion_points
     assert points.is_shown and points.layer is not None and points.layer.visible
-    assert "insertion points of the RV as found" in panel._insertion_words.text()
+    assert "insertion points of the RV as found" in panel.bullseyes._insertion_words.text()
     found, before = np.array(points.layer.data), thickness(segmented)
     spacing = segmented.cine.geometry.pixel_spacing_mm
     workspace.layers.use(Tool.LV)  # with the brush in hand, which is not to paint
@@ -275,7 +278,7 @@ def test_an_insertion_point_is_dragged_undone_and_reported(
     assert moved.anterior_yx == pytest.approx(tuple(found[0] + [12, -12]), abs=0.7)
     assert moved.inferior_yx == pytest.approx(tuple(found[1]))
     assert not np.allclose(thickness(segmented), before, equal_nan=True)
-    assert "set by you" in panel._insertion_words.text()
+    assert "set by you" in panel.bullseyes._insertion_words.text()
     content = ReportContent(result_of(segmented), segmented.labels)
     assert "insertion points of the RV set by the reader on slice 3" in dict(content.provenance)["Wall"]
 
@@ -287,7 +290,7 @@ def test_an_insertion_point_is_dragged_undone_and_reported(
     assert np.allclose(thickness(segmented), before, equal_nan=True)
     hand.press(Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
     assert segmented.insertions == {2: moved}
-    panel.change_insertions.click()  # as found
+    panel.bullseyes.change_insertions.click()  # as found
     assert segmented.insertions == {}
 
 
@@ -302,8 +305,8 @@ def test_insertion_points_are_there_with_the_bullseye_at_ed_alone(
     hand.press(Qt.Key.Key_H)
     assert shown.visible
     workspace.layers.go_to(ed + 1, 2)
-    assert not shown.visible and panel.change_insertions.text() == "Go to ED"
-    panel.change_insertions.click()
+    assert not shown.visible and panel.bullseyes.change_insertions.text() == "Go to ED"
+    panel.bullseyes.change_insertions.click()
     assert workspace.layers.here == (ed, 2) and shown.visible
     workspace.show_tab("Read")
     QApplication.processEvents()
@@ -319,8 +322,8 @@ def test_insertion_points_can_be_set_where_none_are_found(
     segmented.correct_many({(ed, z): mask for z, mask in enumerate(without)}, "brush")
     segmented.measure()
     assert np.isnan(thickness(segmented)).all()
-    assert panel.change_insertions.text() == "Set them"
-    panel.change_insertions.click()
+    assert panel.bullseyes.change_insertions.text() == "Set them"
+    panel.bullseyes.change_insertions.click()
     assert list(segmented.insertions) == [3]
     assert np.isfinite(thickness(segmented)[6:12]).all()
     # On the septum's side, the anterior one above, both on the outer border of the wall.

@@ -597,7 +597,7 @@ def test_paused_learning_can_be_cancelled(workspace: Workspace, learning: Any) -
     click(workspace.status.pause)
     click(workspace.status.cancel)
     assert learning.state == "cancelled"
-    assert not workspace.reading.busy
+    assert not workspace.reading.work.busy
     assert not workspace.train.again.isVisible()  # the reader wanted it so
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cinema_app.contours.propagation import MotionToFollow, propagated
+from cinema_app.contours.propagation import MotionToFollow, propagated, propagated_slices
 from cinema_core.anatomy import FOREGROUND, Structure
 from cinema_core.errors import Cancelled
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom
@@ -53,3 +55,19 @@ def test_following_stops_when_asked(heart: PhantomStudy) -> None:
     with pytest.raises(Cancelled):
         propagated(motion_of(heart, 0), progress, cancel)
     assert told == pytest.approx([1 / 9, 2 / 9])
+
+
+def test_several_slices_are_followed_one_after_the_other(heart: PhantomStudy) -> None:
+    told = []
+
+    def progress(fraction: float, message: str) -> None:
+        told.append((fraction, message))
+
+    one = replace(motion_of(heart, 0), frames=heart.cine.pixels[:3, Z])
+    other = replace(one, z=Z + 1, frames=heart.cine.pixels[:3, Z + 1], mask=heart.labels[0, Z + 1])
+    found = propagated_slices([one, other], progress)
+    assert sorted(found) == [(t, z) for t in (1, 2) for z in (Z, Z + 1)]
+    for (t, z), mask in found.items():
+        assert dice(mask, heart.labels[t, z], Structure.LV_CAVITY) > 0.9
+    assert [fraction for fraction, _ in told] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert told[2][1] == f"Following the motion: slice {Z + 2}, phase 1 of 2"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QScrollArea
+from qtpy.QtWidgets import QApplication, QDialog, QProgressBar, QPushButton, QScrollArea
 
 from cinema_app.contours.curve import feet_on
 from cinema_app.contours.editor import ContourEditor
@@ -467,6 +467,47 @@ def test_contours_follow_the_motion_but_not_over_what_the_reader_accepted(
     assert np.array_equal(segmented.labels, phantom_study.labels)
 
 
+def activity(workspace: Workspace) -> Any:
+    return workspace.window().findChild(QDialog, "Activity")
+
+
+def test_the_motion_of_every_slice_is_followed_and_its_share_stands_in_the_activity_dock(
+    reader: ContourHand, segmented: Reading, project: Project, qtbot: Any
+) -> None:
+    t, z = HERE
+    bare = {(t, k): np.zeros_like(segmented.labels[t, k]) for k in range(5) if k not in (z, z + 1)}
+    segmented.correct_many(bare, "brush")
+    before = np.array(segmented.labels)
+    shares: list[int] = []
+    choose(reader.workspace, "Follow it on every slice")
+    dock = activity(reader.workspace)
+    assert dock.isVisible()
+    assert dock.parentWidget().rect().contains(dock.geometry())  # all of it over the image
+    (bar,) = dock.findChildren(QProgressBar)
+    bar.valueChanged.connect(shares.append)
+    qtbot.waitUntil(lambda: not dock.isVisible(), timeout=120_000)
+    assert shares == sorted(shares) and shares[-1] >= 90 and len(shares) > 5
+    for k in (z, z + 1):
+        assert journal(project, segmented, (2, k))[-1][0] == "propagated contour"
+    assert project.history(segmented.study_id, 2, 0)[-1].tool == "model"
+    reader.press(Qt.Key.Key_Z, CONTROL)
+    assert np.array_equal(segmented.labels, before)
+
+
+def test_cancel_in_the_activity_dock_stops_following(
+    reader: ContourHand, project: Project, notices: list[Notice], qtbot: Any
+) -> None:
+    position = project.journal_position()
+    choose(reader.workspace, "Follow it on every slice")
+    dock = activity(reader.workspace)
+    (cancel,) = dock.findChildren(QPushButton)
+    qtbot.waitUntil(lambda: not cancel.visibleRegion().isEmpty())
+    click(cancel)
+    qtbot.waitUntil(lambda: "was stopped" in notices[-1].text, timeout=60_000)
+    assert not dock.isVisible()
+    assert project.journal_position() == position
+
+
 def test_motion_that_was_followed_is_not_taken_into_another_study(
     reader: ContourHand, segmented: Reading, project: Project, another_heart: PhantomStudy, study: Any
 ) -> None:
@@ -474,7 +515,7 @@ def test_motion_that_was_followed_is_not_taken_into_another_study(
     motion = editor.motion_to_follow()
     segmented.show(study(another_heart, "study-00000002"))
     with pytest.raises(LabelError, match="no longer open"):
-        editor.take_propagated(motion, {1: motion.mask})
+        editor.take_propagated(motion.study_id, {(1, motion.z): motion.mask})
     assert not segmented.labels.any()
 
 

@@ -1,0 +1,210 @@
+"""Teaching the model on a reader's labels: start it, decide on what came of it, run it again where it was cut off."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from cinema_app.labelling import Slice
+from cinema_app.teaching import TeachingSet, collect_teaching_set
+from cinema_app.work import WorkEnd
+from cinema_core.cards import resolve_model
+from cinema_core.errors import CheckpointError, CinemaError
+from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.project import VersionRecord
+
+if TYPE_CHECKING:
+    from cinema_app.reading import Reading
+    from cinema_core.engine.client import Job
+    from cinema_core.engine.messages import ChangedSlice, FineTuneOutcome
+
+WHOLE_PROJECT: Final = "project"
+THIS_STUDY: Final = "this study only"
+"""What ``FineTuneOutcome.scopes`` calls them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A fine-tuned model that waits for the reader's decision; the current model stays in use until then."""
+
+    outcome: FineTuneOutcome
+    base: str
+    study_id: str
+    teaching: TeachingSet
+
+    @property
+    def name(self) -> str:
+        """Name of the version's folder."""
+        return self.outcome.folder.name
+
+    def slice_of(self, changed: ChangedSlice) -> Slice:
+        """Phase and slice of the open study's cine; a model is shown the slices from base to apex."""
+        cine = self.teaching.open_cine
+        return changed.t, cine.n_slices - 1 - changed.z if cine.apex_first else changed.z
+
+    def may_be_kept(self, *, this_study_only: bool) -> bool:
+        """Whether the model did well enough, on enough patients, to be used there."""
+        if WHOLE_PROJECT in self.outcome.scopes:
+            return True
+        # Where other studies alone have labels, nothing is known of this one.
+        return this_study_only and THIS_STUDY in self.outcome.scopes and self.study_id in self.teaching.study_ids
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneRun:
+    """What a fine-tuning was started with: started again with the same, it makes the same model."""
+
+    teaching: TeachingSet
+    settings: FineTuneSettings
+    base: str
+
+
+class FineTuning:
+    """The fine-tuning of a reading.
+
+    Hidden rule: a fine-tuned model is in use only after the reader kept it.
+
+    Attributes
+    ----------
+    trial
+        The model that waits for a decision; None if there is none.
+    interrupted
+        The last run, if the engine ended under it; :meth:`repeat_interrupted` starts it again.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self.trial: Trial | None = None
+        self.interrupted: FineTuneRun | None = None
+
+    def collect_teaching_set(self) -> TeachingSet:
+        """Collect what the project's readers vouched for; :meth:`TeachingSet.load` then reads the images."""
+        reading = self._reading
+        return collect_teaching_set(reading.project, reading.study_id, reading.cine, reading.phases)
+
+    def finetune(self, teaching: TeachingSet, settings: FineTuneSettings | None = None, base: str | None = None) -> Job:
+        """Let the engine make a new model from the project's labels; the current one stays in use.
+
+        Parameters
+        ----------
+        teaching
+            From :meth:`collect_teaching_set`, with its images read.
+        settings
+            None for the usual ones.
+        base
+            Model to start from; None for that of the model in use.
+        """
+        self._reading.work.refuse_while_busy()
+        if self._reading.project.read_only:
+            raise CinemaError("The project is open in another window; a new model cannot be kept. Close that window.")
+        if self.trial is not None:
+            raise CinemaError(f"Model {self.trial.name} waits for your decision. Keep or discard it, then fine-tune.")
+        run = FineTuneRun(teaching, settings or FineTuneSettings(), base or self._base())
+        name = self._next_version_name()
+        job = self._reading.work.engine.finetune(
+            teaching.cases,
+            base=run.base,
+            settings=run.settings,
+            out=self._reading.project.trials_folder,
+            name=name,
+            project_models=self._reading.project.models_folder,
+            ledger=teaching.ledger,
+        )
+
+        def take(outcome: FineTuneOutcome) -> None:
+            self.trial = Trial(outcome, run.base, teaching.open_study_id, teaching)
+            self._reading.events.trial_changed.emit()
+
+        def ended(end: WorkEnd) -> None:
+            if job.engine_died:
+                steps = job.steps or run.settings.steps
+                self.interrupted = replace(run, settings=run.settings.model_copy(update={"steps": steps}))
+            if self.trial is None and end.outcome is None:
+                self._reading.project.clear_trials()  # an engine that was killed cannot clear up itself
+
+        self.interrupted = None
+        self._reading.work.follow(job, take, ended, may_pause=True)
+        return job
+
+    def repeat_interrupted(self) -> Job:
+        """Start the fine-tuning again under which the engine ended: the labels of then, base, seed and steps.
+
+        Raises
+        ------
+        CinemaError
+            If there is none, or the engine is at work.
+        """
+        run = self.interrupted
+        if run is None:
+            raise CinemaError("No fine-tuning was interrupted. Press Fine-tune on my labels.")
+        return self.finetune(run.teaching, run.settings, run.base)
+
+    def forget_interrupted(self) -> None:
+        """Give up the fine-tuning under which the engine ended."""
+        self.interrupted = None
+        self._reading.events.trial_changed.emit()
+
+    def _base(self) -> str:
+        """Name the model to start from: not a version but what it was made from, so that nothing drifts."""
+        made_from = {version.name: version.base_name for version in self._reading.project.versions()}
+        name = self._reading.model
+        while name in made_from:
+            name = made_from[name]
+        return name
+
+    def why_no_base(self) -> str:
+        """Tell why there is no model to start a fine-tuning from, for the reader; empty if there is one."""
+        try:
+            resolve_model(self._base(), project_models=self._reading.project.models_folder)
+        except CheckpointError as error:
+            return str(error)
+        return ""
+
+    def _next_version_name(self) -> str:
+        taken = {version.name for version in self._reading.project.versions()}
+        number = len(taken) + 1
+        while (name := f"v{number:03d}") in taken or (self._reading.project.models_folder / name).exists():
+            number += 1
+        return name
+
+    def keep_trial(self, *, this_study_only: bool) -> None:
+        """Use the fine-tuned model from now on, in the whole project or for this study alone."""
+        trial = self._waiting_trial()
+        if not trial.may_be_kept(this_study_only=this_study_only):
+            raise CinemaError(f"Model {trial.name} cannot be kept there. {' '.join(trial.outcome.notes)}")
+        card = trial.outcome.card
+        self._reading.project.keep_trial(
+            VersionRecord(
+                name=trial.name,
+                model_sha256=card.sha256,
+                base_name=trial.base,
+                label_set_sha256=trial.teaching.label_set_sha256,
+                journal_position=trial.teaching.journal_position,
+                before=dict(trial.outcome.before),
+                after=dict(trial.outcome.after),
+            )
+        )
+        self._reading.project.set_current_model(trial.name, trial.study_id if this_study_only else "project")
+        self._decided("model kept" + (" for one study" if this_study_only else ""), trial)
+        self._reading.events.model_changed.emit()
+        self._reading.notify(
+            f"Model {trial.name} is in use. Press Segment to redraw the slices you have not corrected."
+        )
+
+    def discard_trial(self) -> None:
+        """Forget the fine-tuned model; the current one stays in use."""
+        trial = self._waiting_trial()
+        shutil.rmtree(trial.outcome.folder, ignore_errors=True)
+        self._decided("model discarded", trial)
+        self._reading.notify(f"The new model was discarded; {trial.base} stays in use.")
+
+    def _waiting_trial(self) -> Trial:
+        if self.trial is None:
+            raise CinemaError("There is no fine-tuned model to decide on. Press Fine-tune on my labels first.")
+        return self.trial
+
+    def _decided(self, what: str, trial: Trial) -> None:
+        self._reading.project.log_event(what, {"version": trial.name, "base": trial.base})
+        self.trial = None
+        self._reading.events.trial_changed.emit()
