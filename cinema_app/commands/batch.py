@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def batch(
     cases: Annotated[Path, typer.Argument(metavar="CASES.csv", help="Studies: study,image[,labels][,phase][,slices].")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="For report.csv, failures.csv and labels.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="For report.csv, provenance.csv, failures.csv and labels.")],
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="An existing cluster, tcp://HOST:8786. Default: this computer."),
@@ -31,6 +31,8 @@ def batch(
 ) -> None:
     """Segment and measure many studies, or measure those that have labels: one row each in report.csv.
 
+    provenance.csv has what each row was made from and by which rules.
+
     Example: cinema batch CASES.csv --out cohort
 
     Example: cinema batch CASES.csv --out cohort --scheduler tcp://10.0.0.5:8786
@@ -43,7 +45,7 @@ def batch(
     from cinema_core import __version__
     from cinema_core.cohort import read_cohort
     from cinema_core.cohort.journal import JOURNAL_NAME
-    from cinema_core.cohort.run import FAILURES_NAME, REPORT_NAME, run_batch
+    from cinema_core.cohort.run import FAILURES_NAME, PROVENANCE_NAME, REPORT_NAME, run_batch
     from cinema_core.cohort.work import BatchSettings
     from cinema_core.errors import CinemaError, InputError, StorageError
 
@@ -79,7 +81,7 @@ def batch(
             }
         )
     else:
-        _tell(result, len(entries), [out / REPORT_NAME, out / FAILURES_NAME])
+        _tell(result, len(entries), [out / name for name in (REPORT_NAME, PROVENANCE_NAME, FAILURES_NAME)])
     if result.failures:
         raise CinemaError(
             f"{len(result.failures)} of {len(entries)} studies failed; {out / FAILURES_NAME} says why. The others are "

@@ -43,6 +43,11 @@ class CohortEntry:
     labels: tuple[Path, ...] = ()
     slices: str = ""
 
+    @property
+    def is_header_enough(self) -> bool:
+        """Whether nothing looks at the image's pixels: a NIfTI file that has labels."""
+        return bool(self.labels) and len(self.images) == 1 and is_nifti(self.images[0])
+
     def open_cine(self) -> Cine:
         """Read the image; of a NIfTI file that has labels no more than the header, as nothing looks at its pixels.
 
@@ -51,7 +56,7 @@ class CohortEntry:
         StudyError, GeometryError
             If it cannot be read, or is no short axis.
         """
-        if self.labels and len(self.images) == 1 and is_nifti(self.images[0]):
+        if self.is_header_enough:
             cine, _ = read_cine(self.images[0], with_voxels=False)
             if cine.view is not View.SAX:
                 raise StudyError(f"{self.images[0]} holds no short-axis cine. Choose another image.")

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from cinema_core.cohort.entries import CohortEntry
-from cinema_core.cohort.work import BatchSettings, Outcome
+from cinema_core.cohort.work import BatchSettings, Outcome, ProvenanceRow
 from cinema_core.errors import InputError, StorageError
 from cinema_core.report import ReportRow
 
 JOURNAL_NAME: Final = "batch.jsonl"
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 class Journal:
@@ -26,10 +26,10 @@ class Journal:
     Attributes
     ----------
     done
-        Rows of studies that were finished before, by name. Failures are tried again.
+        Outcomes of studies that were finished before, by name. Failures are tried again.
     """
 
-    def __init__(self, file: TextIO, done: dict[str, ReportRow]) -> None:
+    def __init__(self, file: TextIO, done: dict[str, Outcome]) -> None:
         self._file = file
         self.done = done
 
@@ -135,11 +135,11 @@ def _end_line(path: Path, file: TextIO) -> None:
                 file.write("\n")
 
 
-def _done(lines: list[dict[str, Any]], entries: list[CohortEntry]) -> dict[str, ReportRow]:
-    rows = {line["study"]: (line["inputs"], line["row"]) for line in lines if line.get("row") and "inputs" in line}
+def _done(lines: list[dict[str, Any]], entries: list[CohortEntry]) -> dict[str, Outcome]:
+    newest = {line["study"]: line for line in lines if line.get("row") and "inputs" in line}
     done = {}
     for entry in entries:
-        inputs, row = rows.get(entry.study, ("", None))
-        if row is not None and inputs == fingerprint(entry):
-            done[entry.study] = ReportRow(**row)
+        line = newest.get(entry.study)
+        if line is not None and line["inputs"] == fingerprint(entry):
+            done[entry.study] = Outcome(entry.study, ReportRow(**line["row"]), ProvenanceRow(**line["provenance"]))
     return done

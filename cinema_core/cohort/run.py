@@ -14,7 +14,14 @@ from typing import Any, Final
 
 from cinema_core.cohort.entries import CohortEntry
 from cinema_core.cohort.journal import open_journal
-from cinema_core.cohort.work import LABELS_FOLDER, PROCESS_ENDED, BatchSettings, Outcome, work_on
+from cinema_core.cohort.work import (
+    LABELS_FOLDER,
+    PROCESS_ENDED,
+    BatchSettings,
+    Outcome,
+    ProvenanceRow,
+    work_on,
+)
 from cinema_core.errors import EngineError, InputError
 from cinema_core.process import keep_freed_memory
 from cinema_core.progress import Progress, no_progress
@@ -22,6 +29,7 @@ from cinema_core.report import ReportRow, write_report
 from cinema_core.report.table import write_rows
 
 REPORT_NAME: Final = "report.csv"
+PROVENANCE_NAME: Final = "provenance.csv"
 FAILURES_NAME: Final = "failures.csv"
 
 WAITING_PER_PROCESS: Final = 4
@@ -80,7 +88,7 @@ def run_batch(
     progress: Progress = no_progress,
     on_dashboard: Callable[[str], None] = lambda _: None,
 ) -> BatchResult:
-    """Work on every study and write ``report.csv`` and ``failures.csv``.
+    """Work on every study and write ``report.csv``, ``provenance.csv`` and ``failures.csv``.
 
     A study that fails, or kills its process, stops no other. What is done is in the journal at once: a run that was
     killed is gone on with by running it again; only failures and studies whose files changed are worked on again.
@@ -118,14 +126,17 @@ def run_batch(
                 for entry, outcome in _outcomes(client, to_do, settings):
                     journal.append(entry, outcome)
                     if outcome.row is not None:
-                        done[entry.study] = outcome.row
+                        done[entry.study] = outcome
                     else:
                         failures[entry.study] = FailureRow(entry.study, outcome.kind, outcome.reason)
                     progress((len(done) + len(failures)) / len(entries), _said(done, failures, entries))
         seconds = time.monotonic() - began
-    rows = tuple(done[entry.study] for entry in entries if entry.study in done)
+    outcomes = [done[entry.study] for entry in entries if entry.study in done]
+    rows = tuple(outcome.row for outcome in outcomes if outcome.row is not None)
     failed = tuple(failures[entry.study] for entry in entries if entry.study in failures)
     write_report(settings.out / REPORT_NAME, rows)
+    origins = [outcome.provenance for outcome in outcomes if outcome.provenance is not None]
+    write_rows(settings.out / PROVENANCE_NAME, ProvenanceRow, origins)
     write_rows(settings.out / FAILURES_NAME, FailureRow, failed)
     return BatchResult(rows, failed, len(entries) - len(to_do), seconds)
 
@@ -166,7 +177,8 @@ def _outcome(client: Any, future: Any, entry: CohortEntry) -> Outcome:
     if client.status != "running":
         raise EngineError("The cluster went away. Run the same command again: what is done stays done.")
     # work_on answers whatever Python can catch: what is left is a process that died, several times over.
-    return Outcome(entry.study, None, PROCESS_ENDED, "The process that worked on it ended: a full memory, or a crash.")
+    reason = "The process that worked on it ended: a full memory, or a crash."
+    return Outcome(entry.study, kind=PROCESS_ENDED, reason=reason)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,13 +78,34 @@ class BatchSettings:
 
 
 @dataclass(frozen=True)
+class ProvenanceRow:
+    """What the row of a study rests on, for which the columns of the report have no room.
+
+    Attributes
+    ----------
+    image_sha256
+        Of the image's content; empty where labels were given and no pixel was read.
+    labels_sha256
+        Of the label files, one after the other; empty where the model drew, or labels lie in a folder.
+    """
+
+    study_id: str
+    image_sha256: str
+    labels_sha256: str
+    method: str
+    body_surface_formula: str
+    heart_rate_source: str
+    reference_table: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of one study.
 
     Attributes
     ----------
-    row
-        Of the report; None after a failure.
+    row, provenance
+        Of the report, and what it rests on; None after a failure.
     kind, reason
         What failures are counted by, and the sentence for the reader; empty if all went well. Files are named there
         by their column of the list.
@@ -91,6 +113,7 @@ class Outcome:
 
     study: str
     row: ReportRow | None = None
+    provenance: ProvenanceRow | None = None
     kind: str = ""
     reason: str = ""
 
@@ -98,14 +121,16 @@ class Outcome:
 def work_on(entry: CohortEntry, settings: BatchSettings) -> Outcome:
     """Segment a study, or take its labels, and measure; whatever goes wrong is its outcome and stops no other."""
     try:
-        return Outcome(entry.study, _row(entry, settings))
+        result = _result(entry, settings)
+        return Outcome(entry.study, report_row(result), _provenance(entry, result))
     except CinemaError as error:
-        return Outcome(entry.study, None, _kind(error), without_paths(str(error), entry))
+        return Outcome(entry.study, kind=_kind(error), reason=without_paths(str(error), entry))
     except MemoryError:
-        return Outcome(entry.study, None, NO_MEMORY, "There is not enough memory for this study.")
+        return Outcome(entry.study, kind=NO_MEMORY, reason="There is not enough memory for this study.")
     except Exception as error:
         # Without its message: that may hold a path, and a path a patient's name.
-        return Outcome(entry.study, None, INSIDE, f"Something went wrong inside the program ({type(error).__name__}).")
+        reason = f"Something went wrong inside the program ({type(error).__name__})."
+        return Outcome(entry.study, kind=INSIDE, reason=reason)
 
 
 def without_paths(text: str, entry: CohortEntry) -> str:
@@ -130,7 +155,7 @@ def labels_path(out: Path, study: str) -> Path:
     return out / LABELS_FOLDER / f"labels-{pseudonym(study)}.nii.gz"
 
 
-def _row(entry: CohortEntry, settings: BatchSettings) -> ReportRow:
+def _result(entry: CohortEntry, settings: BatchSettings) -> StudyResult:
     cine = entry.open_cine()
     card: ModelCard | None = None
     if entry.labels:
@@ -140,7 +165,28 @@ def _row(entry: CohortEntry, settings: BatchSettings) -> ReportRow:
         labels, phases, card = _segment(cine, settings)
         write_labels(labels_path(settings.out, entry.study), labels, cine)
     origin = Origin(settings.software_version, datetime.now(UTC).isoformat(timespec="seconds"), card)
-    return report_row(StudyResult(entry.study, cine, study_measures(labels, cine, phases=phases), origin))
+    return StudyResult(entry.study, cine, study_measures(labels, cine, phases=phases), origin)
+
+
+def _provenance(entry: CohortEntry, result: StudyResult) -> ProvenanceRow:
+    function = result.measures.function
+    are_files = bool(entry.labels) and all(path.is_file() for path in entry.labels)
+    return ProvenanceRow(
+        study_id=result.study_id,
+        image_sha256="" if entry.is_header_enough else result.cine.content_sha256,
+        labels_sha256=_sha256(entry.labels) if are_files else "",
+        method=function.method.description,
+        body_surface_formula=function.bsa_formula.value,
+        heart_rate_source=result.heart_rate_source,
+        reference_table=result.measures.choices.table,
+    )
+
+
+def _sha256(files: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _segment(cine: Cine, settings: BatchSettings) -> tuple[NDArray[np.uint8], list[int], ModelCard]:

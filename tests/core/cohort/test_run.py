@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -66,6 +67,15 @@ def test_a_row_is_that_of_the_study_alone(
         assert getattr(outcome.row, name) == rounded(getattr(alone, name))
 
 
+def test_a_row_tells_what_it_was_made_from(heart: tuple[Path, Path], settings: BatchSettings) -> None:
+    found = work_on(CohortEntry("a", heart[:1], heart[1:]), settings).provenance
+    assert found is not None
+    assert found.labels_sha256 == hashlib.sha256(heart[1].read_bytes()).hexdigest()
+    assert found.image_sha256 == ""  # no pixel of it was read
+    assert (found.body_surface_formula, found.reference_table) == ("Mosteller", "HHC2024")
+    assert found.heart_rate_source and "area by counted pixels" in found.method
+
+
 def test_an_image_that_was_written_to_in_its_folder_is_another(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     folder.mkdir()
@@ -92,6 +102,8 @@ def test_a_study_without_labels_is_segmented_and_its_labels_kept(
     outcome = work_on(CohortEntry("a", (image,)), settings)
     assert outcome.row is not None, outcome.reason
     assert outcome.row.model == "grey"
+    assert outcome.provenance is not None
+    assert outcome.provenance.image_sha256 == load_study(image).best().content_sha256
     kept = read_labels(labels_path(settings.out, "a"))
     found = ventricular_function(kept, load_study(image).best())
     assert (outcome.row.lv_ef_pct, outcome.row.rv_edv_ml) == (rounded(found.lv_ef_pct), rounded(found.rv_edv_ml))
@@ -220,6 +232,7 @@ def test_what_is_done_stays_done_and_failures_are_tried_again(
     second = run_batch(entries, settings, processes=1)
     assert (len(second.rows), len(second.failures), second.resumed) == (2, 0, 1)
     assert second.rows[0] == first.rows[0]
+    assert [row["study_id"] for row in rows(settings.out / "provenance.csv")] == ["a", "b"]
     assert rows(settings.out / "failures.csv") == []
     third = run_batch(entries, settings, processes=1, on_dashboard=lambda _: pytest.fail("nothing is left to do"))
     assert third.resumed == 2
@@ -244,7 +257,7 @@ def test_a_line_that_was_cut_off_is_no_line(
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"study": "b", "inp')
     with open_journal(entries, settings) as journal:
-        assert journal.done == {"a": outcome.row}
+        assert journal.done == {"a": outcome}
         journal.append(entries[1], replace(outcome, study="b"))
     with open_journal(entries, settings) as journal:
         assert set(journal.done) == {"a", "b"}
