@@ -16,7 +16,8 @@ from cinema_core.errors import InputError
 from cinema_core.models import MaskedAutoencoder, build_model, load_model, transfer_pretrained
 from cinema_core.phantom import training_slice
 from training import bundled
-from training.bundled import DEFAULT_CONFIG, keep_middle_taps, read_config, read_settings, train_bundled
+from training.bundled import DEFAULT_CONFIG, keep_middle_taps, train_bundled
+from training.bundled_config import read_config, read_settings
 from training.datasets.slices import MaskedStream, SliceStream, is_held_out, read_sunnybrook
 from training.loop import Run, Training, TrainSettings, learning_rate
 from training.partial_loss import segmentation_loss
