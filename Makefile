@@ -11,6 +11,9 @@ ifeq ($(shell uname -s),Linux)
 ifeq ($(DISPLAY)$(WAYLAND_DISPLAY),)
 SCREEN := xvfb-run --auto-servernum --server-args="-screen 0 1600x1000x24"
 CLOSE := --close
+# Two tests at a time, each process with a screen of its own: two windows on one would fight for the focus.
+WORKERS ?= 2
+TOGETHER := --dist worksteal --tx '$(WORKERS)*popen//env:OMP_NUM_THREADS=1//python=$(SCREEN) $(BIN)/python'
 endif
 endif
 
@@ -35,7 +38,7 @@ demo: $(READY)  ## The whole loop on a synthetic study; opens the window if ther
 	$(SCREEN) $(BIN)/cinema demo --out $(OUT) $(CLOSE)
 
 test: $(READY)  ## All tests, the window included
-	$(SCREEN) $(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TOGETHER)
 
 recipes: $(READY)  ## Every training recipe for a few steps on miniatures, loaded back and evaluated
 	$(BIN)/python -m pytest tests/training/test_recipes.py

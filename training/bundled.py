@@ -15,29 +15,27 @@ import argparse
 import json
 import logging
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 import yaml
-from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from cinema_core.cards import BUNDLED_MAE, RESEARCH_USE, ModelCard, write_model_folder
+from cinema_core.cards import BUNDLED_MAE, write_model_folder
 from cinema_core.errors import CinemaError, InputError
 from cinema_core.models import MaskedAutoencoder, build_model, transfer_pretrained
 from cinema_core.models.zoo import choose_device
 from cinema_core.phantom.slices import HardCase
 from cinema_core.process import keep_freed_memory
+from training.bundled_cards import autoencoder_card, segmenter_card
+from training.bundled_config import autoencoder_config, read_config, read_settings
 from training.datasets.slices import MaskedStream, SliceStream
 from training.judging import JudgedVolume, dice_of, masked_error_of, phantom_volumes, sunnybrook_volumes
 from training.loop import Batch, Run, Training, TrainSettings, fit, recipe_text
@@ -66,66 +64,6 @@ REFINING_SEEDS_FROM: Final = 2_000_000
 DEFAULT_WORK: Final = HERE.parent / "out" / "bundled-training"
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a config in the published form.
-
-    Raises
-    ------
-    InputError
-        If the file is not there or is no config.
-    """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as a config: {error}.") from error
-    if not isinstance(config, dict) or not {"data", "train", "model"} <= set(config):
-        raise InputError(f"{path} is no config: it needs the parts data, train and model.")
-    return config
-
-
-def read_settings(
-    config: Mapping[str, Any], minutes: float | None, steps: int | None, part: str = "train"
-) -> TrainSettings:
-    """One part of a config that says how to train, with what the command line says instead of it.
-
-    Raises
-    ------
-    InputError
-        If a setting is unknown or impossible.
-    """
-    wanted = dict(config[part])
-    if steps is not None:
-        wanted.update(steps=steps)
-    elif minutes is not None:
-        wanted.update(minutes=minutes, steps=None)
-    if wanted.get("minutes") is None and wanted.get("steps") is None:
-        raise InputError("The config names neither minutes nor steps; give --minutes or --steps.")
-    try:
-        return TrainSettings(**wanted)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"Setting {part}.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-
-
-def autoencoder_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Config, in the published form, of the masked autoencoder whose encoder fits the segmenter."""
-    unet = config["model"]["convunetr"]
-    return {
-        "seed": config["seed"],
-        "data": config["data"],
-        "train": {**config["pretrain"], "enc_mask_ratio": config["pretrain"]["mask_ratio"]},
-        "model": {
-            "size": unet["size"],
-            "views": [config["model"]["views"]],
-            "ckpt_path": None,
-            "patch_size": unet["enc_patch_size"],
-            "scale_factor": unet["enc_scale_factor"],
-            "enc_conv_chans": unet["enc_conv_chans"],
-            "enc_conv_n_blocks": unet["enc_conv_n_blocks"],
-        },
-    }
-
-
 def autoencoder_folder(out: Path) -> Path:
     """Where the masked autoencoder of a bundled model is written: beside it."""
     return out.with_name(BUNDLED_MAE if out.name == "bundled" else f"{out.name}-mae")
@@ -148,97 +86,6 @@ def keep_middle_taps(network: nn.Module) -> None:
 def half(mean: Mapping[str, torch.Tensor]) -> bytes:
     """Return the weights as a safetensors file in float16."""
     return save({name: value.to("cpu", torch.float16).contiguous() for name, value in mean.items()})
-
-
-def _taught(settings: Mapping[str, Any], run: Run, with_sunnybrook: bool, labels: str) -> list[str]:
-    """Lines of a card: what a part of the training learned from."""
-    n_slices = run.step * settings["batch_size"]
-    if not with_sunnybrook:
-        return [f"{n_slices} synthetic short-axis slices (cinema_core/phantom/slices.py)"]
-    share = settings["sunnybrook_share"]
-    return [
-        f"{n_slices} slices, {1 - share:.0%} of them synthetic (cinema_core/phantom/slices.py)",
-        f"{share:.0%} drawn with variation from Sunnybrook Cardiac Data (Radau et al. 2009, CC0): {labels} of the "
-        "patients that training.datasets.slices.is_held_out leaves to teach",
-    ]
-
-
-def _recipe(settings: Mapping[str, Any], seed: int, run: Run, command: str, device: torch.device) -> dict[str, Any]:
-    """Part of a card: what it takes to make the weights again, and how the training went."""
-    versions = {name: metadata.version(name) for name in ("napari-cinema", "torch", "numpy", "scipy", "safetensors")}
-    processor = f"{platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores, bfloat16"
-    if device.type == "cuda":
-        processor = f"{torch.cuda.get_device_name(device)}, bfloat16"
-    return {
-        "command": command,
-        "seed": seed,
-        "data_order": "slice n follows from the seed and from n alone and is used once",
-        "steps": run.step,
-        "batch_size": settings["batch_size"],
-        "minutes": round(run.seconds / 60, 1),
-        "processor": processor,
-        "versions": {"python": platform.python_version(), **versions},
-        "curve": run.curve,
-    }
-
-
-def segmenter_card(
-    config: Mapping[str, Any],
-    run: Run,
-    command: str,
-    with_sunnybrook: bool,
-    device: torch.device,
-    refined: Run | None = None,
-) -> ModelCard:
-    """Card that the program shows of the segmenter; its figures are those seen while training."""
-    curve = (refined or run).curve
-    measured = {key: value for key, value in (curve[-1] if curve else {}).items() if "dice" in key}
-    recipe = _recipe(config["train"], config["seed"], run, command, device)
-    labels = "images and LV cavity contours"
-    taught = _taught(config["train"], run, with_sunnybrook, labels)
-    if refined is not None:
-        recipe["refined"] = _recipe(config["refine"], config["seed"], refined, command, device)
-        taught += [f"while refining: {line}" for line in _taught(config["refine"], refined, with_sunnybrook, labels)]
-    if "pretrain" in config:
-        recipe["pretrained"] = f"encoder from the masked autoencoder {BUNDLED_MAE}, {config['pretrain']['steps']} steps"
-    return ModelCard(
-        name="bundled",
-        sha256="",
-        kind="bundled",
-        description=(
-            "ConvUNetR in the published form, of a size of its own (width 192, 6 blocks), for short-axis cine slices: "
-            "RV cavity, LV myocardium, LV cavity; papillary muscles count as cavity. A start to correct and to tune."
-        ),
-        trained_on=taught,
-        licence="BSD-3-Clause",
-        intended_use=RESEARCH_USE + " Not for clinical use.",
-        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        recipe=recipe,
-        figures={"while training (mean Dice over volumes, cut at the heart)": measured} if measured else {},
-    )
-
-
-def autoencoder_card(
-    config: Mapping[str, Any], run: Run, command: str, with_sunnybrook: bool, device: torch.device
-) -> ModelCard:
-    """Card of the masked autoencoder."""
-    last = run.curve[-1] if run.curve else {}
-    measured = {key: value for key, value in last.items() if "error" in key}
-    return ModelCard(
-        name=BUNDLED_MAE,
-        sha256="",
-        kind="bundled",
-        description=(
-            "Masked autoencoder in the published form, of the size of the bundled segmenter, for short-axis cine "
-            "slices: the encoder that the segmenter started from, for transfer, embeddings and reconstruction."
-        ),
-        trained_on=_taught(config["pretrain"], run, with_sunnybrook, "images without labels"),
-        licence="BSD-3-Clause",
-        intended_use=RESEARCH_USE + " Not for clinical use.",
-        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        recipe=_recipe(config["pretrain"], config["seed"], run, command, device),
-        figures={"while training (mean squared error of hidden patches, pixels 0 to 1)": measured} if measured else {},
-    )
 
 
 def _keep(path: Path, tensors: Mapping[str, torch.Tensor], training: Training) -> None:

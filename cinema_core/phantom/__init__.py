@@ -4,7 +4,8 @@
 ``write_phantom`` stores it as files; ``training_slice`` draws endlessly varied slices to train a model from.
 """
 
-from cinema_core.phantom.parameters import HEARTS, HeartParameters, heart_called, random_parameters
+from cinema_core.phantom.hearts import HEARTS, heart_called, random_parameters
+from cinema_core.phantom.parameters import HeartParameters
 from cinema_core.phantom.slices import training_slice
 from cinema_core.phantom.study import LONG_AXIS, PhantomStudy, PhantomView, make_phantom
 from cinema_core.phantom.wall import TrueWall, true_wall

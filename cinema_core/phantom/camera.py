@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_core.cine import Plane, View
-from cinema_core.phantom.beat import FloatArray
+from cinema_core.phantom.anatomy import FloatArray
 from cinema_core.phantom.parameters import HeartParameters
 
 # DICOM patient axes (LPS). The heart points to the left, forward and down; the short-axis image shows the

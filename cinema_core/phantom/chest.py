@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
-from cinema_core.phantom.beat import FloatArray
+from cinema_core.phantom.anatomy import FloatArray
 from cinema_core.phantom.camera import Camera
 
 BLOOD: Final = 1.0

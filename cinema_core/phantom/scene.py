@@ -15,7 +15,8 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from cinema_core.anatomy import Structure
-from cinema_core.phantom.beat import Beat, FloatArray
+from cinema_core.phantom.anatomy import FloatArray
+from cinema_core.phantom.beat import Beat
 from cinema_core.phantom.camera import Camera
 from cinema_core.phantom.chest import BLOOD, FAT, MUSCLE
 from cinema_core.phantom.neighbours import neighbours_of

@@ -26,6 +26,7 @@ from cinema_core.anatomy import Structure
 from cinema_core.phantom.acquisition import acquire
 from cinema_core.phantom.beat import beat_of
 from cinema_core.phantom.drawing import Contrast, Grid, Image, lay
+from cinema_core.phantom.hearts import random_parameters
 from cinema_core.phantom.neighbours import neighbours_of
 from cinema_core.phantom.outlines import cut_heart, outline, random_heart, valve_opening
 from cinema_core.phantom.painting import (
@@ -37,7 +38,7 @@ from cinema_core.phantom.painting import (
     fill_cavity,
     paint,
 )
-from cinema_core.phantom.parameters import HeartParameters, cavity_axes_mm, random_parameters
+from cinema_core.phantom.parameters import HeartParameters, cavity_axes_mm
 from cinema_core.phantom.surroundings import draw_bowel, surroundings
 
 LEVELS: Final = ("base", "middle", "apex", "above", "beyond")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cinema_core.cine import Cine, Geometry, Patient, Plane, Timing, View
 from cinema_core.errors import InputError
-from cinema_core.phantom.beat import Beat, FloatArray, beat_of
+from cinema_core.phantom.anatomy import FloatArray
+from cinema_core.phantom.beat import Beat, beat_of
 from cinema_core.phantom.camera import (
     LONG_AXIS_ANGLES_DEG,
     Camera,

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from scipy.spatial import KDTree
 
-from cinema_core.phantom.beat import FloatArray
+from cinema_core.phantom.anatomy import FloatArray
 from cinema_core.phantom.study import PhantomView
 
 STEP_MM: Final = 0.1

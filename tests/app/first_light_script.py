@@ -21,7 +21,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 LIMIT_S = 240.0
-SIZES = ((1600, 1000), (1366, 768))
+SIZE = (1366, 768)
+"""A small screen; what is clicked must be in sight there."""
 
 
 def pause(ms: int) -> None:
@@ -72,12 +73,10 @@ def stroke(viewer: Any, start: QPoint, end: QPoint) -> None:
     pause(50)
 
 
-def pictures(viewer: Any, out: Path, name: str) -> None:
-    """Save what the reader sees, at both sizes."""
-    for width, height in SIZES:
-        viewer.window.resize(width, height)
-        pause(300)
-        viewer.screenshot(str(out / f"{name}-{width}x{height}.png"), canvas_only=False, flash=False)
+def picture(viewer: Any, out: Path) -> None:
+    """Save what the reader sees."""
+    pause(300)
+    viewer.screenshot(str(out / "window.png"), canvas_only=False, flash=False)
 
 
 def sha(mask: Any) -> str:
@@ -92,13 +91,11 @@ def read(desktop: Any, out: Path) -> dict[str, Any]:
 
     viewer, workspace, reading = desktop.viewer, desktop.workspace, desktop.workspace.reading
     told: dict[str, Any] = {"shape": reading.cine.shape}
-    pictures(viewer, out, "1-open")
 
     click(workspace.segment.segment)
     wait(lambda: not reading.work.busy, "segmenting")
     told["segmented_phases"] = len(reading.complete_phases)
     told["said_after_segmenting"] = words(workspace.status)
-    pictures(viewer, out, "2-segmented")
 
     workspace.layers.go_to(0, 5)
     before = reading.labels[0, 5].copy()
@@ -108,7 +105,6 @@ def read(desktop: Any, out: Path) -> dict[str, Any]:
     stroke(viewer, middle - QPoint(60, 60), middle + QPoint(60, -60))
     told["painted_pixels"] = int((reading.labels[0, 5] != before).sum())
     told["state_after_painting"] = reading.state(0, 5)
-    pictures(viewer, out, "3-corrected")
     click(workspace.review.accept_slice)
     told["state_after_accepting"] = reading.state(0, 5)
 
@@ -118,14 +114,13 @@ def read(desktop: Any, out: Path) -> dict[str, Any]:
     wait(lambda: not reading.work.busy, "fine-tuning")
     told["said_after_fine_tuning"] = words(workspace.train) + words(workspace.status)
     told["keep_for_all"] = workspace.train.trial.keep.isEnabled()
-    pictures(viewer, out, "4-before-and-after")
     click(workspace.train.trial.keep_here)
     told["model"] = reading.model
 
     workspace.show_tab("Export")
     QFileDialog.getSaveFileName = staticmethod(lambda *_: (str(out / "report.csv"), ""))  # type: ignore[method-assign]
     click(workspace.export.export)
-    pictures(viewer, out, "5-exported")
+    picture(viewer, out)
     told["mask"] = sha(reading.labels[0, 5])
     told["corrected"] = reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED)
     return told
@@ -136,7 +131,7 @@ def find(desktop: Any, out: Path) -> dict[str, Any]:
     from cinema_core.anatomy import LabelState
 
     reading = desktop.workspace.reading
-    pictures(desktop.viewer, out, "6-found-again")
+    picture(desktop.viewer, out)
     return {
         "mask": sha(reading.labels[0, 5]),
         "shown": sha(desktop.workspace.layers.labels.data[0, 5]),
@@ -154,6 +149,7 @@ def main() -> None:
 
     desktop = Desktop.open((study,), project, finetune_settings=FineTuneSettings(steps=4))
     wait(lambda: not desktop.workspace.is_opening, "opening")
+    desktop.viewer.window.resize(*SIZE)
     told = {"read": read, "find": find}[part](desktop, out)
     (out / "told.partial").write_text(json.dumps(told), encoding="utf-8")
     os.replace(out / "told.partial", out / "told.json")

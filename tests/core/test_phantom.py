@@ -28,7 +28,8 @@ from cinema_core.phantom import (
     training_slice,
     write_phantom,
 )
-from cinema_core.phantom.beat import Beat, FloatArray, beat_of
+from cinema_core.phantom.anatomy import FloatArray
+from cinema_core.phantom.beat import Beat, beat_of
 from cinema_core.phantom.camera import Camera, HeartFrame, long_axis_plane, short_axis_planes
 from cinema_core.phantom.drawing import SLICE_SIZE, Contrast, Grid
 from cinema_core.phantom.parameters import shortening_of, truncated_ellipsoid_ml
