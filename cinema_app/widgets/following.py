@@ -23,6 +23,9 @@ ACTIVITY: Final = "Activity"
 DOCK_PX: Final = 680
 """Width at which Cancel, the last in its row, is not scrolled out of sight."""
 
+MARGIN_PX: Final = 8
+"""What napari leaves between the dock and the edges of the image."""
+
 PREFIX: Final = "Following the motion: "
 """Left out where the row is narrow."""
 
@@ -51,6 +54,7 @@ class Following:
         self._take = take
         self._cancel: CancelToken | None = None
         self._bar: cancelable_progress | None = None
+        self._is_closed = False
         self._progressed.connect(self._show_progress, thread="main")
 
     @property
@@ -77,8 +81,9 @@ class Following:
             self._cancel.cancel()
 
     def close(self) -> None:
-        """Stop, and take the bar out of napari's list, which outlives a window."""
+        """Stop, take the bar out of napari's list, which outlives a window, and drop what the thread ends with."""
         self.stop()
+        self._is_closed = True
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -92,6 +97,8 @@ class Following:
         self._bar.update(round(100 * fraction) - self._bar.n)
 
     def _ended(self, study_id: str, masks: dict[Slice, Mask] | None) -> None:
+        if self._is_closed:
+            return  # the panels are gone
         self._end()
         if masks is None:
             self._reading.notify("Following the motion was stopped; nothing was changed.")
@@ -99,6 +106,8 @@ class Following:
             self._take(study_id, masks)
 
     def _end(self) -> None:
+        if self._is_closed:
+            return
         if self._bar is not None:
             self._bar.close()
         self._cancel = self._bar = None
@@ -111,7 +120,7 @@ class Following:
             return  # the panel floats in a window of its own; the notice and the menu are left
         dock.setVisible(shown)
         if shown:
-            dock.resize(min(DOCK_PX, dock.parentWidget().width()), dock.height())
+            dock.resize(min(DOCK_PX, dock.parentWidget().width() - 2 * MARGIN_PX), dock.height())
             dock.move_to_bottom_right()  # of the image, which may have been resized while it was hidden
             dock.raise_()
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from cinema_app.moved_images import remember_place
+from cinema_app.moved_images import remember_place, was_a_file
 from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.status import StatusPanel
@@ -61,7 +61,7 @@ class MovedImages:
     def _ask(self, records: Sequence[StudyRecord], then: Callable[[Path], None]) -> None:
         first = records[0]
         title = f"Where are the images of {first.study_id} now?"
-        if first.image_path.suffix:
+        if was_a_file(first.image_path):
             place, _ = QFileDialog.getOpenFileName(self._parent, title)
         else:
             place = QFileDialog.getExistingDirectory(self._parent, title)

@@ -115,7 +115,7 @@ class Workspace(QWidget):
         self._look.setInterval(LOOK_EVERY_MS)
         self._look.timeout.connect(self._show_read_so_far)
         self._show_what_was_read: Callable[[Study], None] = self._show_study
-        self._wanted_at = Path()
+        self._wanted_at: tuple[Path, str | None] = (Path(), None)
         self._when_not_read: Callable[[], None] = lambda: None
         self._read_wanted: Callable[[Path], None] = self.open
         self.import_check: ImportCheck | None = None
@@ -314,7 +314,7 @@ class Workspace(QWidget):
             return
         self.player.stop()
         self._read_wanted = lambda place: self._read(place, study, choices, show)
-        self._wanted_at, self._when_not_read = Path(path), failed
+        self._wanted_at, self._when_not_read = (Path(path), study), failed
         cancel = CancelToken()
         self.status.show_reading_a_file(f"Opening {Path(path).name}…", cancel.cancel)
         self._show_what_was_read = show
@@ -333,7 +333,7 @@ class Workspace(QWidget):
     def _opened(self, result: tuple[Study | Worklist | None, str]) -> None:
         self._end_opening()
         study, trouble = result
-        if study is None and (moved := studies_at(self.reading.project, self._wanted_at)):
+        if study is None and (moved := studies_at(self.reading.project, *self._wanted_at)):
             self.moved_images.offer(moved, self._read_wanted)
         elif study is None:
             self.reading.notify(trouble, Severity.ERROR if trouble != STOPPED else Severity.INFO)

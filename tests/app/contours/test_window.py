@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QProgressBar, QPushButton, QScrollArea
 
@@ -478,6 +478,7 @@ def test_the_motion_of_every_slice_is_followed_and_its_share_stands_in_the_activ
     bare = {(t, k): np.zeros_like(segmented.labels[t, k]) for k in range(5) if k not in (z, z + 1)}
     segmented.correct_many(bare, "brush")
     before = np.array(segmented.labels)
+    reader.workspace.window().resize(1300, 850)
     shares: list[int] = []
     choose(reader.workspace, "Follow it on every slice")
     dock = activity(reader.workspace)
@@ -498,6 +499,7 @@ def test_cancel_in_the_activity_dock_stops_following(
     reader: ContourHand, project: Project, notices: list[Notice], qtbot: Any
 ) -> None:
     position = project.journal_position()
+    reader.workspace.window().resize(1300, 850)
     choose(reader.workspace, "Follow it on every slice")
     dock = activity(reader.workspace)
     (cancel,) = dock.findChildren(QPushButton)
@@ -505,6 +507,21 @@ def test_cancel_in_the_activity_dock_stops_following(
     click(cancel)
     qtbot.waitUntil(lambda: "was stopped" in notices[-1].text, timeout=60_000)
     assert not dock.isVisible()
+    assert project.journal_position() == position
+
+
+def test_a_window_that_is_closed_meanwhile_hears_no_more_of_it(
+    reader: ContourHand, project: Project, qtbot: Any
+) -> None:
+    position = project.journal_position()
+    choose(reader.workspace, "Follow the motion")
+    following = reader.workspace.review.contour_tools.following
+    heard: list[object] = []
+    following.changed.connect(lambda: heard.append(None))
+    following.close()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+    QApplication.processEvents()
+    assert not heard
     assert project.journal_position() == position
 
 
