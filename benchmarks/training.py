@@ -157,29 +157,49 @@ def our_step(
     return step
 
 
+@dataclass(frozen=True)
+class Lasted:
+    """Seconds of a step, by the clock and of the processor: on a shared machine only the latter can be compared."""
+
+    clock: float
+    processor: float
+
+
 def seconds_by_turns(
     ways: Sequence[Callable[[Sequence[torch.Tensor]], None]], batch: Sequence[torch.Tensor], n: int
-) -> list[list[float]]:
-    """Seconds of ``n`` steps of each way, one after the other in turn, after one step each to warm up.
+) -> list[list[Lasted]]:
+    """Time ``n`` steps of each way, one after the other in turn, after one step each to warm up.
 
     Each turn is told as it ends: on a slow machine a step of the base size takes minutes.
     """
     import torch
 
-    found: list[list[float]] = [[] for _ in ways]
+    found: list[list[Lasted]] = [[] for _ in ways]
     for turn in range(n + 1):
-        lasted = []
+        told = []
         for way, seconds in zip(ways, found, strict=True):
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             way(batch)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            lasted.append(time.perf_counter() - began)
+            lasted = Lasted(time.perf_counter() - began, time.process_time() - used)
+            told.append(f"{lasted.clock:.1f} s ({lasted.processor:.1f} s of the processor)")
             if turn:
-                seconds.append(lasted[-1])
-        told = ", ".join(f"{seconds:.1f} s" for seconds in lasted)
-        print(f"{f'turn {turn} of {n}' if turn else 'to warm up'}: {told}", file=sys.stderr, flush=True)
+                seconds.append(lasted)
+        print(f"{f'turn {turn} of {n}' if turn else 'to warm up'}: {', '.join(told)}", file=sys.stderr, flush=True)
     return found
+
+
+def by_processor(name: str, lasted: Sequence[Sequence[Lasted]]) -> list[Figure]:
+    """Seconds of the processor of a step each way, and how many times as fast the second is by them."""
+    figures, medians = [], []
+    for way, steps in zip(("plain loop", "training"), lasted, strict=True):
+        used = [step.processor for step in steps]
+        medians.append(statistics.median(used))
+        shown = f"{medians[-1]:.3g} ({min(used):.3g} to {max(used):.3g})"
+        figures.append(Figure(f"{name}, {way}, s of the processor per step", shown))
+    times = f"{medians[0] / medians[1]:.2f}"
+    return [*figures, Figure(f"{name}, faster by, by the processor", times, f">= {FASTER_ON_CPU}")]
 
 
 def loading_per_s(images: Dataset[tuple[torch.Tensor, ...]], batch: int, n_workers: int, n_batches: int) -> float:
@@ -254,11 +274,14 @@ def main() -> None:
             images = subject.lesson.images
             batch = default_collate([images[k] for k in range(batch_size)])
             ways = [plain_step(subject, device, precision), our_step(subject, device, precision)]
-            plain, ours = ([batch_size / s for s in way] for way in seconds_by_turns(ways, batch, given.steps))
+            lasted = seconds_by_turns(ways, batch, given.steps)
+            plain, ours = ([batch_size / step.clock for step in way] for way in lasted)
             faster = statistics.median(ours) / statistics.median(plain)
             for name, rates in (("plain loop", plain), ("training", ours)):
                 shown = f"{statistics.median(rates):.3g} ({min(rates):.3g} to {max(rates):.3g})"
                 figures.append(Figure(f"{subject.name}, {name}, samples/s", shown))
+            if not on_gpu:
+                figures += by_processor(subject.name, lasted)
             target = FASTER_ON_GPU if on_gpu else FASTER_ON_CPU
             figures.append(Figure(f"{subject.name}, faster by", f"{faster:.2f}", f">= {target}"))
             loaded = loading_per_s(images, batch_size, given.workers, max(4, 16 // batch_size))
