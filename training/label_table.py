@@ -109,6 +109,8 @@ def report(rows: Sequence[Row]) -> str:
         groups.setdefault((row.budget, row.method, row.strategy), []).append(row)
 
     def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
+        if len(values) == 1:
+            return f"{values[0]:{sign}.{digits}f}"  # one run says nothing of how runs differ
         low, high = interval(values)
         return f"{np.mean(values):{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 

@@ -203,4 +203,5 @@ def test_report_sorts_by_budget_and_names_what_was_measured() -> None:
     small, large = text.splitlines()[2:]
     assert small.startswith("| 8/4 | bundled | random | 2 | 0.860 [")
     assert "+0.060" in small
-    assert large.startswith("| 40/10 |")
+    assert large.startswith("| 40/10 | bundled | random | 1 | ")
+    assert "[" not in large  # a single run has no interval
