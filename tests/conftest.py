@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent / "stand_ins"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # napari reads icons that another process is just writing
+    os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"napari-cinema-tests-{worker}")
 
 
 def _shared(name: str, what: str) -> Path:

@@ -89,12 +89,14 @@ class Following:
             self._bar = None
 
     def _show_progress(self, fraction: float, message: str) -> None:
-        if self._bar is None:
+        bar = self._bar
+        if bar is None:
             return
-        if self._bar.is_canceled:
+        if bar.is_canceled:
             self.stop()
-        self._bar.set_description(message.removeprefix(PREFIX))
-        self._bar.update(round(100 * fraction) - self._bar.n)
+        bar.set_description(message.removeprefix(PREFIX))
+        if self.is_running:  # napari lets events run as it draws the words, and the end may be one of them
+            bar.update(round(100 * fraction) - bar.n)
 
     def _ended(self, study_id: str, masks: dict[Slice, Mask] | None) -> None:
         if self._is_closed:
