@@ -32,6 +32,24 @@ def refuse_existing(folder: Path, names: Iterable[str]) -> None:
         )
 
 
+def remove_stale(folder: Path, names: Iterable[str]) -> None:
+    """Remove results of an earlier run that the new one did not have: they would be read as one with the others.
+
+    Raises
+    ------
+    StorageError
+        If one cannot be removed.
+    """
+    for name in names:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{name} in {folder} is of an earlier export and could not be removed: {error.strerror or error}. "
+                "Remove it yourself: it no longer fits the files beside it."
+            ) from error
+
+
 @contextmanager
 def written_together(folder: Path) -> Iterator[Path]:
     """Give a hidden folder to write to; at the end its files appear in ``folder``, after an error none does.

@@ -70,7 +70,7 @@ def export(
     a structured report, dicom-pdf as a PDF, dicom-sc its key images; all belong to the study that was opened from
     DICOM, and so name the patient as its images do.
     """
-    from cinema_app.results import refuse_existing, written_together
+    from cinema_app.results import refuse_existing, remove_stale, written_together
     from cinema_app.terminal import progress_bar, say
     from cinema_core.errors import InputError, ProjectError
     from cinema_core.project import Project
@@ -85,13 +85,17 @@ def export(
             problems = _write(partial, opened, studies, chosen, progress)
             written = sorted(path.name for path in partial.iterdir())
             if not written:
-                raise InputError(f"Nothing could be exported. {problems[0]}")
+                raise InputError(f"Nothing could be exported. {next(iter(problems.values()))}")
+        # Segmentations of phases that the RV no longer has of its own, say. What failed keeps its older files.
+        whole = [study for study in studies if study.study_id not in problems]
+        remove_stale(folder, set(_names(whole, chosen)) - set(written))
         if not opened.read_only:
             opened.log_event("exported", {"format": ",".join(chosen), "studies": len(studies) - len(problems)})
     for name in written:
         say(str(folder / name))
     if problems:
-        raise ProjectError(f"{len(problems)} of {len(studies)} studies are not complete. {' '.join(problems)}")
+        told = " ".join(f"{study}: {reason}" for study, reason in problems.items())
+        raise ProjectError(f"{len(problems)} of {len(studies)} studies are not complete. {told}")
 
 
 def _formats(text: str) -> list[Format]:
@@ -153,7 +157,7 @@ def _labels_name(study_id: str) -> str:
 
 def _write(
     folder: Path, project: Project, studies: list[StudyRecord], formats: list[Format], progress: Progress
-) -> list[str]:
+) -> dict[str, str]:
     """Write all that can be written; returns what could not, one sentence per study."""
     from cinema_app.results import write_json
     from cinema_app.teaching import read_with_notes
@@ -166,7 +170,8 @@ def _write(
 
     cards = list_models(project.models_folder)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    rows, origins, effort, problems = [], [], {}, []
+    rows, origins, effort = [], [], {}
+    problems: dict[str, str] = {}
     for k, study in enumerate(studies):
         progress(k / len(studies), study.study_id)
         try:
@@ -185,7 +190,7 @@ def _write(
         except StorageError:
             raise  # the next study would not fit either
         except CinemaError as error:
-            problems.append(f"{study.study_id}: {error}")
+            problems[study.study_id] = str(error)
     if rows:
         write_report(folder / REPORT, rows)
         write_json(folder / PROVENANCE, {"studies": origins})

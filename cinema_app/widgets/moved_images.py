@@ -12,7 +12,7 @@ from cinema_app.moved_images import remember_place, was_a_file
 from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.status import StatusPanel
-from cinema_core.errors import ProjectError
+from cinema_core.errors import CinemaError
 from cinema_core.io import Study
 from cinema_core.project import StudyRecord
 
@@ -37,7 +37,7 @@ class MovedImages:
         self._read = read
         self._parent = parent
 
-    def offer(self, records: Sequence[StudyRecord], then: Callable[[Path], None]) -> None:
+    def offer(self, records: Sequence[StudyRecord], then: Callable[[Study], None]) -> None:
         """Say that the images of a study are gone, and offer to find them.
 
         Parameters
@@ -45,7 +45,7 @@ class MovedImages:
         records
             Cines of one study, whose images lay at one place.
         then
-            Called with the new place, once the images there are known to be the same.
+            Called with the study as it was read there, once its images are known to be the same.
         """
         first = records[0]
         self._reading.notify(
@@ -55,10 +55,10 @@ class MovedImages:
         )
         self._offer_again(records, then)
 
-    def _offer_again(self, records: Sequence[StudyRecord], then: Callable[[Path], None]) -> None:
+    def _offer_again(self, records: Sequence[StudyRecord], then: Callable[[Study], None]) -> None:
         self._status.offer(FIND, FIND_TIP, lambda: self._ask(records, then))
 
-    def _ask(self, records: Sequence[StudyRecord], then: Callable[[Path], None]) -> None:
+    def _ask(self, records: Sequence[StudyRecord], then: Callable[[Study], None]) -> None:
         first = records[0]
         title = f"Where are the images of {first.study_id} now?"
         if was_a_file(first.image_path):
@@ -76,11 +76,11 @@ class MovedImages:
         else:
             self._offer_again(records, then)
 
-    def _found(self, records: Sequence[StudyRecord], study: Study, then: Callable[[Path], None]) -> None:
+    def _found(self, records: Sequence[StudyRecord], study: Study, then: Callable[[Study], None]) -> None:
         try:
             remember_place(self._reading.project, records, study)
-        except ProjectError as error:
+        except CinemaError as error:  # a full disk, too
             self._reading.notify(str(error), Severity.ERROR)
             self._offer_again(records, then)
         else:
-            then(study.path)
+            then(study)

@@ -221,8 +221,8 @@ def _lay_out_now() -> None:
 
 def _figures_html(measures: StudyMeasures) -> str:
     """Table of both ventricles: value, range, and a mark where it lies outside."""
-    headings = ("", "LV", "range", "RV", "range", "LV / RV per m²")
-    cells = [f"<tr style='color:{MUTED}'>" + "".join(f"<td>{heading}</td>" for heading in headings) + "</tr>"]
+    ranges = "range" if any(v.range is not None for v in measures.verdicts.values()) else ""
+    rows = [["", "LV", ranges, "RV", ranges, "LV / RV per m²"]]
     for title, name, indexed, unit in ROWS:
         row = [title]
         for side in ("lv", "rv"):
@@ -230,8 +230,11 @@ def _figures_html(measures: StudyMeasures) -> str:
         row.append(
             " / ".join(_with_range(measures, f"{side}_{indexed}", "")[0] for side in ("lv", "rv")) if indexed else ""
         )
-        cells.append("<tr>" + "".join(f"<td style='padding-right:5px'>{cell}</td>" for cell in row) + "</tr>")
-    return f"<table style='color:{TEXT}'>{''.join(cells)}</table>"
+        rows.append(row)
+    cells = ["".join(f"<td style='padding-right:6px'>{cell}</td>" for cell in row) for row in rows]
+    first, *others = cells
+    lines = f"<tr style='color:{MUTED}'>{first}</tr>" + "".join(f"<tr>{line}</tr>" for line in others)
+    return f"<table style='color:{TEXT}'>{lines}</table>"
 
 
 def _with_range(measures: StudyMeasures, name: str, unit: str) -> list[str]:

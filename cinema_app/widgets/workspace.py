@@ -117,7 +117,7 @@ class Workspace(QWidget):
         self._show_what_was_read: Callable[[Study], None] = self._show_study
         self._wanted_at: tuple[Path, str | None] = (Path(), None)
         self._when_not_read: Callable[[], None] = lambda: None
-        self._read_wanted: Callable[[Path], None] = self.open
+        self._show_found: Callable[[Study], None] = self._show_study
         self.import_check: ImportCheck | None = None
         self.key_help: KeyHelp | None = None
         self.is_closed = False
@@ -311,9 +311,11 @@ class Workspace(QWidget):
     ) -> None:
         if self._opening is not None:
             self.reading.notify("Another study is still being read.", Severity.WARNING)
+            failed()
             return
         self.player.stop()
-        self._read_wanted = lambda place: self._read(place, study, choices, show)
+        # Found elsewhere, a study was read as it was kept; by other choices it has to be read again.
+        self._show_found = show if callable(choices) else lambda there: self._read(there.path, study, choices, show)
         self._wanted_at, self._when_not_read = (Path(path), study), failed
         cancel = CancelToken()
         self.status.show_reading_a_file(f"Opening {Path(path).name}…", cancel.cancel)
@@ -334,7 +336,7 @@ class Workspace(QWidget):
         self._end_opening()
         study, trouble = result
         if study is None and (moved := studies_at(self.reading.project, *self._wanted_at)):
-            self.moved_images.offer(moved, self._read_wanted)
+            self.moved_images.offer(moved, self._show_found)
         elif study is None:
             self.reading.notify(trouble, Severity.ERROR if trouble != STOPPED else Severity.INFO)
             self._when_not_read()
@@ -368,6 +370,7 @@ class Workspace(QWidget):
         """Say so; the worker raises the fault again in this thread, where napari reports and the log keeps it."""
         self._end_opening()
         self.reading.notify("The study could not be opened because of a fault in the program.", Severity.ERROR)
+        self._when_not_read()
 
     # ---------------------------------------------------------------- closing
 

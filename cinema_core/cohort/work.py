@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -56,6 +57,14 @@ PROCESS_ENDED: Final = "the process that worked on it ended"
 
 LEAST_NAME: Final = 4
 """Letters of a file or folder whose name is looked for without its path."""
+
+LEAST_NUMBER: Final = 6
+"""Digits of one: a shorter number is nobody's, and stands in many sentences."""
+
+ORDINARY: Final = frozenset(
+    {"cine", "cines", "data", "dicom", "image", "images", "labels", "phase", "segmentation", "slice", "study", "volume"}
+)
+"""Names of files and folders that our own sentences use as words."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +148,24 @@ def without_paths(text: str, entry: CohortEntry) -> str:
     for column, places in (("image", entry.images), ("labels", entry.labels)):
         for place, phase in zip(places, PAIR if len(places) == len(PAIR) else [""] * len(places), strict=True):
             named = f"[{column} {phase}]" if phase else f"[{column}]"
-            for path in (place, sidecar_path(place), *(place.rglob("*") if place.is_dir() else ())):
-                known[str(path)] = named
-                # A folder may be called 1, which is no name and stands in many sentences.
-                if len(path.name) >= LEAST_NAME and not path.name.isdigit():
+            for path in (place, sidecar_path(place), *_inside(place)):
+                known |= dict.fromkeys((str(path), str(path.absolute()), str(path.resolve())), named)
+                least = LEAST_NUMBER if path.name.isdigit() else LEAST_NAME
+                if len(path.name) >= least and path.name.lower() not in ORDINARY:
                     known[path.name] = named
+            # All that leads there, but for the root of the disk.
+            known |= {str(parent): named for parent in place.absolute().parents if parent.name}
     for name in sorted(known, key=len, reverse=True):
         # Members of an archive follow its path.
         text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])(?:[\\/]\S*)?", known[name], text)
     return text
+
+
+def _inside(place: Path) -> list[Path]:
+    found: list[Path] = []
+    with suppress(OSError):  # a drive that is gone: what was found is looked for
+        found.extend(place.rglob("*") if place.is_dir() else ())
+    return found
 
 
 def labels_path(out: Path, study: str) -> Path:
@@ -185,7 +203,8 @@ def _provenance(entry: CohortEntry, result: StudyResult) -> ProvenanceRow:
 def _sha256(files: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

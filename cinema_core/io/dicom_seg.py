@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,7 @@ def dicom_segmentations(
     LabelError
         If a phase has no label, or unlabelled pixels.
     GeometryError
-        If slices differ in size, which one object cannot hold.
+        If slices differ in size, or lie in different frames of reference, which one object cannot hold.
     """
     from highdicom import UID  # here: it is slow to import, and most commands do without
 
@@ -95,7 +95,7 @@ def dicom_segmentations(
         )
     series_uid = str(UID())
     with made_of_images(cine):
-        sources = source_frames(cine, phases.values())
+        sources = _in_one_frame(source_frames(cine, phases.values()), cine)
         return {
             name: _segmentation(
                 _alone(labels[t], (only or {}).get(name)), cine, t, name, sources, origin, series_uid, number
@@ -107,6 +107,26 @@ def dicom_segmentations(
 def series_number(source: Dataset, kind: int) -> int:
     """Return the number of a series of ours: that of the images with two digits behind it, so that both are near."""
     return int(source.get("SeriesNumber") or 0) * 100 + kind
+
+
+def _in_one_frame(sources: Mapping[tuple[int, int], SourceFrame], cine: Cine) -> dict[tuple[int, int], SourceFrame]:
+    """Images as they are, or in a frame of reference of their own if theirs say nothing of how they lie.
+
+    Sunnybrook's have one each. They were read as one stack by their positions, and so the object holds them; that it
+    is of these images is told by what it refers to.
+    """
+    from highdicom import UID
+
+    if len(set(cine.frames_of_reference) - {""}) > 1:
+        raise GeometryError(
+            "The slices lie in different frames of reference: the patient or the table was moved in between. One DICOM "
+            "segmentation cannot hold them. Export NIfTI."
+        )
+    stated = {str(one.header.get("FrameOfReferenceUID", "")) for one in sources.values()}
+    if len(stated) == 1 and stated != {""}:
+        return dict(sources)
+    own = str(UID())
+    return {where: replace(one, header=_with(one.header, FrameOfReferenceUID=own)) for where, one in sources.items()}
 
 
 def _segmentation(
@@ -129,7 +149,7 @@ def _segmentation(
     images, pixels, frames = _on_images(numbered, t, sources)
     source = images[0]
     segmentation = Segmentation(
-        source_images=[_in_series(image, source.SeriesInstanceUID) for image in images],
+        source_images=images if frames else _alike(images),
         pixel_array=pixels,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_describe(k, structure, origin) for k, structure in enumerate(drawn, start=1)],
@@ -187,22 +207,37 @@ def _on_images(
 
 def _of_phase(header: Dataset, frames: list[int]) -> Dataset:
     """Multi-frame object as if it held these frames only: highdicom takes no two frames at one place."""
-    phase = Dataset()
-    phase.update(header)
-    phase.file_meta = header.file_meta
+    phase = _with(header)
     phase.NumberOfFrames = len(frames)
     phase.PerFrameFunctionalGroupsSequence = [header.PerFrameFunctionalGroupsSequence[k] for k in frames]
     _share_geometry(phase)
     return phase
 
 
-def _in_series(image: Dataset, series_uid: str) -> Dataset:
-    """Image as if it were of a series: highdicom takes images of one only, and scanners make one per slice."""
-    moved = Dataset()
-    moved.update(image)
-    moved.file_meta = image.file_meta
-    moved.SeriesInstanceUID = series_uid
-    return moved
+def _with(image: Dataset, **values: Any) -> Dataset:
+    """Image as if some of its attributes had these values."""
+    changed = Dataset()
+    changed.update(image)
+    changed.file_meta = image.file_meta
+    for keyword, value in values.items():
+        setattr(changed, keyword, value)
+    return changed
+
+
+def _alike(images: Sequence[Dataset]) -> list[Dataset]:
+    """Classic images as highdicom takes them: of one series, and turned alike.
+
+    Scanners make a series per slice, and write directions that differ in the last digit.
+    """
+    first = images[0]
+    common = {"SeriesInstanceUID": first.SeriesInstanceUID}
+    for keyword in _SHARED.values():
+        if not all(np.allclose(image[keyword].value, first[keyword].value, atol=SAME) for image in images):
+            raise GeometryError(
+                "The slices differ in pixel size or orientation; one segmentation cannot hold them. Export NIfTI."
+            )
+        common[keyword] = first[keyword].value
+    return [_with(image, **common) for image in images]
 
 
 def _refer_to_series(segmentation: Segmentation, images: Sequence[Dataset]) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage
+from pydicom.valuerep import DA, TM
 
 from cinema_core.cine import Cine
 from cinema_core.errors import StorageError, StudyError
@@ -37,6 +38,9 @@ _TYPE_2: Final = (
     "ReferringPhysicianName",
 )
 """Attributes that every object of a study repeats, and that may be empty: archives leave some out."""
+
+_TIMES: Final = {"DA": DA, "TM": TM}
+_SEXES: Final = ("", "F", "M", "O")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +139,21 @@ def _headers(paths: Iterable[Path]) -> dict[Path, Dataset]:
             with file.open() as stream:
                 header = read_dataset(stream, stop_before_pixels=True)
             for keyword in _TYPE_2:
-                if keyword not in header:
+                if keyword not in header or not _is_legal(header[keyword]):
                     setattr(header, keyword, "")
             headers[file.path] = header
     return headers
+
+
+def _is_legal(element: DataElement) -> bool:
+    """Whether an object of the study can repeat it: anonymisers leave days that never were (Sunnybrook: 20120000)."""
+    if element.keyword == "PatientSex":
+        return (element.value or "") in _SEXES
+    try:
+        _TIMES.get(element.VR, str)(element.value)
+    except ValueError:
+        return False
+    return True
 
 
 def _place(path: Path) -> Path:

@@ -60,11 +60,11 @@ _NO_WRITE_ACCESS: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class DamagedRowError(sqlite3.DatabaseError):
-    """A row of the journal holds what was never written there; SQLite itself keeps no checksum."""
+    """A row of a table holds what was never written there; SQLite itself keeps no checksum."""
 
-    def __init__(self, row_id: int) -> None:
-        super().__init__(f"row {row_id} is damaged")
-        self.row_id = row_id
+    def __init__(self, row_id: int, table: str = "journal") -> None:
+        super().__init__(f"row {row_id} of {table} is damaged")
+        self.row_id, self.table = row_id, table
 
 
 class Database:
@@ -230,7 +230,8 @@ def _file_sentences(path: Path) -> Iterator[None]:
 def _sentence(error: sqlite3.Error, path: Path) -> CinemaError | None:
     if isinstance(error, DamagedRowError):
         return ProjectError(
-            f"Row {error.row_id} of {path.name} in {path.parent} is damaged. Put a copy from your backup in its place."
+            f"Row {error.row_id} of the table {error.table} of {path.name} in {path.parent} is damaged. "
+            "Put a copy from your backup in its place."
         )
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:

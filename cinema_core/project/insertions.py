@@ -9,6 +9,7 @@ import numpy as np
 
 from cinema_core.errors import LabelError
 from cinema_core.measure.segments import Insertions
+from cinema_core.project.database import DamagedRowError
 from cinema_core.project.records import InsertionEdit
 from cinema_core.project.studies import study_row
 
@@ -44,30 +45,32 @@ def newest_insertions(rows: sqlite3.Connection, study_id: str, at: int | None = 
     if not has_insertions(rows):
         return {}  # a project of an older format that is only read
     found = rows.execute(
-        "SELECT z, points_yx FROM insertion_points WHERE insertion_id IN "
+        "SELECT insertion_id, z, points_yx FROM insertion_points WHERE insertion_id IN "
         "(SELECT max(insertion_id) FROM insertion_points WHERE study_id = ? AND insertion_id <= ? GROUP BY z) "
         "ORDER BY z",
         (study_id, insertion_position(rows) if at is None else at),
     ).fetchall()
-    points = {row["z"]: _points(row["points_yx"]) for row in found}
+    points = {row["z"]: _points(row) for row in found}
     return {z: one for z, one in points.items() if one is not None}
 
 
 def insertion_edit(rows: sqlite3.Connection, insertion_id: int) -> InsertionEdit:
     """Return what a row set."""
-    found = rows.execute("SELECT z, points_yx FROM insertion_points WHERE insertion_id = ?", (insertion_id,)).fetchone()
-    return InsertionEdit(found["z"], _points(found["points_yx"]))
+    found = rows.execute(
+        "SELECT insertion_id, z, points_yx FROM insertion_points WHERE insertion_id = ?", (insertion_id,)
+    ).fetchone()
+    return InsertionEdit(found["z"], _points(found))
 
 
 def insertion_edit_before(rows: sqlite3.Connection, insertion_id: int) -> InsertionEdit:
     """Return the edit that brings back what held on the slice before a row."""
     edited = insertion_edit(rows, insertion_id)
     before = rows.execute(
-        "SELECT points_yx FROM insertion_points WHERE insertion_id < ? AND z = ? AND study_id = "
+        "SELECT insertion_id, points_yx FROM insertion_points WHERE insertion_id < ? AND z = ? AND study_id = "
         "(SELECT study_id FROM insertion_points WHERE insertion_id = ?) ORDER BY insertion_id DESC LIMIT 1",
         (insertion_id, edited.z, insertion_id),
     ).fetchone()
-    return InsertionEdit(edited.z, None if before is None else _points(before["points_yx"]))
+    return InsertionEdit(edited.z, None if before is None else _points(before))
 
 
 def insertion_position(rows: sqlite3.Connection) -> int:
@@ -86,8 +89,11 @@ def _text(points: Insertions | None) -> str | None:
     return json.dumps([points.anterior_yx, points.inferior_yx])  # as it is: figures come of it
 
 
-def _points(text: str | None) -> Insertions | None:
-    if text is None:
+def _points(row: sqlite3.Row) -> Insertions | None:
+    if row["points_yx"] is None:
         return None
-    anterior, inferior = json.loads(text)
-    return Insertions((anterior[0], anterior[1]), (inferior[0], inferior[1]))
+    try:
+        (anterior_y, anterior_x), (inferior_y, inferior_x) = json.loads(row["points_yx"])
+        return Insertions((float(anterior_y), float(anterior_x)), (float(inferior_y), float(inferior_x)))
+    except (TypeError, ValueError) as error:
+        raise DamagedRowError(row["insertion_id"], "insertion_points") from error

@@ -35,8 +35,9 @@ _ENTRIES: Final = UUID("6f0d9a52-94f5-4c0b-8f65-5a2a1a0c1f11")
 def fhir_bundle(result: StudyResult) -> dict[str, Any]:
     """Return every coded measure as an Observation; one that is not known has the reason in place of a value.
 
-    Observations are preliminary until a named reader approved ED and ES. The study is named by its pseudonym and the
-    person not at all.
+    Observations are preliminary until a named reader approved ED and ES. The study is named by its pseudonym; there is
+    no subject. Of the person it is told only for whom a reference range holds: sex, decade and, where it was chosen,
+    ethnicity, without which nobody could check the limits.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import highdicom as hd
+import numpy as np
 import pydicom
 import pypdfium2
 import pytest
@@ -17,7 +18,7 @@ from cinema_app import cli
 from cinema_app.dicom_export import export_dicom
 from cinema_app.reading import Reading
 from cinema_app.widgets.workspace import Workspace
-from cinema_core.anatomy import LabelState, Structure
+from cinema_core.anatomy import UNLABELLED, LabelState, Structure
 from cinema_core.cine import BsaFormula
 from cinema_core.errors import InputError
 from cinema_core.io import load_study
@@ -173,6 +174,47 @@ def test_the_rv_s_own_phases_are_segmentations_of_it_alone(
     assert {t for t, _ in read.masks} == {3}
     found = sum(int((mask == Structure.RV_CAVITY).sum()) for mask in read.masks.values())
     assert found == int((phantom_study.labels[3] == Structure.RV_CAVITY).sum())
+
+
+def test_overwrite_leaves_no_segmentation_of_a_phase_that_is_no_longer_one(
+    images: Path, tmp_path: Path, phantom_study: PhantomStudy
+) -> None:
+    project, study_id = project_of(
+        tmp_path / "heart.cinema", images, phantom_study, PhaseChoice(0, 2, 0, 3, Source.READER)
+    )
+    out = tmp_path / "out"
+    export = ["export", "--project", str(project), "--format", "csv,dicom-seg", "--out", str(out)]
+    assert cli.run(export) == 0
+    (out / "letter.txt").touch()
+    with Project.open(project) as opened:
+        opened.set_phases(study_id, PhaseChoice(0, 2, 0, 2, Source.READER))
+    assert cli.run([*export, "--overwrite"]) == 0
+    segmentations = [f"seg-{study_id}-{phase}.dcm" for phase in ("ed", "es")]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["letter.txt", "provenance.json", "report.csv", *segmentations]
+    )
+
+
+def test_a_real_study_carries_every_object(shared_data: Path, tmp_path: Path) -> None:
+    """Sunnybrook's images have a day that never was, and a frame of reference each."""
+    folder = shared_data / "sunnybrook_dicom"
+    images, project, out = folder / "dicoms" / "SCD0000301", tmp_path / "p.cinema", tmp_path / "out"
+    imported = ["import-labels", str(images), str(folder / "contourfiles" / "SC-HF-I-4"), "--project", str(project)]
+    assert cli.run(imported) == 0
+    kinds = "dicom-seg,dicom-sr,dicom-pdf,dicom-sc"
+    assert cli.run(["export", "--project", str(project), "--format", kinds, "--out", str(out)]) == 0
+    cine = load_study(images).best()
+    made = {path.name.partition("-")[0]: pydicom.dcmread(path) for path in out.iterdir()}
+    assert set(made) == {"seg", "sr", "pdf", "sc"}
+    source = pydicom.dcmread(next(iter(cine.sources.values())).path, stop_before_pixels=True)
+    assert {one.StudyInstanceUID for one in made.values()} == {source.StudyInstanceUID}
+    assert {one.StudyDate for one in made.values()} == {""} and source.StudyDate == "20120000"
+    [segmentation] = out.glob("seg-*-ed.dcm")
+    read = import_labels(segmentation, cine)
+    with Project.open(project) as opened:
+        drawn = {place: one.mask for place, one in opened.slices(opened.studies()[0].study_id).items()}
+    for place, mask in read.masks.items():
+        assert np.array_equal(mask, np.where(drawn[place] == UNLABELLED, 0, drawn[place]))
 
 
 def test_key_images_are_written_and_say_draft(images: Path, tmp_path: Path, phantom_study: PhantomStudy) -> None:

@@ -158,6 +158,27 @@ def test_a_folder_that_moved_is_asked_for_and_known_by_its_content(
     assert not workspace.status.offered.isVisible()
 
 
+def test_the_way_to_moved_images_stays_while_another_study_is_read(
+    workspace: Workspace,
+    phantom_study: PhantomStudy,
+    another_heart: PhantomStudy,
+    folder_of: Callable[[PhantomStudy, str], Path],
+    opened: Callable[[Path], str],
+    choose_folder: Callable[[Path], None],
+    qtbot: Any,
+) -> None:
+    old = folder_of(phantom_study, "old")
+    opened(old)
+    choose_folder(old.rename(old.with_name("new")))
+    workspace.open(old)
+    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=60_000)
+    workspace.open(folder_of(another_heart, "other"))
+    workspace.status.offered.click()
+    assert "Another study is still being read." in said(workspace)
+    assert workspace.status.offered.isVisible() and workspace.status.offered.text() == FIND
+    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=60_000)
+
+
 def test_fine_tuning_asks_for_the_images_of_another_study_and_leaves_the_one_on_show(
     workspace: Workspace,
     reading: Reading,

@@ -159,18 +159,27 @@ def test_bad_studies_stop_no_other_and_are_counted_by_reason(
         "{file} cannot be read.",
         "Doe^John_1960.dcm describes an image of 2 x 3.",
         "{archive}/Doe^John/1.dcm is damaged.",
+        "There is no folder {parent}.",
+        "{file.parent.name} holds 12 slices.",
     ],
 )
 def test_a_failure_names_no_file_after_a_person(text: str, tmp_path: Path) -> None:
-    folder = tmp_path / "Doe^John"
-    folder.mkdir()
+    folder = tmp_path / "Doe^Jane" / "Doe^John"
+    folder.mkdir(parents=True)
     (folder / "Doe^John_1960.dcm").touch()
     archive = tmp_path / "Doe.zip"
-    said = text.format(folder=folder, file=folder / "Doe^John_1960.dcm", archive=archive)
+    said = text.format(folder=folder, file=folder / "Doe^John_1960.dcm", archive=archive, parent=folder.parent)
     cleaned = without_paths(said, CohortEntry("a", (folder,), (archive,)))
     assert "Doe" not in cleaned and str(tmp_path) not in cleaned
     assert "[image]" in cleaned or "[labels]" in cleaned
     assert " 1 files" in cleaned or " 1 files" not in said
+
+
+def test_ordinary_words_and_numbers_stay(tmp_path: Path) -> None:
+    (tmp_path / "cine" / "12").mkdir(parents=True)
+    (tmp_path / "cine" / "4711081").touch()
+    said = "The cine has 12 slices, and 4711081 cannot be read."
+    assert without_paths(said, CohortEntry("a", (tmp_path / "cine",))) == said.replace("4711081", "[image]")
 
 
 def test_files_of_a_pair_are_named_by_their_phase(tmp_path: Path) -> None:

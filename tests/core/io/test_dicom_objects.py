@@ -25,7 +25,7 @@ from cinema_core.io.dicom_headers import tolerant_pydicom
 from cinema_core.io.dicom_pdf import encapsulated_pdf
 from cinema_core.io.dicom_sc import Capture, patient_orientation, secondary_captures
 from cinema_core.io.dicom_seg import DrawnBy, dicom_segmentations
-from cinema_core.io.dicom_sources import write_object
+from cinema_core.io.dicom_sources import made_of_images, write_object
 from cinema_core.io.dicom_sr import GROUPS, dicom_report
 from cinema_core.measure import study_measures
 from cinema_core.phantom import PhantomStudy, write_phantom
@@ -344,6 +344,12 @@ def test_a_phase_that_is_not_drawn_is_refused(value: int, cine: Cine, phantom_st
         dicom_segmentations(labels, cine, PHASES, DrawnBy("1"))
 
 
+def test_slices_of_different_frames_of_reference_are_refused(cine: Cine, phantom_study: PhantomStudy) -> None:
+    moved = replace(cine, frames_of_reference=("1.2.3.1",) * 2 + ("1.2.3.2",) * 3)
+    with pytest.raises(GeometryError, match="frames of reference"):
+        dicom_segmentations(phantom_study.labels, moved, PHASES, DrawnBy("1"))
+
+
 def test_slices_of_different_size_are_refused(cine: Cine, phantom_study: PhantomStudy) -> None:
     sizes = ((192, 192),) * 4 + ((180, 192),)
     with pytest.raises(GeometryError, match="different size"):
@@ -369,8 +375,27 @@ def test_one_series_per_slice_is_referred_to_as_such(shared_data: Path, tmp_path
     assert len({series for series, _ in referenced}) == cine.n_slices
 
 
-def test_images_with_impossible_dates_are_refused_without_naming_anybody(shared_data: Path) -> None:
-    cine = load_study(shared_data / "sunnybrook_dicom" / "dicoms" / "SCD0000101").best()
-    labels = np.full(cine.shape, Structure.LV_CAVITY, np.uint8)
-    with pytest.raises(StudyError, match=r"cannot carry this DICOM object \(ValueError\)"):
-        dicom_segmentations(labels, cine, PHASES, DrawnBy("1"))
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("StudyDate", "20120000"), ("PatientBirthDate", "1960"), ("StudyTime", "25"), ("PatientSex", "U")],
+)
+def test_what_no_object_may_repeat_is_left_empty(
+    keyword: str, value: str, tmp_path: Path, phantom_study: PhantomStudy
+) -> None:
+    folder = write_phantom(tmp_path / "images", phantom_study, "dicom")
+    for path in folder.iterdir():
+        with tolerant_pydicom():
+            image = pydicom.dcmread(path)
+            image[keyword].value = value
+            image.save_as(path)
+    cine = load_study(folder).best()
+    for made in dicom_segmentations(phantom_study.labels, cine, PHASES, DrawnBy("1")).values():
+        assert made[keyword].value in ("", None)
+        assert made.PatientID == image.PatientID
+
+
+def test_images_that_carry_no_object_are_refused_without_naming_anybody(cine: Cine) -> None:
+    with pytest.raises(StudyError, match=r"cannot carry this DICOM object \(ValueError\)") as refused:
+        with made_of_images(cine):
+            raise ValueError("Doe^John is no name")
+    assert "Doe" not in str(refused.value)

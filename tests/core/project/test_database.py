@@ -320,7 +320,7 @@ def test_a_damaged_mask_is_named_not_shown(project: Project, edit: MakeEdit) -> 
     content[content.index(pack(_noise(edit, 0).mask)[5000:5100])] ^= 0xFF  # SQLite itself keeps no checksum
     path.write_bytes(content)
     with Project.open(project.folder) as again:
-        with pytest.raises(ProjectError, match=r"Row 1 of project\.sqlite .* is damaged"):
+        with pytest.raises(ProjectError, match=r"Row 1 of the table journal of project\.sqlite .* is damaged"):
             again.slices("study-2")
 
 

@@ -123,3 +123,17 @@ def test_a_project_of_format_8_keeps_its_steps_and_approval(project: Project, fo
         again.undo("study-1")
         assert again.slices("study-1")[1, 1].mask.max() == 1
         assert again.open_steps("study-1") == (0, 2)
+
+
+@pytest.mark.parametrize("text", ["[[1, 2]]", "[[1, 2], [3]]", "[[1, 2], 3]", "{", '[["a", 2], [3, 4]]'])
+def test_a_damaged_row_is_named(project: Project, folder: Path, text: str) -> None:
+    set_points(project, 1, FIRST)
+    project.close()
+    path = folder / "project.sqlite"
+    kept = b"[[1.25, 2.5], [4.0, 3.0]]"
+    content = path.read_bytes()
+    assert kept in content
+    path.write_bytes(content.replace(kept, text.encode().ljust(len(kept))))  # SQLite keeps no checksum
+    with Project.open(folder) as again:
+        with pytest.raises(ProjectError, match=r"Row 1 of the table insertion_points .* is damaged.*backup"):
+            again.insertions("study-1")
