@@ -205,8 +205,9 @@ def replace_settings(settings: FineTuneSettings, method: str, seed: int) -> Fine
     if method == BUNDLED:
         return settings.model_copy(update={"seed": seed})
     steps = FRESH_STEPS if settings.steps is None else settings.steps
-    # Nothing is held out: there is no base worth going back to.
-    plain = {"steps": steps, "fold_min_steps": steps + 1, "base_weight": 0.0, "learning_rate": FRESH_RATE}
+    # Nothing is held out, and nothing taken back: there is no base worth going back to.
+    plain = {"steps": steps, "fold_min_steps": steps + 1, "base_weight": 0.0, "unmeasured_alpha": 1.0}
+    plain["learning_rate"] = FRESH_RATE
     return settings.model_copy(update={**plain, "seed": seed, "tier": Tier.WHOLE})
 
 

@@ -23,17 +23,13 @@ from cinema_core.learn.measuring import Opinion, opinions
 from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.learn.tiers import choose_precision, choose_tier, freeze_all_but
 from cinema_core.learn.windows import Window, windows_of
-from cinema_core.models.zoo import ViewSettings, choose_device, short_axis_grid
-from cinema_core.phantom.drawing import PIXEL_MM, SLICE_SIZE
+from cinema_core.models.zoo import choose_device, short_axis_grid
 from cinema_core.progress import CancelToken
 
 if TYPE_CHECKING:
     from cinema_core.models.zoo import LoadedModel
 
 VIEW: Final = "sax"
-
-SYNTHETIC_KIND: Final = "bundled"
-"""Kind of model that grew up on the phantom's slices, and rehearses them."""
 
 TRIAL_STEPS: Final = 5
 TRIAL_SHARE: Final = 0.25
@@ -67,7 +63,6 @@ class Bench:
     windows: list[Window]
     settings: FineTuneSettings
     cancel: CancelToken
-    rehearses: bool
     base_opinions: list[Opinion]
     notes: list[str]
 
@@ -85,8 +80,7 @@ class Bench:
         network = copy.deepcopy(base.network).to(device).eval()
         tier = choose_tier(network, device, settings.tier)
         trained = freeze_all_but(network, tier, VIEW)
-        grew_up_on_synthetic = base.card.kind == SYNTHETIC_KIND and _fits_synthetic(grid)
-        bench = cls(network, grid.spacing_mm[0], trained, tier, windows, settings, cancel, grew_up_on_synthetic, [], [])
+        bench = cls(network, grid.spacing_mm[0], trained, tier, windows, settings, cancel, [], [])
         bench._ask_the_base()
         return bench
 
@@ -161,9 +155,7 @@ class Bench:
     def _batches(self, windows: Sequence[Window], seed: int) -> Batches:
         stacks = windows[0].sample.image.shape[-1] > 1
         size = 1 if stacks else self.settings.batch_size
-        share = self.settings.synthetic_share if self.rehearses else 0.0
-        n_synthetic = round(size * share / (1 - share))
-        return Batches([window.sample for window in windows], size, n_synthetic, seed, self.pixel_mm)
+        return Batches([window.sample for window in windows], size, seed, self.pixel_mm)
 
     @contextmanager
     def _fast(self) -> Iterator[None]:
@@ -174,12 +166,6 @@ class Bench:
         # The flash kernel's backward pass took an eighth of a step for 144 tokens (two cores).
         with sdpa_kernel(SDPBackend.MATH):
             yield
-
-
-def _fits_synthetic(grid: ViewSettings) -> bool:
-    """Whether the phantom's slices are of this grid's size."""
-    size, spacing = (SLICE_SIZE, SLICE_SIZE, 1), (PIXEL_MM, PIXEL_MM)
-    return tuple(grid.patch_size) == size and tuple(grid.spacing_mm[:2]) == spacing
 
 
 def _spare_unlabelled_structures(windows: Sequence[Window], base: Sequence[Opinion]) -> tuple[list[Window], list[str]]:

@@ -54,7 +54,7 @@ class FineTuneResult:
     learned_before, learned_after
         Figures on the labelled slices that the version learned from.
     alpha
-        Blend of base (0) and tuned weights (1) that the version is.
+        Blend of base (0) and the mean of all runs' weights (1) that the version is.
     skipped
         Steps of the final run whose loss was not finite.
     changes
@@ -181,7 +181,7 @@ def _finetune_once(
     pace.begin()
     report = partial(pace.step, "Learning from your labels")
     fitted = bench.train(bench.windows, plan.steps, settings.seed, report)
-    weights = blend(bench.base_weights, fitted.weights, held_out.alpha)
+    weights = blend(bench.base_weights, held_out.with_run(fitted.weights), held_out.alpha)
 
     progress(0.95, "Measuring the new model on your labels")
     answers = bench.opinions_of(weights, bench.windows)
@@ -268,9 +268,10 @@ def _notes(held_out: HeldOut, skipped: int, plan: Plan, one_fold: bool) -> list[
             "All labelled patients are of one fold of the split ledger; label one of another to measure the gain."
         )
     if held_out.after is None:
-        notes.append("Nothing was held out, so the weights were taken as trained.")
+        notes.append(
+            f"Nothing was held out, so {held_out.alpha:.0%} of the change was taken: what suits other hearts is not "
+            "known."
+        )
     elif held_out.alpha == 0:
         notes.append("Held-out patients gained nothing: the version is the base model.")
-    elif held_out.alpha < 1:
-        notes.append(f"Held-out patients were served best by {held_out.alpha:.0%} of the change.")
     return notes

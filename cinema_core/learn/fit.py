@@ -17,7 +17,6 @@ from cinema_core.learn.augment import Augmentation, Sample
 from cinema_core.learn.losses import masked_dice_ce, stay_with_base
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.tiers import choose_precision
-from cinema_core.phantom.slices import HardCase, training_slice
 
 Weights = Mapping[str, Tensor]
 
@@ -27,9 +26,6 @@ FINAL_RATE: Final = 0.01
 
 ADAM_BETAS: Final = (0.9, 0.95)
 """As published."""
-
-HARD_SHARE: Final = 0.4
-"""Share of rehearsed slices that show a hard case, as in the last part of the bundled model's training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +39,9 @@ class Fitted:
 class Batches:
     """Endless augmented batches in an order fixed by the seed: every window once before any comes again."""
 
-    def __init__(
-        self, samples: Sequence[Sample], size: int, n_synthetic: int, seed: int, pixel_mm: float = 1.0
-    ) -> None:
+    def __init__(self, samples: Sequence[Sample], size: int, seed: int, pixel_mm: float = 1.0) -> None:
         self._samples = samples
         self._size = size
-        self._n_synthetic = n_synthetic
         self._rng = np.random.default_rng(seed)
         self._augment = Augmentation(seed, with_base=samples[0].base is not None, pixel_mm=pixel_mm)
         self._waiting: list[int] = []
@@ -56,32 +49,17 @@ class Batches:
     def draw(self) -> Sample:
         """Next batch; every tensor has the batch axis in front."""
         drawn = [self._augment(self._samples[self._next_index()]) for _ in range(self._size)]
-        drawn += [self._synthetic() for _ in range(self._n_synthetic)]
-        with_base = drawn[0].base is not None
+        bases = [sample.base for sample in drawn if sample.base is not None]
         return Sample(
             torch.stack([sample.image for sample in drawn]),  # (b, x, y, z)
             torch.stack([sample.labels for sample in drawn]),  # (b, x, y, z)
-            # Synthetic windows are labelled all over: the base has no say in them.
-            torch.stack([_base_or_nothing(sample, drawn[0]) for sample in drawn]) if with_base else None,
+            torch.stack(bases) if bases else None,
         )
 
     def _next_index(self) -> int:
         if not self._waiting:
             self._waiting = self._rng.permutation(len(self._samples)).tolist()
         return self._waiting.pop()
-
-    def _synthetic(self) -> Sample:
-        cases = list(HardCase)
-        hard = cases[self._rng.integers(len(cases))] if self._rng.random() < HARD_SHARE else None
-        image, labels = training_slice(self._rng, hard=hard)  # (y, x)
-        return Sample(torch.from_numpy(image.T.copy())[..., None], torch.from_numpy(labels.T.copy())[..., None])
-
-
-def _base_or_nothing(sample: Sample, like: Sample) -> Tensor:
-    if sample.base is not None:
-        return sample.base
-    assert like.base is not None  # asked for by the caller
-    return torch.zeros_like(like.base)
 
 
 def fit(

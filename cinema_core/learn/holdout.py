@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -11,13 +11,17 @@ import numpy as np
 
 from cinema_core.cases import group_of
 from cinema_core.learn.bench import Bench
-from cinema_core.learn.fit import blend
+from cinema_core.learn.fit import Weights, blend
 from cinema_core.learn.guard import Figures
 from cinema_core.learn.measuring import Opinion, figures
 from cinema_core.learn.plan import Pace, Plan
 
-ALPHAS: Final = (0.25, 0.5, 0.75, 1.0)
-"""Blends of base (0) and tuned weights (1) that are tried on held-out patients; 0 itself is the base."""
+USUAL_ALPHA: Final = 0.3
+"""Blend of base (0) and tuned weights (1) that is taken unless held-out patients speak for another one. A few slices
+say little of it; over many runs, more of the change gained little and forgot much (docs/label-efficiency.md)."""
+
+ALPHAS: Final = (0.15, USUAL_ALPHA, 0.45)
+"""Blends that are tried on held-out patients, beside the base itself."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,31 @@ class HeldOut:
     Attributes
     ----------
     alpha
-        Blend with the least loss on held-out patients; 1 if nothing was held out.
+        Blend that suits held-out patients (:func:`choose_alpha`); a fixed one if nothing was held out.
     before, after
         Figures of base and blend on the held-out windows; None if nothing was held out.
+    mean_weights
+        Mean of the weights of all these runs, whose number ``n_runs`` is; None if there was none.
     """
 
     alpha: float
     before: Figures | None = None
     after: Figures | None = None
+    mean_weights: Weights | None = field(default=None, repr=False)
+    n_runs: int = 0
+
+    def with_run(self, weights: Weights) -> Weights:
+        """Mean of the weights of these runs and one more, as a model soup (arXiv 2203.05482).
+
+        Each run has seen other labels, so what they have in common is what the labels have in common.
+        """
+        return weights if self.mean_weights is None else blend(self.mean_weights, weights, 1 / (self.n_runs + 1))
 
 
 def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) -> HeldOut:
-    """Train with each fold of patients left out in turn and choose the blend that serves those best.
+    """Train with each fold of patients left out in turn and choose the blend that serves those.
 
-    One blend is chosen for all folds together: five candidates over all labels leave little room for luck.
+    One blend is chosen for all folds together.
 
     Parameters
     ----------
@@ -48,9 +63,10 @@ def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) ->
         Fold by patient; all of a patient's studies lie in it. A fold's run does not depend on which others there are.
     """
     if plan.folds == 0:
-        return HeldOut(alpha=1.0)
+        return HeldOut(bench.settings.unmeasured_alpha)
     found: dict[float, dict[int, Opinion]] = {alpha: {} for alpha in ALPHAS}
     fold_of = [ledger[group_of(window.case)] for window in bench.windows]
+    runs = HeldOut(bench.settings.unmeasured_alpha)
     for k, fold in enumerate(sorted(set(fold_of)), start=1):
         outside = [i for i, own in enumerate(fold_of) if own == fold]
         inside = [window for window, own in zip(bench.windows, fold_of, strict=True) if own != fold]
@@ -58,12 +74,31 @@ def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) ->
         pace.begin()
         report = partial(pace.step, what)
         fitted = bench.train(inside, plan.fold_steps, bench.settings.seed + 1 + fold, report)
+        runs = replace(runs, mean_weights=runs.with_run(fitted.weights), n_runs=k)
         for alpha in ALPHAS:
             weights = blend(bench.base_weights, fitted.weights, alpha)
             answers = bench.opinions_of(weights, [bench.windows[i] for i in outside])
             found[alpha].update(zip(outside, answers, strict=True))
     candidates = {0.0: bench.base_opinions}
     candidates.update({alpha: [answers[i] for i in range(len(bench.windows))] for alpha, answers in found.items()})
-    alpha = min(candidates, key=lambda a: float(np.mean([opinion.loss for opinion in candidates[a]])))
+    alpha = choose_alpha({a: [opinion.loss for opinion in answers] for a, answers in candidates.items()})
     before = figures(bench.windows, bench.base_opinions)
-    return HeldOut(alpha, before, figures(bench.windows, candidates[alpha]))
+    return replace(runs, alpha=alpha, before=before, after=figures(bench.windows, candidates[alpha]))
+
+
+def choose_alpha(losses: Mapping[float, Sequence[float]]) -> float:
+    """Return the usual blend, or the one that is better than it by most and by more than two standard errors.
+
+    Parameters
+    ----------
+    losses
+        Loss of each held-out window, by blend; the same windows in the same order.
+    """
+    usual = np.asarray(losses[USUAL_ALPHA])
+    chosen, most = USUAL_ALPHA, 0.0
+    for alpha, found in losses.items():
+        gained = usual - np.asarray(found)
+        by_chance = 2 * gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
+        if gained.mean() > max(most, by_chance):
+            chosen, most = alpha, float(gained.mean())
+    return chosen

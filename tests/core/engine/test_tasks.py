@@ -110,7 +110,7 @@ def test_engine_draws_what_the_same_function_draws_here(
 def test_engine_learns_what_the_same_function_learns_here(
     engine: EngineClient, models: Path, case: TrainingCase, tmp_path: Path
 ) -> None:
-    settings = FineTuneSettings(steps=2, device="cpu", synthetic_share=0)
+    settings = FineTuneSettings(steps=2, device="cpu")
     out = tmp_path / "engine"
     job = engine.finetune([case], base="tiny", settings=settings, out=out, name="v001", project_models=models)
     expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
@@ -241,7 +241,7 @@ def test_a_model_of_another_question_is_refused(
 def test_outcome_does_not_bring_torch_into_the_window(
     kind: str, models: Path, phantom_study: PhantomStudy, case: TrainingCase, tmp_path: Path
 ) -> None:
-    settings = FineTuneSettings(steps=1, device="cpu", synthetic_share=0)
+    settings = FineTuneSettings(steps=1, device="cpu")
     request = {
         "segmented": request_of(phantom_study, models),
         "fine-tuned": FineTuneRequest((case,), "tiny", settings, tmp_path / "out", "v001", models),

@@ -48,7 +48,7 @@ def run(
     steps: int = 6, seed: int = 0, samples: list[Sample] | None = None, on_step: Callable[..., None] | None = None
 ) -> dict[str, torch.Tensor]:
     network = tiny()
-    batches = Batches(samples or squares(), size=2, n_synthetic=0, seed=seed)
+    batches = Batches(samples or squares(), size=2, seed=seed)
     fitted = fit(
         network, ["head.weight", "head.bias"], "sax", batches, steps, SETTINGS, seed, on_step or (lambda *_: None)
     )
@@ -77,7 +77,7 @@ def test_a_step_without_a_finite_loss_is_skipped_and_counted() -> None:
     broken = squares(1)[0]
     broken.image[12:20, 12:20] = float("nan")
     network = tiny()
-    batches = Batches([broken, *squares(3)], size=1, n_synthetic=0, seed=0)
+    batches = Batches([broken, *squares(3)], size=1, seed=0)
     seen: list[float | None] = []
     names = ["head.weight", "head.bias"]
     fitted = fit(network, names, "sax", batches, 8, SETTINGS, 0, seen.append)
@@ -115,21 +115,12 @@ def test_training_leaves_the_programs_own_chance_alone() -> None:
 
 def test_every_window_is_seen_once_before_any_comes_again() -> None:
     samples = [Sample(torch.full((8, 8, 1), k / 10), torch.zeros((8, 8, 1), dtype=torch.uint8)) for k in range(5)]
-    batches = Batches(samples, size=5, n_synthetic=0, seed=3)
+    batches = Batches(samples, size=5, seed=3)
     order = batches._waiting
     for _ in range(3):
         batches.draw()
         assert batches._waiting == []
     assert order == []
-
-
-def test_synthetic_slices_are_labelled_all_over_and_have_no_base() -> None:
-    sample = Sample(torch.rand(128, 128, 1), torch.zeros((128, 128, 1), dtype=torch.uint8), torch.rand(4, 128, 128, 1))
-    batch = Batches([sample], size=1, n_synthetic=2, seed=0).draw()
-    assert batch.image.shape == (3, 128, 128, 1)
-    assert set(batch.labels[1:].unique().tolist()) <= {0, 1, 2, 3}
-    assert batch.base is not None
-    assert torch.count_nonzero(batch.base[1:]) == 0
 
 
 def test_the_learning_rate_rises_then_falls_to_a_hundredth() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cinema_core.anatomy import LabelState
 from cinema_core.cases import TrainingCase, group_of
@@ -17,7 +18,9 @@ from cinema_core.learn import finetune as finetuning
 from cinema_core.learn.bench import Bench
 from cinema_core.learn.finetune import finetune
 from cinema_core.learn.guard import Validation
+from cinema_core.learn.holdout import USUAL_ALPHA, HeldOut, choose_alpha
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.models import zoo
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.project import Project, SliceEdit, training_frames
 
@@ -155,3 +158,48 @@ def test_patients_of_one_fold_cannot_be_held_out_and_that_is_said(
     assert result.validation is Validation.SEEN
     assert any("All labelled patients are of one fold" in note for note in result.notes)
     assert np.isfinite(result.after.loss)
+
+
+def test_the_runs_are_averaged_with_equal_weight() -> None:
+    runs = [{"w": torch.tensor([float(k), 2.0]), "n": torch.tensor(k)} for k in (1, 4, 7)]
+    assert HeldOut(0.5).with_run(runs[0]) is runs[0]
+    two = HeldOut(0.5, mean_weights=HeldOut(0.5, mean_weights=runs[0], n_runs=1).with_run(runs[1]), n_runs=2)
+    assert two.with_run(runs[2])["w"].tolist() == [4.0, 2.0]
+
+
+def test_the_version_is_the_mean_of_its_runs_taken_back_towards_the_base(
+    base: LoadedModel, make_case: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[dict[str, torch.Tensor]] = []
+    true_train = Bench.train
+
+    def train(bench: Bench, *rest: Any) -> Any:
+        fitted = true_train(bench, *rest)
+        kept.append(dict(fitted.weights))
+        return fitted
+
+    monkeypatch.setattr(Bench, "train", train)
+    result = finetune([make_case(f"s{k}") for k in range(3)], base, SETTINGS, tmp_path / "out", "v")
+    assert len(kept) == 4  # three folds and all labels together
+    published = zoo.load(result.folder, device="cpu").network.state_dict()
+    before = base.network.state_dict()
+    for name, value in before.items():
+        if value.is_floating_point():
+            mean = torch.stack([weights[name] for weights in kept]).mean(0)
+            assert torch.allclose(published[name], value + result.alpha * (mean - value), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("others", "chosen"),
+    [
+        ({0.0: [1.0, 1.0, 1.0, 1.0], 0.45: [0.5, 0.5, 0.5, 0.5]}, USUAL_ALPHA),  # nothing better
+        ({0.0: [0.3, 0.3, 0.3, 0.2], 0.45: [0.39, 0.39, 0.4, 0.38]}, 0.0),  # of two that are better, the one by more
+        ({0.0: [0.9, 0.9, 0.9, 0.9], 0.45: [0.3, 0.31, 0.29, 0.3]}, 0.45),
+        ({0.45: [0.1, 0.6, 0.3, 0.5]}, USUAL_ALPHA),  # better on the mean, by less than chance
+    ],
+)
+def test_the_usual_blend_is_taken_unless_held_out_patients_speak_for_another(
+    others: dict[float, list[float]], chosen: float
+) -> None:
+    assert choose_alpha({USUAL_ALPHA: [0.4, 0.4, 0.4, 0.4], **others}) == chosen
+    assert choose_alpha({USUAL_ALPHA: [0.4], 0.45: [0.1]}) == USUAL_ALPHA  # one window tells nothing

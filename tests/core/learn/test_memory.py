@@ -14,6 +14,7 @@ from cinema_core.cases import TrainingCase
 from cinema_core.errors import EngineError
 from cinema_core.learn import bench, memory
 from cinema_core.learn.finetune import finetune
+from cinema_core.learn.holdout import ALPHAS
 from cinema_core.learn.memory import is_out_of_memory, rungs
 from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.models.zoo import LoadedModel
@@ -127,13 +128,13 @@ def test_memory_that_runs_out_at_any_moment_ends_in_a_version(
     monkeypatch: pytest.MonkeyPatch,
     moment: str,
 ) -> None:
-    # Two folds of one step and a last run of two: looks 0, 1..4, 5..8, 9 and trainings 0, 1, 2 of the first attempt.
+    # Two folds of one step and a last run of two: a look, one per blend and fold, a last one; trainings 0, 1, 2.
     call, number = {
         "first look": ("opinions", 0),
         "a fold": ("fit", 1),
-        "its measuring": ("opinions", 3),
+        "its measuring": ("opinions", 2),
         "last run": ("fit", 2),
-        "last look": ("opinions", 9),
+        "last look": ("opinions", 1 + 2 * len(ALPHAS)),
     }[moment]
     true_call, calls = getattr(bench, call), 0
 
