@@ -24,6 +24,10 @@ EF_TOLERANCE_POINTS: Final = 2.0
 """The mean absolute error of an ejection fraction may rise by no more than this. Dice alone would not see it: cavities
 that all become a little too large at ES cost a hundredth of Dice and several points of EF."""
 
+EF_TOLERANCE_SHARE: Final = 0.25
+"""Or by this share of itself, if that is more: an ejection fraction that is 56 points off, because a ventricle is
+hardly drawn, is of no use at 63 points either, and what else the version has learned should not be lost for it."""
+
 
 class Validation(StrEnum):
     """What the before and after figures were measured on."""
@@ -148,7 +152,7 @@ def _declines(before: Figures, after: Figures) -> list[str]:
             found.append(f"{structure.display_name}: Dice fell from {old:.3f} to {new:.3f}.")
     for ventricle in VENTRICLES:
         old, new = before.ef_error_points.get(ventricle.key), after.ef_error_points.get(ventricle.key)
-        if old is not None and new is not None and new > old + EF_TOLERANCE_POINTS:
+        if old is not None and new is not None and new > old + max(EF_TOLERANCE_POINTS, EF_TOLERANCE_SHARE * old):
             found.append(
                 f"{ventricle.key.upper()} ejection fraction: the error rose from {old:.1f} to {new:.1f} points."
             )

@@ -71,6 +71,12 @@ def test_two_points_of_ejection_fraction_are_not_worse() -> None:
     assert not judge(with_ef_error(3.0, 4.0), with_ef_error(5.0, 6.0), Validation.HELD_OUT, n_patients=3).worse
 
 
+@pytest.mark.parametrize(("before", "after", "worse"), [(56.0, 66.9, False), (56.0, 70.1, True), (10.0, 12.6, True)])
+def test_an_error_that_was_large_may_grow_by_a_quarter(before: float, after: float, worse: bool) -> None:
+    verdict = judge(with_ef_error(3.0, before), with_ef_error(3.0, after), Validation.HELD_OUT, n_patients=3)
+    assert verdict.worse is worse
+
+
 def test_an_ejection_fraction_that_is_not_known_decides_nothing() -> None:
     assert not judge(with_ef_error(None), with_ef_error(9.0), Validation.HELD_OUT, n_patients=3).worse
 
