@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -85,17 +87,21 @@ def export(
             problems = _write(partial, opened, studies, chosen, progress)
             written = sorted(path.name for path in partial.iterdir())
             if not written:
-                raise InputError(f"Nothing could be exported. {next(iter(problems.values()))}")
-        # Segmentations of phases that the RV no longer has of its own, say. What failed keeps its older files.
-        whole = [study for study in studies if study.study_id not in problems]
-        remove_stale(folder, set(_names(whole, chosen)) - set(written))
+                raise InputError(f"Nothing could be exported. {_told(problems)}")
         if not opened.read_only:
             opened.log_event("exported", {"format": ",".join(chosen), "studies": len(studies) - len(problems)})
     for name in written:
         say(str(folder / name))
+    # Segmentations of phases that the RV no longer has of its own, say. What failed keeps its older files.
+    remove_stale(
+        folder, set(_names_of_studies([s for s in studies if s.study_id not in problems], chosen)) - set(written)
+    )
     if problems:
-        told = " ".join(f"{study}: {reason}" for study, reason in problems.items())
-        raise ProjectError(f"{len(problems)} of {len(studies)} studies are not complete. {told}")
+        raise ProjectError(f"{len(problems)} of {len(studies)} studies are not complete. {_told(problems)}")
+
+
+def _told(problems: Mapping[str, str]) -> str:
+    return " ".join(f"{study}: {reason}" for study, reason in problems.items())
 
 
 def _formats(text: str) -> list[Format]:
@@ -122,11 +128,16 @@ def _labelled(project: Project) -> list[StudyRecord]:
 
 def _names(studies: list[StudyRecord], formats: list[Format]) -> list[str]:
     """Every file that may be written."""
+    of_all = {Format.CSV: [REPORT, PROVENANCE], Format.EFFORT: [EFFORT]}
+    return [name for kind in formats for name in of_all.get(kind, [])] + _names_of_studies(studies, formats)
+
+
+def _names_of_studies(studies: list[StudyRecord], formats: list[Format]) -> list[str]:
+    """Those that are of one study each."""
     from cinema_app.details import details_paths
     from cinema_app.dicom_export import pdf_name, sc_names, seg_names, sr_name
 
-    of_all = {Format.CSV: [REPORT, PROVENANCE], Format.EFFORT: [EFFORT]}
-    names = [name for kind in formats for name in of_all.get(kind, [])]
+    names = []
     for found in (study.study_id for study in studies):
         of_study = {
             Format.DETAILS: [path.name for path in details_paths(Path(_document_name(found, Format.CSV)))],

@@ -62,7 +62,8 @@ LEAST_NUMBER: Final = 6
 """Digits of one: a shorter number is nobody's, and stands in many sentences."""
 
 ORDINARY: Final = frozenset(
-    {"cine", "cines", "data", "dicom", "image", "images", "labels", "phase", "segmentation", "slice", "study", "volume"}
+    {"cine", "cines", "data", "dicom", "file", "files", "folder", "home", "image", "images", "labels", "phase"}
+    | {"segmentation", "slice", "studies", "study", "users", "volume"}
 )
 """Names of files and folders that our own sentences use as words."""
 
@@ -143,22 +144,46 @@ def work_on(entry: CohortEntry, settings: BatchSettings) -> Outcome:
 
 
 def without_paths(text: str, entry: CohortEntry) -> str:
-    """Name files by their column of the list, ``[image]``: folders and files often bear the patient's name."""
+    """Name files by their column of the list, ``[image]``: folders and files often bear the patient's name.
+
+    Folders above them become ``[folder]``, as far as the whole text names them.
+    """
     known: dict[str, str] = {}
+    above: dict[str, str] = {}
     for column, places in (("image", entry.images), ("labels", entry.labels)):
         for place, phase in zip(places, PAIR if len(places) == len(PAIR) else [""] * len(places), strict=True):
             named = f"[{column} {phase}]" if phase else f"[{column}]"
-            for path in (place, sidecar_path(place), *_inside(place)):
-                known |= dict.fromkeys((str(path), str(path.absolute()), str(path.resolve())), named)
-                least = LEAST_NUMBER if path.name.isdigit() else LEAST_NAME
-                if len(path.name) >= least and path.name.lower() not in ORDINARY:
-                    known[path.name] = named
-            # All that leads there, but for the root of the disk.
-            known |= {str(parent): named for parent in place.absolute().parents if parent.name}
+            for root in _spellings(place):
+                above |= {name: "[folder]" for parent in root.parents for name in _names_of(parent)}
+            inside = _inside(place)
+            for path in (place, sidecar_path(place), *inside):
+                known |= {name: named for one in _spellings(path) for name in _names_of(one)}
     for name in sorted(known, key=len, reverse=True):
-        # Members of an archive follow its path.
-        text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])(?:[\\/]\S*)?", known[name], text)
+        if name in text:
+            # Members of an archive follow its path.
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])(?:[\\/]\S*)?", known[name], text)
+    for name in sorted(above, key=len, reverse=True):
+        if name in text:
+            # What lies beside the study is another file, and keeps the rest of its path.
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", above[name], text)
     return text
+
+
+def _spellings(path: Path) -> list[Path]:
+    """Path as the list has it, and from the root of the disk."""
+    try:
+        return [path, path.absolute()]
+    except OSError:  # the current folder is gone
+        return [path]
+
+
+def _names_of(path: Path) -> list[str]:
+    """Path, and its name alone if that may be somebody's."""
+    name = path.name
+    if not name:  # the root of a disk, or the current folder
+        return []
+    least = LEAST_NUMBER if name.isdigit() else LEAST_NAME
+    return [str(path), name] if len(name) >= least and name.lower() not in ORDINARY else [str(path)]
 
 
 def _inside(place: Path) -> list[Path]:

@@ -88,7 +88,8 @@ def read_cines(
             continue
         cines.append(cine)
         found.notes.append(_note(cine, plan))
-        if not any(cine.frames_of_reference) and any(_first_of(row).frame_of_reference_uid for row in plan.rows):
+        stated = {image.frame_of_reference_uid for row in plan.rows for image in row if image is not None} - {""}
+        if len(stated) > 1 and not any(cine.frames_of_reference):
             found.notes.append(f"{name}: its slices name a coordinate system each; they are taken to lie in one.")
         if plan.stack is not None and (repeated := _repeats(plan.stack)):
             found.repeats[name] = repeated

@@ -125,7 +125,8 @@ def _in_one_frame(sources: Mapping[tuple[int, int], SourceFrame], cine: Cine) ->
     stated = {str(one.header.get("FrameOfReferenceUID", "")) for one in sources.values()}
     if len(stated) == 1 and stated != {""}:
         return dict(sources)
-    own = str(UID())
+    # Where some images leave out what all others state, it is theirs, too.
+    own = next(iter(stated - {""})) if len(stated - {""}) == 1 else str(UID())
     return {where: replace(one, header=_with(one.header, FrameOfReferenceUID=own)) for where, one in sources.items()}
 
 

@@ -56,7 +56,7 @@ class FineTuneResult:
     alpha
         Blend of base (0) and the mean of all runs' weights (1) that the version is.
     skipped
-        Steps of the final run whose loss was not finite.
+        Steps of all runs whose loss was not finite.
     changes
         The labelled slices, those that the version draws most differently first.
     notes
@@ -182,6 +182,7 @@ def _finetune_once(
     report = partial(pace.step, "Learning from your labels")
     fitted = bench.train(bench.windows, plan.steps, settings.seed, report)
     weights = blend(bench.base_weights, held_out.with_run(fitted.weights), held_out.alpha)
+    skipped = held_out.skipped + fitted.skipped
 
     progress(0.95, "Measuring the new model on your labels")
     answers = bench.opinions_of(weights, bench.windows)
@@ -190,7 +191,7 @@ def _finetune_once(
     before, after = held_out.before or learned_before, held_out.after or learned_after
     verdict = judge(before, after, validation, len(bench.patients))
     one_fold = len(bench.patients) > 1 and len(set(folds.values())) == 1
-    notes = (*first_notes, *bench.notes, *_notes(held_out, fitted.skipped, plan, one_fold), *verdict.reasons)
+    notes = (*first_notes, *bench.notes, *_notes(held_out, skipped, plan, one_fold), *verdict.reasons)
 
     cancel.raise_if_cancelled()
     progress(0.97, "Writing the new version")
@@ -201,7 +202,7 @@ def _finetune_once(
         "steps": plan.steps,
         "folds": plan.folds,
         "fold_steps": plan.fold_steps,
-        "skipped_steps": fitted.skipped,
+        "skipped_steps": skipped,
         "alpha": held_out.alpha,
         "tier": str(bench.tier),
         "precision": bench.precision,
@@ -239,7 +240,7 @@ def _finetune_once(
         steps=plan.steps,
         seconds=time.monotonic() - started - cancel.paused_s,
         alpha=held_out.alpha,
-        skipped=fitted.skipped,
+        skipped=skipped,
         changes=slice_changes(bench.windows, bench.base_opinions, answers, bench.pixel_mm),
         notes=notes,
     )
@@ -262,7 +263,7 @@ def _notes(held_out: HeldOut, skipped: int, plan: Plan, one_fold: bool) -> list[
     """Tell what happened on the way, one sentence each."""
     notes = []
     if skipped:
-        notes.append(f"{skipped} of {plan.steps} training steps were skipped: their loss was not finite.")
+        notes.append(f"{skipped} of {plan.total_steps} training steps were skipped: their loss was not finite.")
     if one_fold:
         notes.append(
             "All labelled patients are of one fold of the split ledger; label one of another to measure the gain."
@@ -273,5 +274,5 @@ def _notes(held_out: HeldOut, skipped: int, plan: Plan, one_fold: bool) -> list[
             "known."
         )
     elif held_out.alpha == 0:
-        notes.append("Held-out patients gained nothing: the version is the base model.")
+        notes.append("Held-out patients were served best by the base model: the version is the same.")
     return notes

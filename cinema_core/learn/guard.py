@@ -26,7 +26,7 @@ that all become a little too large at ES cost a hundredth of Dice and several po
 
 EF_TOLERANCE_SHARE: Final = 0.25
 """Or by this share of itself, if that is more: an ejection fraction that is 56 points off, because a ventricle is
-hardly drawn, is of no use at 63 points either, and what else the version has learned should not be lost for it."""
+hardly drawn, is of no use at 65 points either, and what else the version has learned should not be lost for it."""
 
 
 class Validation(StrEnum):

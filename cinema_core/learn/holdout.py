@@ -18,13 +18,13 @@ from cinema_core.learn.plan import Pace, Plan
 
 USUAL_ALPHA: Final = 0.3
 """Blend of base (0) and tuned weights (1) that is taken unless held-out patients speak for another one. A few slices
-say little of it; over many runs, more of the change gained little and forgot much (docs/label-efficiency.md)."""
+say little of it; where it was tried, more gained little and forgot much (docs/decisions/005-mean-of-runs.md)."""
 
 ALPHAS: Final = (0.15, USUAL_ALPHA, 0.45)
 """Blends that are tried on held-out patients, beside the base itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldOut:
     """Outcome of the runs with patients held out.
 
@@ -36,6 +36,8 @@ class HeldOut:
         Figures of base and blend on the held-out windows; None if nothing was held out.
     mean_weights
         Mean of the weights of all these runs, whose number ``n_runs`` is; None if there was none.
+    skipped
+        Steps of these runs whose loss was not finite.
     """
 
     alpha: float
@@ -43,6 +45,7 @@ class HeldOut:
     after: Figures | None = None
     mean_weights: Weights | None = field(default=None, repr=False)
     n_runs: int = 0
+    skipped: int = 0
 
     def with_run(self, weights: Weights) -> Weights:
         """Mean of the weights of these runs and one more, as a model soup (arXiv 2203.05482).
@@ -74,7 +77,9 @@ def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) ->
         pace.begin()
         report = partial(pace.step, what)
         fitted = bench.train(inside, plan.fold_steps, bench.settings.seed + 1 + fold, report)
-        runs = replace(runs, mean_weights=runs.with_run(fitted.weights), n_runs=k)
+        runs = replace(
+            runs, mean_weights=runs.with_run(fitted.weights), n_runs=k, skipped=runs.skipped + fitted.skipped
+        )
         for alpha in ALPHAS:
             weights = blend(bench.base_weights, fitted.weights, alpha)
             answers = bench.opinions_of(weights, [bench.windows[i] for i in outside])
@@ -87,7 +92,9 @@ def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) ->
 
 
 def choose_alpha(losses: Mapping[float, Sequence[float]]) -> float:
-    """Return the usual blend, or the one that is better than it by most and by more than two standard errors.
+    """Return the usual blend, or of those that are better by more than two standard errors the best.
+
+    The error is over slices, of which a patient has several: it is on the small side.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from cinema_app.reading import Reading
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import UNLABELLED, LabelState, Structure
 from cinema_core.cine import BsaFormula
-from cinema_core.errors import InputError
+from cinema_core.errors import InputError, StudyError
 from cinema_core.io import load_study
 from cinema_core.io.contours import import_labels
 from cinema_core.io.dicom_sr import GROUPS
@@ -193,6 +193,25 @@ def test_overwrite_leaves_no_segmentation_of_a_phase_that_is_no_longer_one(
     assert sorted(path.name for path in out.iterdir()) == sorted(
         ["letter.txt", "provenance.json", "report.csv", *segmentations]
     )
+
+
+def test_what_cannot_be_made_anew_stays(
+    images: Path, tmp_path: Path, phantom_study: PhantomStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, study_id = project_of(tmp_path / "heart.cinema", images, phantom_study)
+    out = tmp_path / "out"
+    export = ["export", "--project", str(project), "--format", "csv,nifti,dicom-sr", "--out", str(out)]
+    assert cli.run(export) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fail(*_: object, **__: object) -> None:
+        raise StudyError("These images cannot be measured.")
+
+    monkeypatch.setattr("cinema_core.report.from_project.project_result", fail)
+    assert cli.run([*export, "--overwrite"]) == 1  # its labels are written
+    assert {path.name for path in out.iterdir()} == set(before)
+    for name in ("report.csv", "provenance.json", f"sr-{study_id}.dcm"):
+        assert (out / name).read_bytes() == before[name]
 
 
 def test_a_real_study_carries_every_object(shared_data: Path, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_the_network_from_nothing_is_the_bundled_one_with_weights_of_its_seed() 
     name = "encoder.blocks.0.attn.q.weight"
     assert not (weights[name] == own[name]).all()
     assert not (weights[name] == other.network.state_dict()[name]).all()
-    assert first.card.trained_on == []  # so no synthetic slices are mixed in, as for the UNet
+    assert first.card.trained_on == []
     plain = label_efficiency.replace_settings(FineTuneSettings(), "scratch", 3)
     assert plain == label_efficiency.replace_settings(FineTuneSettings(), "unet", 3)
     assert plain.base_weight == 0

@@ -160,6 +160,7 @@ def test_bad_studies_stop_no_other_and_are_counted_by_reason(
         "Doe^John_1960.dcm describes an image of 2 x 3.",
         "{archive}/Doe^John/1.dcm is damaged.",
         "There is no folder {parent}.",
+        "There is no folder {parent.name}.",
         "{file.parent.name} holds 12 slices.",
     ],
 )
@@ -171,7 +172,7 @@ def test_a_failure_names_no_file_after_a_person(text: str, tmp_path: Path) -> No
     said = text.format(folder=folder, file=folder / "Doe^John_1960.dcm", archive=archive, parent=folder.parent)
     cleaned = without_paths(said, CohortEntry("a", (folder,), (archive,)))
     assert "Doe" not in cleaned and str(tmp_path) not in cleaned
-    assert "[image]" in cleaned or "[labels]" in cleaned
+    assert "[image]" in cleaned or "[labels]" in cleaned or "[folder]" in cleaned
     assert " 1 files" in cleaned or " 1 files" not in said
 
 
@@ -180,6 +181,16 @@ def test_ordinary_words_and_numbers_stay(tmp_path: Path) -> None:
     (tmp_path / "cine" / "4711081").touch()
     said = "The cine has 12 slices, and 4711081 cannot be read."
     assert without_paths(said, CohortEntry("a", (tmp_path / "cine",))) == said.replace("4711081", "[image]")
+
+
+def test_folders_of_a_relative_list_are_not_told_and_other_files_stay_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = CohortEntry("a", (Path("data") / "Doe^Jane" / "cine.nii.gz",))
+    assert without_paths("There is no folder data/Doe^Jane.", entry) == "There is no folder [folder]."
+    said = without_paths(f"{tmp_path / 'out' / 'labels-1.nii.gz'} could not be written.", entry)
+    assert said == f"[folder]{os.sep}out{os.sep}labels-1.nii.gz could not be written."
 
 
 def test_files_of_a_pair_are_named_by_their_phase(tmp_path: Path) -> None:
