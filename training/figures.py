@@ -88,7 +88,7 @@ def draw_lines(path: Path, places: Sequence[str], lines: Sequence[Line], labels:
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
         axes.grid(axis="y", alpha=0.3)
-        axes.legend()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines) + 1)  # above: over no interval
 
     _save(path, draw)
 
