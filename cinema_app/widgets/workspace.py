@@ -76,6 +76,9 @@ LONG_AXIS_PX = 184
 REVEAL_AFTER_MS = 200
 """What has just appeared gets its place in several rounds of layout."""
 
+SETTLES_MS = 1000
+"""For so long the panel may still change around it; afterwards scrolling is the reader's."""
+
 LOOK_EVERY_MS = 80
 """How often the window looks how far the reading of files is."""
 
@@ -412,6 +415,11 @@ class _Fitting(QScrollArea):
     def __init__(self) -> None:
         super().__init__()
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._revealed: QWidget | None = None
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(SETTLES_MS)
+        self.verticalScrollBar().rangeChanged.connect(self._reveal_again)
 
     def sizeHint(self) -> QSize:
         hint = self.widget().sizeHint()
@@ -422,8 +430,15 @@ class _Fitting(QScrollArea):
         widget.installEventFilter(self)
 
     def reveal(self, widget: QWidget) -> None:
-        """Scroll to a control once it has its place."""
+        """Scroll to a control once it has its place, and again while the panel still settles around it."""
+        self._revealed = widget
+        self._settling.start()
         QTimer.singleShot(REVEAL_AFTER_MS, self, lambda: self.ensureWidgetVisible(widget, 0, 12))
+
+    def _reveal_again(self, *_: int) -> None:
+        if self._settling.isActive() and self._revealed is not None:
+            widget = self._revealed
+            QTimer.singleShot(0, self, lambda: self.ensureWidgetVisible(widget, 0, 12))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.LayoutRequest:
