@@ -62,7 +62,8 @@ class ReportChoicesPanel(QWidget):
     def _build_person(self) -> QGridLayout:
         grid = _grid(1, 1, 1, 1)
         self.sex = _combo(("not entered", "female", "male"), "For reference ranges")
-        self.sex.setMinimumWidth(self.sex.sizeHint().width())
+        # Its words have to be read whole; a width that is asked for now would be of another style and font.
+        self.sex.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
         self.sex.currentIndexChanged.connect(lambda _: self._choose())
         grid.addWidget(muted("Sex", wrap=False), 0, 0)
         grid.addWidget(self.sex, 1, 0)

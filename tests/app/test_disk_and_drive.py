@@ -97,6 +97,23 @@ def opened(workspace: Workspace, reading: Reading, qtbot: Any) -> Callable[[Path
     return make
 
 
+@pytest.fixture
+def moved(
+    workspace: Workspace,
+    phantom_study: PhantomStudy,
+    folder_of: Callable[[PhantomStudy, str], Path],
+    opened: Callable[[Path], str],
+    qtbot: Any,
+) -> tuple[str, Path, Path]:
+    """A study that was drawn on, moved, and opened where it was: its name, and both folders."""
+    old = folder_of(phantom_study, "old")
+    study_id = opened(old)
+    new = old.rename(old.with_name("new"))
+    workspace.open(old)
+    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=60_000)
+    return study_id, old, new
+
+
 def with_another_pixel(folder: Path) -> Path:
     """The same study by its name, and one pixel of it another: what an export with other settings leaves."""
     copy = folder.with_name("changed")
@@ -120,18 +137,13 @@ def test_a_folder_that_moved_is_asked_for_and_known_by_its_content(
     workspace: Workspace,
     reading: Reading,
     project: Project,
-    phantom_study: PhantomStudy,
+    moved: tuple[str, Path, Path],
     another_heart: PhantomStudy,
     folder_of: Callable[[PhantomStudy, str], Path],
-    opened: Callable[[Path], str],
     choose_folder: Callable[[Path], None],
     qtbot: Any,
 ) -> None:
-    old = folder_of(phantom_study, "old")
-    study_id = opened(old)
-    new = old.rename(old.with_name("new"))
-    workspace.open(old)
-    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=60_000)
+    study_id, old, new = moved
     assert f"The images of {study_id} are no longer at {old}. Its labels are safe" in said(workspace)
     # Reading goes on meanwhile.
     assert reading.study_id == study_id and reading.labels[0, 1][ODD].all()
@@ -160,18 +172,13 @@ def test_a_folder_that_moved_is_asked_for_and_known_by_its_content(
 
 def test_the_way_to_moved_images_stays_while_another_study_is_read(
     workspace: Workspace,
-    phantom_study: PhantomStudy,
+    moved: tuple[str, Path, Path],
     another_heart: PhantomStudy,
     folder_of: Callable[[PhantomStudy, str], Path],
-    opened: Callable[[Path], str],
     choose_folder: Callable[[Path], None],
     qtbot: Any,
 ) -> None:
-    old = folder_of(phantom_study, "old")
-    opened(old)
-    choose_folder(old.rename(old.with_name("new")))
-    workspace.open(old)
-    qtbot.waitUntil(lambda: not workspace.is_opening, timeout=60_000)
+    choose_folder(moved[-1])
     workspace.open(folder_of(another_heart, "other"))
     workspace.status.offered.click()
     assert "Another study is still being read." in said(workspace)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QStyle, QStyleOptionComboBox
 from scipy import ndimage
 
 from cinema_app.layers import Tool
@@ -48,6 +48,17 @@ def test_height_and_weight_index_the_volumes(panel: Any, segmented: Reading) -> 
     enter(panel.choices.entries["weight_kg"], "80")
     assert segmented.measures is not None and segmented.measures.bsa_m2 == pytest.approx(2.0)
     assert segmented.project.report_choices(segmented.study_id).weight_kg == 80
+
+
+def test_the_words_of_the_box_of_the_sex_are_not_cut_off(panel: Any) -> None:
+    box = panel.choices.sex
+    option = QStyleOptionComboBox()
+    box.initStyleOption(option)
+    field = box.style().subControlRect(
+        QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, box
+    )
+    widest = max(box.fontMetrics().horizontalAdvance(box.itemText(k)) for k in range(box.count()))
+    assert field.width() >= widest
 
 
 def test_a_weight_of_nobody_is_refused_and_nothing_changes(
