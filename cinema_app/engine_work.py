@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cinema_app.news import Notice, ReadingEvents, Severity
 from cinema_app.work import Work, WorkEnd
 from cinema_core.errors import CinemaError
+from cinema_core.progress import CancelToken
 
 if TYPE_CHECKING:
     from cinema_core.engine.client import EngineClient, Job
@@ -27,12 +28,13 @@ class EngineWork:
         self.engine = engine
         self._events = events
         self._work: Work | None = None
+        self._preparing: CancelToken | None = None
         self._may_pause = False
 
     @property
     def busy(self) -> bool:
-        """Whether the engine works for this window."""
-        return self._work is not None
+        """Whether the engine works for this window, or is held for work that is being prepared."""
+        return self._work is not None or self._preparing is not None
 
     @property
     def may_pause(self) -> bool:
@@ -62,6 +64,39 @@ class EngineWork:
         self.follow(job, take)
         return job
 
+    def prepare(self, doing: str) -> CancelToken:
+        """Hold the engine for work that another thread prepares, until :meth:`prepared`.
+
+        Parameters
+        ----------
+        doing
+            What is being done, for the reader.
+
+        Returns
+        -------
+        Raised when the reader asks to stop.
+
+        Raises
+        ------
+        CinemaError
+            If the engine is still at work.
+        """
+        self.refuse_while_busy()
+        self._preparing = CancelToken()
+        self._events.job_changed.emit()
+        self._events.progressed.emit(0.0, doing)
+        return self._preparing
+
+    def prepared(self) -> None:
+        """Let go of the engine, so that the work can begin, or something else if it cannot."""
+        self._preparing = None
+        self._events.job_changed.emit()
+
+    def cancel_preparing(self) -> None:
+        """Ask the thread that prepares work to stop, if there is one."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+
     def pause(self) -> None:
         """Let the fine-tuning wait after the step under way."""
         if self._work is not None and self.may_pause:
@@ -75,7 +110,8 @@ class EngineWork:
             self._events.pause_changed.emit()
 
     def cancel(self) -> None:
-        """Stop the work that is under way."""
+        """Stop the work that is under way, or being prepared."""
+        self.cancel_preparing()
         if self._work is not None:
             self._work.job.cancel()
 
@@ -108,7 +144,12 @@ class EngineWork:
             Called first, however it ended.
         """
         self._may_pause = may_pause
-        self._work = Work(job, self._events.progressed.emit, lambda end: self._work_ended(end, take, ended))
+        self._work = Work(
+            job,
+            self._events.progressed.emit,
+            self._events.learned.emit,
+            lambda end: self._work_ended(end, take, ended),
+        )
         self._events.job_changed.emit()
         self._work.listen()
 

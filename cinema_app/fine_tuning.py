@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from cinema_app.labelling import Slice
 from cinema_app.teaching import TeachingSet, collect_teaching_set
 from cinema_app.work import WorkEnd
-from cinema_core.cards import resolve_model
+from cinema_core.cards import read_card, resolve_model
+from cinema_core.cine import Cine
 from cinema_core.errors import CheckpointError, CinemaError
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.project import VersionRecord
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 WHOLE_PROJECT: Final = "project"
 THIS_STUDY: Final = "this study only"
-"""What ``FineTuneOutcome.scopes`` calls them."""
+"""What ``FineTuneOutcome.scopes`` and the cards of versions call them."""
+
+NAMED_STUDIES: Final = 3
+"""So many studies are named in a sentence; more would not be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +42,10 @@ class Trial:
         """Name of the version's folder."""
         return self.outcome.folder.name
 
-    def slice_of(self, changed: ChangedSlice) -> Slice:
-        """Phase and slice of the open study's cine; a model is shown the slices from base to apex."""
-        cine = self.teaching.open_cine
+    def slice_of(self, changed: ChangedSlice, open_cine: Cine) -> Slice:
+        """Phase and slice of the open study, which the picture is of; a model is shown the slices from base to apex."""
+        # The cine that was on show then, as it was taken then: the reader may have turned it since.
+        cine = self.teaching.open_cine if changed.study_id == self.study_id else open_cine
         return changed.t, cine.n_slices - 1 - changed.z if cine.apex_first else changed.z
 
     def may_be_kept(self, *, this_study_only: bool) -> bool:
@@ -63,7 +68,11 @@ class FineTuneRun:
 class FineTuning:
     """The fine-tuning of a reading.
 
-    Hidden rule: a fine-tuned model is in use only after the reader kept it.
+    Hidden rules, and why:
+
+    * A fine-tuned model is in use only after the reader kept it.
+    * A version that the gate did not offer for the whole project draws only those studies that it learned from,
+      however it is chosen: what it does on other hearts is not known.
 
     Attributes
     ----------
@@ -171,8 +180,8 @@ class FineTuning:
     def keep_trial(self, *, this_study_only: bool) -> None:
         """Use the fine-tuned model from now on, in the whole project or for this study alone."""
         trial = self._waiting_trial()
-        if not trial.may_be_kept(this_study_only=this_study_only):
-            raise CinemaError(f"Model {trial.name} cannot be kept there. {' '.join(trial.outcome.notes)}")
+        if why := self.why_not_kept(this_study_only=this_study_only):
+            raise CinemaError(f"Model {trial.name} cannot be kept there. {why}")
         card = trial.outcome.card
         self._reading.project.keep_trial(
             VersionRecord(
@@ -181,15 +190,60 @@ class FineTuning:
                 base_name=trial.base,
                 label_set_sha256=trial.teaching.label_set_sha256,
                 journal_position=trial.teaching.journal_position,
+                recipe={"studies": trial.teaching.study_ids},
                 before=dict(trial.outcome.before),
                 after=dict(trial.outcome.after),
             )
         )
-        self._reading.project.set_current_model(trial.name, trial.study_id if this_study_only else "project")
+        project = self._reading.project
+        project.set_current_model(trial.name, trial.study_id if this_study_only else WHOLE_PROJECT)
+        for study_id in (trial.study_id, self._reading.study_id):
+            # "For all" is also for a study that has had a model of its own.
+            if not this_study_only and project.current_model(study_id) != trial.name:
+                project.set_current_model(trial.name, study_id)
         self._decided("model kept" + (" for one study" if this_study_only else ""), trial)
         self._reading.events.model_changed.emit()
+        where = " for this study" if this_study_only else ""
         self._reading.notify(
-            f"Model {trial.name} is in use. Press Segment to redraw the slices you have not corrected."
+            f"Model {trial.name} is in use{where}. Press Segment to redraw the slices you have not corrected."
+        )
+
+    def why_not_kept(self, *, this_study_only: bool) -> str:
+        """Tell why the model that waits may not be kept there, for the reader; empty if it may."""
+        trial = self._waiting_trial()
+        if not trial.may_be_kept(this_study_only=this_study_only):
+            return " ".join(trial.outcome.notes)
+        if this_study_only and self._reading.study_id != trial.study_id:
+            return f"It is for {trial.study_id}, which was open when the fine-tuning began. Open that study to keep it."
+        return ""
+
+    def is_for_its_studies(self, model: str) -> bool:
+        """Whether a model is a version that may draw only those studies that it learned from.
+
+        Raises
+        ------
+        CheckpointError
+            If it is a version whose card cannot be read.
+        """
+        project = self._reading.project
+        if model not in {version.name for version in project.versions()}:
+            return False
+        return bool(read_card(project.models_folder / model).lineage.get("scope", WHOLE_PROJECT) != WHOLE_PROJECT)
+
+    def why_not_here(self, model: str) -> str:
+        """Tell why a model may not draw the open study, for the reader; empty if it may."""
+        try:
+            if not self.is_for_its_studies(model):
+                return ""
+        except CheckpointError as error:
+            return str(error)
+        studies = self._reading.project.studies_of_version(model)
+        if self._reading.study_id in studies:
+            return ""
+        named = ", ".join(studies[:NAMED_STUDIES]) + (", …" if len(studies) > NAMED_STUDIES else "")
+        return (
+            f"Model {model} is only for the studies that it learned from ({named or 'not known'}): how it draws other "
+            "hearts was not measured. Open one of those to use it, or label slices here and fine-tune again."
         )
 
     def discard_trial(self) -> None:
@@ -197,7 +251,7 @@ class FineTuning:
         trial = self._waiting_trial()
         shutil.rmtree(trial.outcome.folder, ignore_errors=True)
         self._decided("model discarded", trial)
-        self._reading.notify(f"The new model was discarded; {trial.base} stays in use.")
+        self._reading.notify(f"The new model was discarded; {self._reading.model} stays in use.")
 
     def _waiting_trial(self) -> Trial:
         if self.trial is None:

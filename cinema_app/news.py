@@ -42,6 +42,8 @@ class ReadingEvents(SignalGroup):
     pause_changed = Signal()
     """The work under way was paused, or goes on."""
     progressed = Signal(float, str)
+    learned = Signal(int, float)
+    """Loss of one more training step, with the number of its run, from 1."""
     trial_changed = Signal()
     """A fine-tuned model waits for a decision, or was decided on; or an interrupted one was given up."""
     images_missing = Signal(tuple)

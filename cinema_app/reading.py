@@ -20,7 +20,7 @@ from cinema_app.reporting import result_of
 from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
-from cinema_core.errors import CheckpointError, PhaseError, ProjectError, StudyError
+from cinema_core.errors import CheckpointError, CinemaError, PhaseError, ProjectError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
@@ -590,8 +590,25 @@ class Reading:
             return False  # cannot be used for anything; `cinema models show` says why
 
     def choose_model(self, name: str) -> None:
-        """Use a model for everything in the project; the open study gives up one of its own for it."""
+        """Use a model for everything in the project; the open study gives up one of its own for it.
+
+        A version that is not for all studies (:meth:`FineTuning.is_for_its_studies`) is used for the open one alone.
+
+        Raises
+        ------
+        CinemaError
+            If it may not draw the open study.
+        """
         if name == self.model:
+            return
+        if why := self.learning.why_not_here(name):
+            raise CinemaError(why)
+        if self.learning.is_for_its_studies(name):
+            self.project.set_current_model(name, self.study_id)
+            self.events.model_changed.emit()
+            self.notify(
+                f"Model {name} is in use for this study only; others go on with {self.project.current_model()}."
+            )
             return
         self.project.set_current_model(name)
         if self.model != name:

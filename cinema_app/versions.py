@@ -12,7 +12,7 @@ from cinema_app.reading import Reading
 from cinema_core.cards import export_model, resolve_model
 from cinema_core.engine.messages import SegmentOutcome, SegmentRequest
 from cinema_core.errors import CheckpointError, CinemaError
-from cinema_core.measure import ventricular_function
+from cinema_core.measure import study_measures
 from cinema_core.project import Project, VersionRecord
 
 
@@ -34,10 +34,14 @@ class VersionLine:
         All their figures (:meth:`cinema_core.learn.guard.Figures.to_json`); empty if it was not made here.
     judged_on
         What they were measured on; empty if that is not known.
+    label_set_sha256
+        Hash of the labels that it learned from; empty if it was not made here.
     in_use
         Whether it draws for the open study, or for the project if none is open.
     stays_because
         Why it may not be removed; empty if it may.
+    not_here_because
+        Why it may not draw the open study; empty if it may.
     """
 
     name: str
@@ -50,8 +54,10 @@ class VersionLine:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     judged_on: str
+    label_set_sha256: str
     in_use: bool
     stays_because: str
+    not_here_because: str
 
 
 class Versions:
@@ -98,8 +104,10 @@ class Versions:
             before=own.before if own else {},
             after=own.after if own else {},
             judged_on=str(lineage.get("validation", "")),
+            label_set_sha256=own.label_set_sha256 if own else "",
             in_use=name == current,
             stays_because=self._project.what_rests_on(name) if own else "It was not made in this project.",
+            not_here_because=self._reading.learning.why_not_here(name) if own else "",
         )
 
     def _card_lineage(self, name: str) -> dict[str, Any]:
@@ -109,7 +117,7 @@ class Versions:
             return {}
 
     def use(self, name: str) -> None:
-        """Draw with a model from now on, in the whole project."""
+        """Draw with a model from now on, where it may be used; see :meth:`Reading.choose_model`."""
         resolve_model(name, project_models=self._project.models_folder)
         self._reading.choose_model(name)
 
@@ -133,23 +141,35 @@ class Versions:
     def compare(self, name: str) -> None:
         """Let a model draw the open study, keep nothing of it, and say how the ejection fraction would differ.
 
-        ED and ES stay those of the reading: a finished report never changes by itself.
+        It is measured as if the reader had segmented with it: slices that they corrected or accepted stay. So do ED and
+        ES: a finished report never changes by itself.
 
         Raises
         ------
         CinemaError
             If nothing is measured yet, or the engine is at work.
         """
-        reading, cine, now = self._reading, self._reading.cine, self._reading.measures
+        reading, cine, now = self._reading, self._reading.cine, self._reading.measure()
         if now is None:
             raise CinemaError("There is no ejection fraction to compare with. Segment the study first.")
 
+        # As of now, like the figures that are compared with; another study may be open when the engine answers.
+        choices = reading.report_choices
+        readers = {
+            where: label.mask
+            for where, label in self._project.slices(reading.study_id).items()
+            if label.state.is_teaching
+        }
+
         def say(outcome: SegmentOutcome) -> None:
+            labels = outcome.labels.copy()
+            for where, mask in readers.items():
+                labels[where] = mask
             phases = [t for t in outcome.phases if t not in cine.phases_with_gaps]
-            other = ventricular_function(
-                outcome.labels, cine, phases=phases, ed_phase=now.ed_phase, es_phase=now.es_phase
+            other = study_measures(
+                labels, cine, phases=phases, ed_phase=now.ed_phase, es_phase=now.es_phase, choices=choices
             )
-            reading.notify(_difference(name, now.lv_ef_pct, other.lv_ef_pct))
+            reading.notify(_difference(name, now.lv_ef_pct, other.function.lv_ef_pct, len(readers)))
 
         trial = reading.learning.trial
         # A model that waits for a decision lies apart from the others and has no name among them yet.
@@ -161,10 +181,11 @@ class Versions:
         return export_model(name, folder, self._project.models_folder)
 
 
-def _difference(name: str, now_pct: float | None, then_pct: float | None) -> str:
+def _difference(name: str, now_pct: float | None, then_pct: float | None, n_yours: int) -> str:
     """Tell the reader how one ejection fraction compares with another."""
     if now_pct is None or then_pct is None:
         return f"Model {name} draws no LV here, so there is no ejection fraction to compare."
     same = round(now_pct) == round(then_pct)
     words = f"stay at {now_pct:.0f} %" if same else f"change from {now_pct:.0f} to {then_pct:.0f} %"
-    return f"EF would {words} if {name} drew every slice anew. Nothing was changed."
+    yours = f"all but your {n_yours} corrected or accepted slice{'s' if n_yours > 1 else ''}"
+    return f"EF would {words} if {name} drew {yours if n_yours else 'every slice'} anew. Nothing was changed."

@@ -26,13 +26,22 @@ class Work:
     ----------
     progressed
         Called with the finished fraction and a line for the reader.
+    learned
+        Called with the number of a training run and the loss of one more of its steps.
     ended
         Called once.
     """
 
-    def __init__(self, job: Job, progressed: Callable[[float, str], None], ended: Callable[[WorkEnd], None]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        progressed: Callable[[float, str], None],
+        learned: Callable[[int, float], None],
+        ended: Callable[[WorkEnd], None],
+    ) -> None:
         self.job = job
         self._progressed = progressed
+        self._learned = learned
         self._tell_end = ended
         self._has_ended = False
 
@@ -40,6 +49,7 @@ class Work:
         """Begin to follow the job, which may have ended already."""
         events = self.job.events
         events.progressed.connect(self._on_progress, thread="main")
+        events.learned.connect(self._on_learned, thread="main")
         events.finished.connect(self._on_finished, thread="main")
         events.failed.connect(self._on_failed, thread="main")
         events.cancelled.connect(self._on_cancelled, thread="main")
@@ -57,6 +67,10 @@ class Work:
     def _on_progress(self, fraction: float, message: str) -> None:
         if not self._has_ended:
             self._progressed(fraction, message)
+
+    def _on_learned(self, run: int, loss: float) -> None:
+        if not self._has_ended:
+            self._learned(run, loss)
 
     def _on_finished(self, outcome: Any) -> None:
         self._end(WorkEnd(outcome=outcome))

@@ -107,14 +107,34 @@ def n_labelled_slices(cases: Iterable[TrainingCase]) -> int:
 
 
 def case_set_sha256(cases: Sequence[TrainingCase]) -> str:
-    """Hash of all labels and the pixels they lie on, whatever the order of the cases."""
-    digests = []
-    for case in cases:
-        digest = hashlib.sha256(f"{case.study_id}|{case.phase_index}|{case.image.shape}".encode())
-        digest.update(np.ascontiguousarray(case.labels).tobytes())
-        digest.update(np.ascontiguousarray(case.image, dtype=np.float32).tobytes())
-        digests.append(digest.hexdigest())
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    """Hash of all that a model learns from these cases, whatever their order: labels, pixels, where they lie, whose."""
+    return hashlib.sha256("".join(sorted(_sha256(case) for case in cases)).encode()).hexdigest()
+
+
+def in_fixed_order(cases: Iterable[TrainingCase]) -> list[TrainingCase]:
+    """Cases by study, phase and content, in whatever order they came: chance draws from them by number.
+
+    All that it goes by is in :func:`case_set_sha256`; the names of the cases, which may count lines of a list, are not.
+    """
+    return sorted(cases, key=lambda case: (case.study_id, _phase_number(case), _sha256(case)))
+
+
+def _phase_number(case: TrainingCase) -> int:
+    return -1 if case.phase_index is None else case.phase_index
+
+
+def _sha256(case: TrainingCase) -> str:
+    """Hash of one case; geometry and heart decide which windows are cut, the patient who is held out together."""
+    whose = f"{case.study_id}|{group_of(case)}|{case.phase_index}|{case.image.shape}"
+    geometry = case.geometry
+    where = f"{case.heart_centre_yx}|{geometry.single_slice_step_mm}|{geometry.spacing_is_stated}"
+    digest = hashlib.sha256(f"{whose}|{where}".encode())
+    for plane in geometry.planes:
+        for values in (plane.origin_mm, plane.x_direction, plane.y_direction, plane.spacing_mm):
+            digest.update(np.asarray(values, dtype=np.float64).tobytes())
+    digest.update(np.ascontiguousarray(case.labels).tobytes())
+    digest.update(np.ascontiguousarray(case.image, dtype=np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def refuse_contradictions(cases: Sequence[TrainingCase]) -> None:
@@ -127,8 +147,7 @@ def refuse_contradictions(cases: Sequence[TrainingCase]) -> None:
     """
     by_image: dict[str, list[TrainingCase]] = {}
     for case in cases:
-        pixels = np.ascontiguousarray(case.image, dtype=np.float32)
-        image = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+        image = _image_sha256(case)
         for other in by_image.setdefault(image, []):
             both = (case.labels != UNLABELLED) & (other.labels != UNLABELLED)
             differ = np.flatnonzero((both & (case.labels != other.labels)).any(axis=(1, 2)))
@@ -138,6 +157,38 @@ def refuse_contradictions(cases: Sequence[TrainingCase]) -> None:
                     "two ways. Leave one of them out."
                 )
         by_image[image].append(case)
+
+
+def under_one_name(cases: Sequence[TrainingCase], names: Iterable[str]) -> list[TrainingCase]:
+    """Take patients who have an image in common as one: a split between them would measure what was learned.
+
+    It happens where one examination was imported twice, with and without its names.
+
+    Parameters
+    ----------
+    names
+        All that :func:`group_of` gives for the cases; of those who are one patient, the first gives the name.
+    """
+    rank = {name: k for k, name in enumerate(names)}
+    same_as = {name: name for name in rank}
+
+    def first_name(name: str) -> str:
+        while same_as[name] != name:
+            name = same_as[name]
+        return name
+
+    by_image: dict[str, str] = {}
+    for case in cases:
+        other = by_image.setdefault(_image_sha256(case), group_of(case))
+        first, second = sorted((first_name(other), first_name(group_of(case))), key=rank.__getitem__)
+        same_as[second] = first
+    found = [(case, first_name(group_of(case))) for case in cases]
+    return [case if name == group_of(case) else replace(case, patient=name) for case, name in found]
+
+
+def _image_sha256(case: TrainingCase) -> str:
+    pixels = np.ascontiguousarray(case.image, dtype=np.float32)
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
 
 
 def load_cases(csv_path: Path | str) -> list[TrainingCase]:

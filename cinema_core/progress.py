@@ -21,10 +21,13 @@ def no_progress(fraction: float, message: str, /) -> None:
 
 
 class Report(Progress, Protocol):
-    """Progress of work that also says how much it will do."""
+    """Progress of work that also says how much it will do, and how well it learns."""
 
     def planned(self, steps: int, /) -> None:
         """Take the number of steps that the work fixed at its start."""
+
+    def learned(self, run: int, loss: float, /) -> None:
+        """Take the loss of one more training step; runs count from 1, the last one is from all labels."""
 
 
 class CancelToken:

@@ -93,6 +93,53 @@ def draw_lines(path: Path, places: Sequence[str], lines: Sequence[Line], labels:
     _save(path, draw)
 
 
+@dataclass(frozen=True)
+class Course:
+    """Means over several courses of what was spent and what was had for it, with intervals, under one name.
+
+    Attributes
+    ----------
+    spent, had
+        Mean, lower and upper end at each stage.
+    """
+
+    name: str
+    spent: tuple[tuple[float, float, float], ...]
+    had: tuple[tuple[float, float, float], ...]
+
+
+def draw_courses(path: Path, panels: Mapping[str, Sequence[Course]], spent: str) -> None:
+    """Draw courses in panels side by side, what was had against what was spent.
+
+    Parameters
+    ----------
+    panels
+        Courses by the label of what was had.
+    spent
+        Label of the other axis.
+
+    Raises
+    ------
+    InputError, StorageError
+        As :func:`draw_lines`.
+    """
+
+    def draw(all_axes: Sequence[Axes]) -> None:
+        for axes, (label, courses) in zip(all_axes, panels.items(), strict=True):
+            for course in courses:
+                x, y = np.array(course.spent), np.array(course.had)
+                reach_x, reach_y = ([v[:, 0] - v[:, 1], v[:, 2] - v[:, 0]] for v in (x, y))
+                axes.errorbar(
+                    x[:, 0], y[:, 0], xerr=reach_x, yerr=reach_y, marker="o", elinewidth=0.6, label=course.name
+                )
+            axes.set_xlabel(spent)
+            axes.set_ylabel(label)
+            axes.grid(alpha=0.3)
+        all_axes[0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+
+    _save(path, draw, len(panels))
+
+
 def draw_boxes(path: Path, rows: Sequence[Row], metric: str = "dice") -> None:
     """Draw a box of each structure's score over the cases: quartiles, median, whiskers to 1.5 times the box.
 
@@ -171,12 +218,12 @@ def draw_evaluation(folder: Path, tables: Mapping[str, Sequence[Row]]) -> list[P
     return drawn
 
 
-def _save(path: Path, draw: Callable[[Any], None]) -> None:
+def _save(path: Path, draw: Callable[[Any], None], n_panels: int = 1) -> None:
     check_figure(path)
     from matplotlib.figure import Figure  # not pyplot: no window, no state
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    draw(figure.subplots())
+    figure = Figure(figsize=(6.4 if n_panels == 1 else 4.6 * n_panels, 4.2), layout="constrained")
+    draw(figure.subplots(1, n_panels))
     with disk_errors(f"{path} could not be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial_file = path.with_name(f".partial-{path.name}")

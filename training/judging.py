@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -69,15 +70,29 @@ def sunnybrook_volumes(folder: Path) -> list[JudgedVolume]:
 
 
 @torch.inference_mode()
-def dice_of(network: nn.Module, volumes: list[JudgedVolume]) -> dict[str, float]:
-    """Mean over volumes of each structure's Dice."""
+def dice_of(
+    network: nn.Module, volumes: list[JudgedVolume], mirrors: Sequence[Sequence[int]] = ((),)
+) -> dict[str, float]:
+    """Mean over volumes of each structure's Dice.
+
+    Parameters
+    ----------
+    mirrors
+        Axes of (x, y) of the mirror images that the network is shown; the mean of what it says counts.
+    """
     scores: dict[str, list[float]] = {}
     device = next(network.parameters()).device
     for volume in volumes:
         x = torch.stack([to_tensor(image) for image in volume.images])
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = torch.cat([network({"sax": part.to(device)})["sax"] for part in x.split(8)])
-        predicted = logits.argmax(1)[..., 0].cpu().numpy().transpose(0, 2, 1)  # (z, x, y) -> (z, y, x)
+        found = []
+        for axes in mirrors:
+            turned = [2 + axis for axis in axes]
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                logits = [network({"sax": part.flip(turned).to(device)})["sax"] for part in x.split(8)]
+            found.append(torch.cat(logits).float().softmax(1).flip(turned))
+        predicted = (
+            torch.stack(found).mean(0).argmax(1)[..., 0].cpu().numpy().transpose(0, 2, 1)
+        )  # (z, x, y) -> (z, y, x)
         for structure in volume.structures:
             a, b = predicted == structure, volume.labels == structure
             if b.any():

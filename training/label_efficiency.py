@@ -32,6 +32,7 @@ from cinema_core.learn.finetune import finetune
 from cinema_core.learn.select import slice_facts
 from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.learn.teach import Candidate, Strategy, rank_for_teaching
+from cinema_core.model_config import mirrors
 from cinema_core.models import build_model, zoo
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict import segment_cine
@@ -104,7 +105,9 @@ class Trial:
         return {name: value - self._remembered[name] for name, value in self._remembers(model).items()}
 
     def _remembers(self, model: LoadedModel) -> dict[str, float]:
-        scores = {name: dice_of(model.network, volumes) for name, volumes in self._judged.items()}
+        scores = {
+            name: dice_of(model.network, volumes, mirrors(model.config)) for name, volumes in self._judged.items()
+        }
         return {name: float(np.mean(list(found.values()))) for name, found in scores.items()}
 
     def teaching(self, budget: Budget, strategy: Strategy, seed: int) -> list[TrainingCase]:
@@ -223,11 +226,12 @@ def unet_from_nothing(like: LoadedModel, seed: int) -> LoadedModel:
 
 
 def network_from_nothing(like: LoadedModel, seed: int) -> LoadedModel:
-    """Make the network of another model with fresh weights."""
+    """Make the network of another model with fresh weights, which is shown no mirror images: it learns from none."""
     torch.manual_seed(seed)
-    network = build_model(like.config)
+    config = {key: value for key, value in like.config.items() if key != "predict"}
+    network = build_model(config)
     keep_middle_taps(network)  # as the bundled model began
-    return LoadedModel(network.to(like.device).eval(), like.config, ModelCard(name=SCRATCH, sha256=""), like.folder)
+    return LoadedModel(network.to(like.device).eval(), config, ModelCard(name=SCRATCH, sha256=""), like.folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,21 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from cinema_core.models.depth import encoder_depth, layer_of
 from training.config_files import Behaviour, Epochs
 from training.loop import decayed_groups
 from training.settings import FineTuneConfig
-
-_FIRST = ("enc_", "encoder.cls_token")
-_BLOCKS = "encoder.blocks."
-
-
-def layer_of(name: str, depth: int) -> int:
-    """Layer of a parameter: 0 is what sees the image, ``depth`` the last block of the encoder, one more all else."""
-    if name.startswith(_FIRST) or "pos_embed" in name or "patch_embed" in name:
-        return 0
-    if name.startswith(_BLOCKS):
-        return int(name.removeprefix(_BLOCKS).split(".")[0]) + 1
-    return depth + 1
 
 
 def parameter_groups(network: nn.Module, config: FineTuneConfig) -> list[dict[str, Any]]:
@@ -35,7 +24,7 @@ def parameter_groups(network: nn.Module, config: FineTuneConfig) -> list[dict[st
         if config.behaviour is Behaviour.PUBLISHED:
             return [{"params": [p for p in network.parameters() if p.requires_grad], "weight_decay": 0.01}]
         return decayed_groups(network, train.weight_decay)
-    depth = 1 + max(int(name.split(".")[2]) for name, _ in network.named_parameters() if name.startswith(_BLOCKS))
+    depth = encoder_depth(name for name, _ in network.named_parameters())
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:

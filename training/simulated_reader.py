@@ -4,7 +4,8 @@ A simulated reader opens one ACDC study after another, follows the review queue,
 wrong and accepts the others, until the LV's ejection fraction is near the experts'. Once it never fine-tunes, once
 after every second study. What counts is the number of corrected slices. The ideal reader draws as the experts did; the
 noisy one misses some errors and draws with a trembling border. Neither is a person: robots that follow rules do better
-than readers do (arXiv 2404.01816), and no time is claimed. Every session is a line of a table.
+than readers do (arXiv 2404.01816), and no time is claimed. Every session is a line of a table; what the model in use
+was worth on studies that nobody read is another table, a line per round.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -26,9 +27,11 @@ from scipy import ndimage
 
 from cinema_core.anatomy import FOREGROUND, UNLABELLED, LabelState, Structure
 from cinema_core.cards import BUNDLED
-from cinema_core.cases import TrainingCase
+from cinema_core.cases import TrainingCase, group_of
 from cinema_core.cine import Cine, View
 from cinema_core.errors import CinemaError
+from cinema_core.folds import extended
+from cinema_core.learn.evaluate import evaluate
 from cinema_core.learn.finetune import finetune
 from cinema_core.learn.guard import Scope
 from cinema_core.learn.select import rank_for_review, slice_facts
@@ -39,6 +42,7 @@ from cinema_core.models.zoo import LoadedModel
 from cinema_core.predict import segment_cine
 from cinema_core.process import prepare_to_compute
 from training.datasets.acdc import cases_of, read_patients
+from training.figures import Course, check_figure, draw_courses
 from training.label_efficiency import DATA, split_patients
 from training.label_table import interval
 from training.table import append_row, read_rows, table_of
@@ -96,6 +100,31 @@ class Session:
     lvef_mae: float
 
 
+@dataclass(frozen=True)
+class Round:
+    """What a reader's model was worth on studies that nobody read, after some studies.
+
+    Attributes
+    ----------
+    n_studies, corrected
+        Studies that were read and slices that were corrected so far.
+    dice, unread_lvef_mae
+        Mean Dice and mean absolute error of LV ejection fraction, in points, of the model in use.
+    """
+
+    reader: str
+    tuned: int
+    seed: int
+    n_studies: int
+    corrected: int
+    dice: float
+    unread_lvef_mae: float
+
+
+Judge = Callable[[LoadedModel], tuple[float, float]]
+"""Mean Dice and error of LV ejection fraction of a model on unread studies."""
+
+
 def ejection_fraction_pct(labels: Labels) -> float:
     """LV ejection fraction of ED and ES, shape (2, z, y, x), in percent; 0 where no cavity is drawn at ED."""
     ed, es = (int((frame == Structure.LV_CAVITY).sum()) for frame in labels)
@@ -129,6 +158,7 @@ class Desk:
         self._model = base
         self._settings = settings.model_copy(update={"seed": seed})
         self._labelled: list[TrainingCase] = []
+        self._ledger: dict[str, int] = {}
         self.corrected = self.looked_at = self.n_kept = 0
         self.errors_pct: list[float] = []
 
@@ -165,11 +195,18 @@ class Desk:
         """Tune the base on all labels so far, and take the version if the gate offers it for the project."""
         if not self._labelled:
             return
+        patients = [group_of(case) for case in self._labelled]
+        self._ledger = extended(self._ledger, patients, self._settings.folds, self._settings.seed)
         with tempfile.TemporaryDirectory() as out:
-            result = finetune(self._labelled, self._base, self._settings, Path(out), "tuned")
+            result = finetune(self._labelled, self._base, self._settings, Path(out), "tuned", ledger=self._ledger)
             if result.scope is Scope.PROJECT:
                 self._model = zoo.load(result.folder, device=str(self._base.device))
                 self.n_kept += 1
+
+    @property
+    def model(self) -> LoadedModel:
+        """Model in use."""
+        return self._model
 
     def _misses(self) -> bool:
         return self._reader is Reader.NOISY and bool(self._rng.random() < MISSED_SHARE)
@@ -192,15 +229,22 @@ def session(
     settings: FineTuneSettings,
     *,
     tuned: bool,
-) -> Session:
-    """Let a reader go through studies in an order of the seed."""
+) -> tuple[Session, list[Round]]:
+    """Let a reader go through studies in an order of the seed; what is left over judges the model in use."""
     desk = Desk(reader, seed, base, settings)
-    order = np.random.default_rng([seed, 3]).permutation(len(studies))[:N_STUDIES]
-    for k, place in enumerate(order, start=1):
+    order = np.random.default_rng([seed, 3]).permutation(len(studies))
+    judge = judge_on([case for place in order[N_STUDIES:] for case in studies[place]])
+    worth = judge(base)
+    rounds = [Round(str(reader), int(tuned), seed, 0, 0, *worth)]
+    for k, place in enumerate(order[:N_STUDIES], start=1):
         desk.read(studies[place])
-        if tuned and k % TUNE_EVERY == 0 and k < len(order):
-            desk.fine_tune()
-    return Session(
+        if k % TUNE_EVERY == 0 and k < N_STUDIES:
+            before = desk.model
+            if tuned:
+                desk.fine_tune()
+            worth = worth if desk.model is before else judge(desk.model)
+            rounds.append(Round(str(reader), int(tuned), seed, k, desk.corrected, *worth))
+    told = Session(
         reader=str(reader),
         tuned=int(tuned),
         seed=seed,
@@ -209,6 +253,55 @@ def session(
         n_kept=desk.n_kept,
         lvef_mae=float(np.mean(desk.errors_pct)),
     )
+    return told, rounds
+
+
+def judge_on(cases: Sequence[TrainingCase]) -> Judge:
+    """Measure models on these cases, by the protocol ``native``."""
+
+    def judge(model: LoadedModel) -> tuple[float, float]:
+        if not cases:
+            return float("nan"), float("nan")
+        with tempfile.TemporaryDirectory() as out:
+            summary = evaluate(cases, model, Path(out))
+        dice_mean, lvef = summary.dice["mean"], summary.lvef.mae
+        assert dice_mean is not None  # every case is labelled all over
+        assert lvef is not None
+        return dice_mean, lvef
+
+    return judge
+
+
+def draw_rounds(rounds: Sequence[Round], path: Path) -> None:
+    """Draw Dice and error of LVEF on unread studies against corrected slices, a line per reader, with intervals.
+
+    Raises
+    ------
+    InputError, StorageError
+        As :func:`training.figures.draw_lines`.
+    """
+    held = {(r.reader, r.tuned, r.seed, r.n_studies): r for r in rounds}  # of a round that was begun twice the last
+    panels = {}
+    for label, value in (
+        ("mean Dice, unread studies", "dice"),
+        ("LVEF error, points, unread studies", "unread_lvef_mae"),
+    ):
+        courses = []
+        for reader, tuned in sorted({(r.reader, r.tuned) for r in held.values()}):
+            stages = sorted({r.n_studies for r in held.values() if (r.reader, r.tuned) == (reader, tuned)})
+            spent, had = [], []
+            for stage in stages:
+                of_seeds = [r for (*which, _, k), r in held.items() if (which, k) == ([reader, tuned], stage)]
+                spent.append(_mean_and_interval([r.corrected for r in of_seeds]))
+                had.append(_mean_and_interval([getattr(r, value) for r in of_seeds]))
+            name = f"{reader}, {'fine-tuned' if tuned else 'never'}"
+            courses.append(Course(name, tuple(spent), tuple(had)))
+        panels[label] = courses
+    draw_courses(path, panels, "corrected slices, 95 % intervals over orders of studies")
+
+
+def _mean_and_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    return (float(np.mean(values)), *interval(values))
 
 
 def report(sessions: Sequence[Session]) -> str:
@@ -244,6 +337,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default=BUNDLED, help="model to start from")
     parser.add_argument("--readers", nargs="+", choices=[str(r) for r in Reader], default=[str(r) for r in Reader])
     parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--figure", type=Path, help="file of a figure of all rounds of the table: .png, .svg or .pdf")
     parser.add_argument("--steps", type=int, help="steps of every fine-tuning, instead of what the time budget buys")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the training process")
@@ -252,9 +346,12 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_to_compute()
     torch.set_num_threads(given.threads)
     try:
+        if given.figure is not None:
+            check_figure(given.figure)
         base = zoo.load(given.model, device=given.device)
         path = table_of(given.out, "sessions", base.card.sha256)
         held = read_rows(path, Session)
+        rounds_path = table_of(given.out, "rounds", base.card.sha256)
         # Patients that the curves of label efficiency test on: nothing is chosen by them.
         studies = [cases_of(patient) for patient in split_patients(read_patients(given.acdc))[1]]
         settings = FineTuneSettings(device=given.device, steps=given.steps)
@@ -263,9 +360,14 @@ def main(arguments: list[str] | None = None) -> int:
                 for tuned in (0, 1):
                     if (reader, tuned, seed) in {(s.reader, s.tuned, s.seed) for s in held}:
                         continue
-                    held.append(session(Reader(reader), studies, base, seed, settings, tuned=bool(tuned)))
-                    append_row(path, held[-1])
-                    print(held[-1], flush=True)
+                    told, rounds = session(Reader(reader), studies, base, seed, settings, tuned=bool(tuned))
+                    for each in rounds:
+                        append_row(rounds_path, each)
+                    append_row(path, told)
+                    held.append(told)
+                    print(told, flush=True)
+        if given.figure is not None:
+            draw_rounds(read_rows(rounds_path, Round), given.figure)
     except CinemaError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cinema_core.cases import TrainingCase
     from cinema_core.learn.finetune import FineTuneResult
     from cinema_core.learn.guard import Figures
-    from cinema_core.learn.settings import FineTuneSettings
+    from cinema_core.learn.settings import FineTuneSettings, Tier
 
 
 def finetune(
@@ -31,6 +31,13 @@ def finetune(
         int | None, typer.Option(metavar="N", min=1, help="Training steps, instead of a time; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Source of all chance.")] = 0,
+    tier: Annotated[
+        str,
+        typer.Option(
+            help="What is trained: auto (by size and device), whole, decoder or last-blocks; whole is for a GPU where "
+            "the base is large."
+        ),
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     ledger: Annotated[
         Path | None,
@@ -64,12 +71,20 @@ def finetune(
     refuse_existing(out)
     labelled = load_cases(cases)
     loaded = zoo.load(base, config, device)
-    asked = {"budget_s": budget, "steps": steps, "seed": seed, "device": device}
+    asked = {"budget_s": budget, "steps": steps, "seed": seed, "device": device, "tier": _tier(tier)}
     settings = FineTuneSettings.model_validate({name: value for name, value in asked.items() if value is not None})
     folds = _kept_folds(ledger, labelled, settings)
     with progress_bar() as progress:
         result = teach(labelled, loaded, settings, out.parent, out.name, progress, ledger=folds)
     _tell(result)
+
+
+def _tier(name: str) -> Tier:
+    from cinema_core.learn.settings import Tier
+
+    if name not in [tier.value for tier in Tier]:
+        raise InputError(f"--tier {name} is not known. Choose one of {', '.join(tier.value for tier in Tier)}.")
+    return Tier(name)
 
 
 def _kept_folds(path: Path | None, labelled: Sequence[TrainingCase], settings: FineTuneSettings) -> dict[str, int]:

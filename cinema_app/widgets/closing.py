@@ -1,4 +1,4 @@
-"""Closing the window: ask while work is under way, then end the engine."""
+"""Closing the window: ask what would be lost by it, then end the engine."""
 
 from __future__ import annotations
 
@@ -27,19 +27,25 @@ class CloseGuard(QObject):
         return cls(viewer.window._qt_window, workspace)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Hold the close while work is under way, unless the reader gives it up."""
+        """Hold the close while work is under way or a model undecided, unless the reader gives that up."""
         if event.type() == QEvent.Type.Close and not self._workspace.is_closed:
-            if self._workspace.reading.work.busy and not self.give_up_work():
+            if (lost := self._what_is_lost()) and not self.give_up(lost):
                 event.ignore()
                 return True
             self._workspace.close_session()
         return False
 
-    def give_up_work(self) -> bool:
-        """Ask whether to stop the work that is under way."""
-        answer = QMessageBox.question(
-            self._workspace,
-            "Close CineMA?",
-            "The model is still at work. Close and stop it? Your corrections are saved.",
-        )
+    def _what_is_lost(self) -> str:
+        """Say what closing gives up, and ask; empty if nothing."""
+        trial, busy = self._workspace.reading.learning.trial, self._workspace.reading.work.busy
+        parts = ["The model is still at work; closing stops it."] if busy else []
+        if trial is not None:
+            parts.append(
+                f"The new model {trial.name} waits for your decision on the tab Fine-tune; closing discards it."
+            )
+        return " ".join((*parts, "Close? Your corrections are saved.")) if parts else ""
+
+    def give_up(self, lost: str) -> bool:
+        """Ask whether to close all the same."""
+        answer = QMessageBox.question(self._workspace, "Close CineMA?", lost)
         return bool(answer == QMessageBox.StandardButton.Yes)

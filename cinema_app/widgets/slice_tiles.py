@@ -56,6 +56,7 @@ class SliceTiles(QWidget):
         """
         for old in (*self.tiles, *self._captions):
             self._grid.removeWidget(old)
+            old.hide()  # it is deleted only when Qt comes to it
             old.deleteLater()
         self.tiles, self._captions = [], []
         for column, changed in enumerate(slices):

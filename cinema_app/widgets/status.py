@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QVBox
 from cinema_app.news import Notice, Severity
 from cinema_app.reading import Reading
 from cinema_app.widgets.appearance import NOTICE_COLOURS, button, muted, tool_button
+from cinema_app.widgets.loss_curve import LossCurve
 
 PAUSE = "Pause"
 PAUSE_TIP = "Let the fine-tuning wait after its next step, so that the computer is free; nothing is lost"
@@ -18,7 +19,7 @@ PAUSED = "Paused after this step. Go on reading, or press Resume."
 
 
 class StatusPanel(QWidget):
-    """Progress with Cancel, the last notice, and the standing line."""
+    """Progress with Cancel and the curve of what is learned, the last notice, and the standing line."""
 
     def __init__(self, reading: Reading, device: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -28,6 +29,7 @@ class StatusPanel(QWidget):
         self._show_job()
         reading.events.job_changed.connect(self._show_job)
         reading.events.progressed.connect(self._show_progress)
+        reading.events.learned.connect(self.curve.add)
         reading.events.pause_changed.connect(self._show_pause)
         reading.events.noticed.connect(self.show_notice)
         reading.events.cine_changed.connect(self._forget_notice)
@@ -39,6 +41,7 @@ class StatusPanel(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(10)
         self._doing = muted(wrap=False)
+        self.curve = LossCurve()
         self.pause = button(PAUSE, PAUSE_TIP, self._pause_or_resume)
         self.cancel = button("Cancel", "Stop; nothing is changed", self._cancel)
         row = QHBoxLayout()
@@ -48,6 +51,7 @@ class StatusPanel(QWidget):
         work = QVBoxLayout(self._work)
         work.setContentsMargins(0, 0, 0, 0)
         work.setSpacing(2)
+        work.addWidget(self.curve)
         work.addWidget(self._doing)
         work.addLayout(row)
         self.notice = QLabel()
@@ -98,6 +102,7 @@ class StatusPanel(QWidget):
     def _show_job(self) -> None:
         self._bar.setRange(0, 1000)
         self._bar.setValue(0)
+        self.curve.clear()
         self._work.setVisible(self._reading.work.busy)
         self._stop = None
         self.cancel.setEnabled(True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from typing import Any
 
 from qtpy.QtCore import QEvent
@@ -16,9 +18,12 @@ from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import allow, button, counted, muted
 from cinema_app.widgets.trial import TrialPanel
 from cinema_core.anatomy import LabelState
-from cinema_core.errors import CinemaError
+from cinema_core.errors import Cancelled, CinemaError
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.progress import CancelToken
 from cinema_core.project import Effort
+
+log = logging.getLogger(__name__)
 
 TIP = (
     "Make a new model that learns from every slice you corrected or accepted. The current model stays until you decide."
@@ -42,7 +47,7 @@ class TrainPanel(QWidget):
         super().__init__(parent)
         self._reading = reading
         self._settings = settings
-        self._preparing = False
+        self._is_closed = False
         self._build()
         self._show_button()
         for signal in (reading.events.cine_changed, reading.events.labels_changed, reading.events.job_changed):
@@ -93,7 +98,7 @@ class TrainPanel(QWidget):
         self._interrupted.setVisible(run is not None)
         if run is not None:
             self._interrupted_words.setText(_interrupted_words(run))
-            busy = "The engine is still at work." if self._reading.work.busy or self._preparing else ""
+            busy = "The engine is still at work." if self._reading.work.busy else ""
             allow(self.again, not busy, busy, AGAIN_TIP)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
@@ -105,7 +110,7 @@ class TrainPanel(QWidget):
     def _why_not(self, n_here: int) -> str:
         if not self._reading.is_open:
             return "Open a study first."
-        if self._reading.work.busy or self._preparing:
+        if self._reading.work.busy:
             return "The engine is still at work."
         if self._reading.learning.trial is not None:
             return "Decide on the new model below first: keep it or discard it."
@@ -123,40 +128,71 @@ class TrainPanel(QWidget):
     # ---------------------------------------------------------------- starting
 
     def _start(self) -> None:
-        """Read the labelled studies in another thread, then hand them to the engine."""
+        """Read the labelled studies in another thread, then hand them to the engine, which is held for them."""
         teaching = self._reading.learning.collect_teaching_set()
-        self._preparing = True
-        self._show_button()
-        worker = create_worker(_loaded, teaching)
+        cancel = self._reading.work.prepare("Reading the labelled studies…")
+        # napari would show the words of a fault, which may name a folder and with it a patient.
+        worker = create_worker(_loaded, teaching, cancel, _ignore_errors=True)
         worker.returned.connect(self._prepared)
-        worker.errored.connect(lambda _: self._end_preparing())
+        worker.errored.connect(self._not_prepared)
         worker.start()
 
-    def _prepared(self, result: tuple[TeachingSet, str]) -> None:
-        self._preparing = False
-        teaching, trouble = result
+    def close_down(self) -> None:
+        """Forget what another thread still reads; the project is closed when it is there."""
+        self._is_closed = True
+        self._reading.work.cancel_preparing()
+
+    def _prepared(self, result: tuple[TeachingSet, CancelToken, str]) -> None:
+        if self._is_closed:
+            return
+        teaching, cancel, trouble = result
+        self._reading.work.prepared()
+        if cancel.cancelled:
+            self._reading.notify("Stopped at your request; nothing was changed.")
+            return
         if trouble:
             self._reading.notify(trouble, Severity.ERROR)
         else:
-            for line in teaching.left_out:
-                self._reading.notify(line, Severity.WARNING)
             answered(self._reading, lambda: self._reading.learning.finetune(teaching, self._settings))()
+            # Said now: the start of work takes away what was said before it.
+            for line in teaching.left_out if self._reading.work.busy else ():
+                self._reading.notify(line, Severity.WARNING)
         if teaching.moved:
             self._reading.events.images_missing.emit((teaching.moved[0],))
-        self._show_button()
 
-    def _end_preparing(self) -> None:
-        self._preparing = False
-        self._show_button()
+    def _not_prepared(self, error: Exception) -> None:
+        # Without its message: that may hold a path, and a path a patient's name.
+        log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+        if not self._is_closed:
+            self._reading.work.prepared()
+            self._reading.notify(_fault_words(error), Severity.ERROR)
 
 
-def _loaded(teaching: TeachingSet) -> tuple[TeachingSet, str]:
+def _loaded(teaching: TeachingSet, cancel: CancelToken) -> tuple[TeachingSet, CancelToken, str]:
     """Read the images, or say in one line why not; superqt takes a returned exception for a fault."""
     try:
-        teaching.load()
+        teaching.load(lambda *_: cancel.raise_if_cancelled())
+    except Cancelled:
+        pass
     except CinemaError as error:
-        return teaching, str(error)
-    return teaching, ""
+        return teaching, cancel, str(error)
+    return teaching, cancel, ""
+
+
+def _fault_words(error: Exception) -> str:
+    """Say why the labelled studies could not be read, without naming a file."""
+    if isinstance(error, MemoryError):
+        return (
+            "There was not enough memory to read the labelled studies, so no model was made. Close other programs and "
+            "try again."
+        )
+    if isinstance(error, OSError):
+        what = error.strerror or type(error).__name__
+        return (
+            f"A labelled study could not be read, so no model was made: {what}. Check the disk or the connection to it "
+            "and try again."
+        )
+    return "The labelled studies could not be read because of a fault in the program, so no model was made."
 
 
 def _interrupted_words(run: FineTuneRun) -> str:

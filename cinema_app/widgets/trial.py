@@ -9,19 +9,35 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from cinema_app.fine_tuning import Trial
+from cinema_app.news import Severity
 from cinema_app.reading import Reading
-from cinema_app.versions import Versions
+from cinema_app.versions import VersionLine, Versions
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import MUTED, NOT_KNOWN, TEXT, allow, button, counted, muted, strong, tool_button
+from cinema_app.widgets.appearance import (
+    MUTED,
+    NOT_KNOWN,
+    NOTICE_COLOURS,
+    TEXT,
+    allow,
+    button,
+    counted,
+    muted,
+    strong,
+    tool_button,
+)
 from cinema_app.widgets.slice_tiles import SliceTiles
 from cinema_core.anatomy import FOREGROUND, VENTRICLES
 from cinema_core.engine.messages import ChangedSlice
+from cinema_core.learn import Validation
 
 KEEP_TIP = "Use the new model from now on, for every study"
 KEEP_HERE_TIP = "Use the new model for this study; all others go on with the current one"
 DISCARD_TIP = "Forget the new model and go on with the current one"
 CHANGE_TIP = "Let the new model draw the open study, keep nothing of it, and say how the ejection fraction would differ"
 BUSY = "The engine is still at work."
+TILES_WORDS = (
+    "Slices that changed most. The model learned from these, so they say nothing of other patients. White dots: yours."
+)
 
 DICE_ROWS: Final = (*((s.key, s.display_name) for s in reversed(FOREGROUND)), ("mean", "Mean"))
 EF_ROWS: Final = tuple((s.key, f"{s.key.upper()} ejection fraction") for s in VENTRICLES)
@@ -37,7 +53,9 @@ class TrialPanel(QWidget):
         self._reading = reading
         self._build()
         self._show()
-        reading.events.trial_changed.connect(self._show)
+        # What may be kept here, and which pictures are of here, goes by the study; the comparison by the model in use.
+        for signal in (reading.events.trial_changed, reading.events.cine_changed, reading.events.model_changed):
+            signal.connect(self._show)
         reading.events.job_changed.connect(self._show_buttons)
         reading.events.measures_changed.connect(self._show_buttons)
 
@@ -47,7 +65,11 @@ class TrialPanel(QWidget):
         self._basis = muted()
         self._ef_basis = muted()
         self.would_change = tool_button("What would change in the open study?", CHANGE_TIP, self._ask_what_would_change)
-        self._tiles_words = muted("Slices that changed most; the white dots are yours.")
+        self._tiles_words = muted(TILES_WORDS)
+        self._in_use = muted()
+        self._in_use_warning = QLabel()
+        self._in_use_warning.setWordWrap(True)
+        self._in_use_warning.setStyleSheet(f"color: {NOTICE_COLOURS[Severity.WARNING]};")
         self.tiles = SliceTiles(self._look_at)
         self._why = QLabel()
         self._why.setWordWrap(True)
@@ -65,6 +87,8 @@ class TrialPanel(QWidget):
         layout.setSpacing(4)
         # The decision comes before the pictures: on a small screen it is seen without scrolling.
         layout.addWidget(self._headline)
+        layout.addWidget(self._in_use)
+        layout.addWidget(self._in_use_warning)
         layout.addLayout(self._build_figures())
         layout.addWidget(self._ef_basis)
         layout.addWidget(self._why)
@@ -108,6 +132,7 @@ class TrialPanel(QWidget):
             return
         outcome = trial.outcome
         self._headline.setText(_headline(trial))
+        self._show_in_use(trial)
         for key, _ in DICE_ROWS:
             self._show_row(
                 "dice", key, *_both(outcome.before, outcome.after, "dice", key), "{:.3f}", better_is_more=True
@@ -123,10 +148,21 @@ class TrialPanel(QWidget):
             f"{counted(outcome.steps, 'step')}, {outcome.seconds:.0f} s; loss "
             f"{outcome.before.get('loss', float('nan')):.3f} → {outcome.after.get('loss', float('nan')):.3f}."
         )
-        self.tiles.show_slices(outcome.changed, lambda changed: _caption(changed, trial))
+        self.tiles.show_slices(outcome.changed, lambda changed: _caption(changed, trial, self._reading))
         self._tiles_words.setVisible(bool(outcome.changed))
-        self._why.setText(_why(trial))
+        self._why.setText(_why(trial, self._reading.study_id))
         self._show_buttons()
+
+    def _show_in_use(self, trial: Trial) -> None:
+        """Show the figures of the version in use: the reader decides between it and the new one, not the base."""
+        lines = Versions(self._reading).lineage()
+        line = next((line for line in lines if line.in_use and line.name != trial.base and line.after), None)
+        for label, words in (
+            (self._in_use, _in_use_words(line) if line else ""),
+            (self._in_use_warning, _in_use_warning(line, trial) if line else ""),
+        ):
+            label.setText(words)
+            label.setVisible(bool(words))
 
     def _show_row(
         self, kind: str, key: str, old: float | None, new: float | None, form: str, *, better_is_more: bool
@@ -148,9 +184,8 @@ class TrialPanel(QWidget):
         if trial is None:
             return
         busy = BUSY if reading.work.busy else ""
-        reasons = " ".join(trial.outcome.notes)
         for made, here, tip in ((self.keep, False, KEEP_TIP), (self.keep_here, True, KEEP_HERE_TIP)):
-            why_not = busy or ("" if trial.may_be_kept(this_study_only=here) else reasons)
+            why_not = busy or reading.learning.why_not_kept(this_study_only=here)
             allow(made, not why_not, why_not, tip)
         allow(self.discard, not busy, busy, DISCARD_TIP)
         measured = "" if reading.measures else "Segment the study first."
@@ -167,9 +202,9 @@ class TrialPanel(QWidget):
         if trial is None:
             return
         if changed.study_id != self._reading.study_id:
-            self._reading.notify("That slice is of another study; open it to look.")
+            self._reading.notify(f"That slice is of another study, {changed.study_id}; open it to look.")
         else:
-            self._reading.events.go_to.emit(*trial.slice_of(changed))
+            self._reading.events.go_to.emit(*trial.slice_of(changed, self._reading.cine))
 
 
 def ejection_fraction_basis(figures: Mapping[str, Any]) -> str:
@@ -200,21 +235,41 @@ def _headline(trial: Trial) -> str:
     return f"Model {trial.name} {verdict} {trial.base}."
 
 
-def _why(trial: Trial) -> str:
+def _in_use_words(line: VersionLine) -> str:
+    """Say how well the version in use did when it was made."""
+    old, new = line.dice_before, line.dice_after
+    figures = NOT_KNOWN if old is None or new is None else f"{old:.3f} → {new:.3f}"
+    where = f" on {line.judged_on}" if line.judged_on else ""
+    return f"In use now: {line.name}, mean Dice {figures}{where}."
+
+
+def _in_use_warning(line: VersionLine, trial: Trial) -> str:
+    """Warn where the version in use was measured higher than the new one; empty if it was not."""
+    new = trial.outcome.after.get("dice", {}).get("mean")
+    held_out = line.judged_on == trial.outcome.validation == Validation.HELD_OUT
+    if not held_out or new is None or line.dice_after is None or line.dice_after <= new:
+        return ""
+    same_labels = line.label_set_sha256 == trial.teaching.label_set_sha256
+    but = "on the same labels." if same_labels else "but on another set of labels; the two figures do not compare."
+    return f"{line.name} was measured higher ({line.dice_after:.3f}; {trial.name}: {new:.3f}), {but}"
+
+
+def _why(trial: Trial, open_study_id: str) -> str:
     """Say what is offered, and the reasons."""
     everywhere, here = (trial.may_be_kept(this_study_only=only) for only in (False, True))
     if everywhere:
         offer = "It may be kept for all studies: on studies it had not learned from, nothing got clearly worse."
     elif here:
-        offer = "It may be kept for this study only."
+        here_only = open_study_id == trial.study_id
+        offer = f"It may be kept for {'this study' if here_only else trial.study_id} only."
     else:
         offer = "It can only be discarded."
     return " ".join((offer, *trial.outcome.notes))
 
 
-def _caption(changed: ChangedSlice, trial: Trial) -> str:
-    if changed.study_id == trial.study_id:
-        t, z = trial.slice_of(changed)
+def _caption(changed: ChangedSlice, trial: Trial, reading: Reading) -> str:
+    if changed.study_id == reading.study_id:
+        t, z = trial.slice_of(changed, reading.cine)
         where = f"Slice {z + 1}, phase {t + 1}"
     else:
         where = "Another study"

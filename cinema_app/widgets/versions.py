@@ -121,9 +121,10 @@ class VersionsPanel(QWidget):
         locked = "The project is open in another window." if reading.project.read_only else ""
         busy = "The engine is still at work." if reading.work.busy else ""
         shut = "" if reading.is_open else "Open a study first."
+        used = "It is in use already." if line and line.in_use else ""
         made_here = "" if line and (line.depth or line.n_slices) else "It was not made in this project."
         for widget, why, tip in (
-            (self.use, locked or ("It is in use already." if line and line.in_use else ""), USE_TIP),
+            (self.use, locked or used or (line.not_here_because if line else ""), USE_TIP),
             (self.compare, busy or shut or ("" if reading.measures else "Segment the study first."), COMPARE_TIP),
             (self.rename, locked or made_here, RENAME_TIP),
             (self.export, "", EXPORT_TIP),

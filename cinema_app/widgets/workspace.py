@@ -404,6 +404,7 @@ class Workspace(QWidget):
             if beside is not None:
                 beside.close()
         self.status.stop_reading_files()
+        self.train.close_down()
         self.review.contour_tools.following.close()
         self.download.cancel()
         self._session.close()

@@ -31,6 +31,7 @@ from cinema_core.engine.messages import (
     Failed,
     FineTuneRequest,
     Finished,
+    Learned,
     Pause,
     Planned,
     Progressed,
@@ -76,6 +77,8 @@ class JobEvents(SignalGroup):
 
     progressed = Signal(float, str)
     """Finished fraction, 0 to 1, and a line for the reader."""
+    learned = Signal(int, float)
+    """Loss of one more training step, with the number of its run, from 1."""
     finished = Signal(object)
     """The outcome."""
     failed = Signal(str)
@@ -353,6 +356,8 @@ class EngineClient:
                     request_memory.close()
                 case Planned(steps=steps):
                     job.steps = steps
+                case Learned(run=run, loss=loss):
+                    job._tell(job.events.learned, run, loss)
                 case Progressed(fraction=fraction, message=line):
                     job._tell(job.events.progressed, fraction, line)
                 case Finished(outcome=parcel):

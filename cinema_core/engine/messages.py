@@ -4,7 +4,7 @@
 
     window                          engine
     Run(job, parcel of a request)  ─►
-                                   ◄─  Started, Planned, Progressed ..., then one of
+                                   ◄─  Started, Planned, Learned, Progressed ..., then one of
     Pause(job), Resume(job)        ─►
     Cancel(job)                    ─►  Finished(parcel of an outcome), Failed, Stopped
 """
@@ -250,6 +250,15 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """One more training step of a run, which count from 1, had this loss."""
+
+    job_id: int
+    run: int
+    loss: float
+
+
+@dataclass(frozen=True)
 class Progressed:
     """How far the work is: finished fraction, 0 to 1, and a line for the reader."""
 
@@ -289,4 +298,4 @@ class Stopped:
 
 
 ToEngine = Run | Pause | Resume | Cancel
-FromEngine = Started | Planned | Progressed | Finished | Failed | Stopped
+FromEngine = Started | Planned | Learned | Progressed | Finished | Failed | Stopped

@@ -24,6 +24,7 @@ from cinema_core.engine.messages import (
     Failed,
     Finished,
     FromEngine,
+    Learned,
     Pause,
     Planned,
     Progressed,
@@ -175,6 +176,10 @@ class ProgressReport:
         """Tell how many steps there will be."""
         self._outbox.send(Planned(self._job_id, steps))
 
+    def learned(self, run: int, loss: float, /) -> None:
+        """Tell of every step: there are some hundreds, and none may be missing in the curve."""
+        self._outbox.send(Learned(self._job_id, run, loss))
+
     def close(self) -> None:
         """Say the last word now; nothing comes after it."""
         with self._lock:
@@ -259,6 +264,7 @@ def _is_out_of_memory(error: Exception) -> bool:
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "DefaultCPUAllocator" in str(error)
+        or "_STATUS_ALLOC_FAILED" in str(error)  # cuBLAS and its like, whose error is a RuntimeError, too
     )
 
 

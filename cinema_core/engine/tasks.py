@@ -65,7 +65,7 @@ class TorchTasks:
         from cinema_core.learn.finetune import finetune
 
         progress(0.0, "Loading the model")
-        base = self._loaded(request.base, request.project_models, request.settings.device)
+        base = self._loaded_to_learn(request, progress)
         cancel.raise_if_cancelled()
         tuned = finetune(
             request.cases,
@@ -77,6 +77,7 @@ class TorchTasks:
             cancel,
             progress.planned,
             request.ledger,
+            progress.learned,
         )
         return FineTuneOutcome(
             folder=tuned.folder,
@@ -112,6 +113,21 @@ class TorchTasks:
         check_target(task, models)
         progress(0.3, f"Asking {len(models)} models" if len(models) > 1 else "Asking the model")
         return (classify if task.kind is TaskKind.CLASS else regress)(request.cines, models, request.phases)
+
+    def _loaded_to_learn(self, request: FineTuneRequest, progress: Progress) -> LoadedModel:
+        """Load a base to its device, or beside it where it has no room: fine-tuning knows how to do with less."""
+        from cinema_core.learn.memory import give_back, is_out_of_memory
+        from cinema_core.models.zoo import choose_device
+
+        device = request.settings.device
+        try:
+            return self._loaded(request.base, request.project_models, device)
+        except (RuntimeError, MemoryError) as error:
+            if choose_device(device).type == "cpu" or not is_out_of_memory(error):
+                raise
+        give_back()
+        progress(0.0, "Memory of the GPU was too small for the model: loading it for the processor")
+        return self._loaded(request.base, request.project_models, "cpu")
 
     def _loaded(self, name: str, project_models: Path | None, device: str) -> LoadedModel:
         from cinema_core.models import zoo

@@ -1,6 +1,7 @@
 """What a slice could also have looked like: turned, moved, scaled, under another contrast, noisier.
 
-No flips: a mirrored heart has its RV on the wrong side, and the model is meant to know which side is right.
+No flips: a mirrored heart has its RV on the wrong side, and the model is meant to know which side is right. One that is
+shown mirror images at prediction gained no more from learning them, too (docs/decisions/005-mean-of-runs.md).
 """
 
 from __future__ import annotations

@@ -1,33 +1,42 @@
 """Fine-tune on my labels: from the base and all labels to a version with its figures.
 
 ``model = f(base, labels, recipe, seed, split ledger)``: every run starts from the base, never from an earlier version,
-so that nothing drifts and any version can be made again. The time budget is turned into a number of steps at the start;
-that number, not the clock, decides what comes out.
+so that nothing drifts and any version can be made again. The labels are a set: the order in which they come does not
+matter. The time budget is turned into a number of steps at the start; that number, not the clock, decides what comes
+out.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from cinema_core.cases import TrainingCase, case_set_sha256, n_labelled_slices, refuse_contradictions
+from cinema_core.cases import (
+    TrainingCase,
+    case_set_sha256,
+    group_of,
+    in_fixed_order,
+    n_labelled_slices,
+    refuse_contradictions,
+    under_one_name,
+)
 from cinema_core.errors import EngineError, InputError
 from cinema_core.folds import digests_of, extended
-from cinema_core.learn.bench import Bench
+from cinema_core.learn.bench import VIEW, Bench
 from cinema_core.learn.fit import blend
 from cinema_core.learn.guard import Figures, Scope, Validation, Verdict, judge
 from cinema_core.learn.holdout import ALPHAS, HeldOut, hold_out
 from cinema_core.learn.measuring import SliceChange, figures, slice_changes
 from cinema_core.learn.memory import give_back, is_out_of_memory, rungs
-from cinema_core.learn.plan import Pace, Plan, make_plan
+from cinema_core.learn.plan import Pace, Plan, Stopwatch, make_plan
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.learn.versions import publish_version, refuse_existing
+from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import choose_device, short_axis_grid
 from cinema_core.progress import CancelToken, Progress, no_progress
 
@@ -99,13 +108,15 @@ def finetune(
     cancel: CancelToken | None = None,
     planned: Callable[[int], None] | None = None,
     ledger: Mapping[str, int] | None = None,
+    learned: Callable[[int, float], None] | None = None,
 ) -> FineTuneResult:
     """Train the base on labelled slices and publish the result as a model folder.
 
     Parameters
     ----------
     cases
-        Frames with labels; 255 where nothing is known.
+        Frames with labels; 255 where nothing is known. Their order does not matter. Patients who have an image in
+        common are taken as one.
     base
         Model to start from; it is not changed.
     out
@@ -117,11 +128,14 @@ def finetune(
     ledger
         The split ledger: fold by patient, or by study where no patient is named. Those who are not in it are dealt to
         ``settings.folds`` folds by a hash of seed and name (:func:`cinema_core.folds.extended`).
+    learned
+        Told of the loss of every training step, with the number of its run, from 1.
 
     Raises
     ------
     InputError
-        If no slice is labelled, one is labelled in two ways, or the version's folder holds something.
+        If no slice is labelled, one is labelled in two ways, the base is several models together, or the version's
+        folder holds something.
     Cancelled
         If ``cancel`` was raised; nothing is left behind.
     StorageError
@@ -129,27 +143,46 @@ def finetune(
     EngineError
         If no training step had a finite loss, or memory was too small for the least demanding way to train.
     """
-    started = time.monotonic()
     cancel = cancel or CancelToken()
+    budget = total = Stopwatch(cancel)
     refuse_existing(out / name)
     labelled = [case for case in cases if case.labelled_slices]
     if not labelled:
         raise InputError("No slice is labelled, so there is nothing to learn from. Label at least one slice.")
+    if isinstance(base.network, Ensemble):
+        members = [member["name"] for member in base.card.lineage["members"]]
+        raise InputError(
+            f"{len(members)} models answer together here, and only one can be taught. Choose one of them as the base: "
+            f"{', '.join(members)}."
+        )
     refuse_contradictions(labelled)
+    labelled = in_fixed_order(labelled)
     device = choose_device(settings.device)
     stacks = short_axis_grid(base).patch_size[2] > 1
-    for rung in rungs(settings, base.network, device, stacks=stacks):
+    for rung in rungs(settings, base.network, device, VIEW, stacks=stacks):
         notes = [f"Memory was too small; the model learned from {rung.words}."] if rung.words else []
         if rung.words:
             progress(0.0, f"Memory was too small: trying again with {rung.words}")
         try:
-            return _finetune_once(
-                labelled, base, rung.settings, out / name, ledger or {}, notes, started, progress, cancel, planned
+            result = _finetune_once(
+                labelled,
+                base,
+                rung.settings,
+                out / name,
+                ledger or {},
+                notes,
+                budget,
+                progress,
+                cancel,
+                planned,
+                learned,
             )
+            return replace(result, seconds=total.seconds)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         give_back()
+        budget = Stopwatch(cancel)  # what an attempt in vain took would leave the next one too few steps
     raise EngineError(
         f"Memory of {device.type} was too small for fine-tuning, even in the least demanding way; the model was left "
         "as it was. Close other programs, or choose a smaller base model."
@@ -163,20 +196,23 @@ def _finetune_once(
     folder: Path,
     ledger: Mapping[str, int],
     first_notes: Sequence[str],
-    started: float,
+    budget: Stopwatch,
     progress: Progress,
     cancel: CancelToken,
     planned: Callable[[int], None] | None,
+    learned: Callable[[int, float], None] | None,
 ) -> FineTuneResult:
     """Do what :func:`finetune` says, or run out of memory."""
     progress(0.0, f"Preparing {n_labelled_slices(labelled)} labelled slices")
-    bench = Bench.set_up(labelled, base, settings, cancel)
-    dealt = extended(ledger, bench.patients, settings.folds, settings.seed)
+    names = {group_of(case) for case in labelled}
+    dealt = extended(ledger, names, settings.folds, settings.seed)
+    cases = under_one_name(labelled, dealt)
+    bench = Bench.set_up(cases, base, settings, cancel)
     folds = {patient: dealt[patient] for patient in bench.patients}
-    plan = _plan(bench, settings, len(set(folds.values())), started, progress)
+    plan = _plan(bench, settings, len(set(folds.values())), budget, progress)
     if planned is not None:
         planned(plan.steps)
-    pace = Pace(plan.total_steps, progress, cancel)
+    pace = Pace(plan.total_steps, progress, cancel, learned)
     held_out = hold_out(bench, plan, pace, folds)
     pace.begin()
     report = partial(pace.step, "Learning from your labels")
@@ -189,9 +225,11 @@ def _finetune_once(
     learned_before, learned_after = figures(bench.windows, bench.base_opinions), figures(bench.windows, answers)
     validation = Validation.HELD_OUT if held_out.after else Validation.SEEN
     before, after = held_out.before or learned_before, held_out.after or learned_after
-    verdict = judge(before, after, validation, len(bench.patients))
+    is_the_base = held_out.after is not None and held_out.alpha == 0
+    verdict = judge(before, after, validation, len(bench.patients), is_the_base=is_the_base)
     one_fold = len(bench.patients) > 1 and len(set(folds.values())) == 1
-    notes = (*first_notes, *bench.notes, *_notes(held_out, skipped, plan, one_fold), *verdict.reasons)
+    twice = len(names) - len({group_of(case) for case in cases})
+    notes = (*first_notes, *bench.notes, *_notes(held_out, skipped, plan, one_fold, twice), *verdict.reasons)
 
     cancel.raise_if_cancelled()
     progress(0.97, "Writing the new version")
@@ -216,7 +254,7 @@ def _finetune_once(
         "label_set_sha256": case_set_sha256(labelled),
         "n_slices": n_labelled_slices(labelled),
         "n_patients": len(bench.patients),
-        "split_ledger": digests_of(folds),
+        "split_ledger": digests_of({name: dealt[name] for name in names}),
         "before": before.to_json(),
         "after": after.to_json(),
         "validation": str(validation),
@@ -238,7 +276,7 @@ def _finetune_once(
         validation=validation,
         verdict=verdict,
         steps=plan.steps,
-        seconds=time.monotonic() - started - cancel.paused_s,
+        seconds=budget.seconds,
         alpha=held_out.alpha,
         skipped=skipped,
         changes=slice_changes(bench.windows, bench.base_opinions, answers, bench.pixel_mm),
@@ -246,7 +284,7 @@ def _finetune_once(
     )
 
 
-def _plan(bench: Bench, settings: FineTuneSettings, n_folds: int, started: float, progress: Progress) -> Plan:
+def _plan(bench: Bench, settings: FineTuneSettings, n_folds: int, budget: Stopwatch, progress: Progress) -> Plan:
     """Fix the number of steps: as asked for, or by what a step costs and what is left of the budget."""
     if settings.steps is not None:
         return make_plan(settings, n_folds, step_s=0.0, seconds=0.0)
@@ -254,16 +292,20 @@ def _plan(bench: Bench, settings: FineTuneSettings, n_folds: int, started: float
     step_s = bench.time_a_step()
     # After the steps every window is looked at once per blend, and once by the version.
     measuring_s = bench.look_s(step_s) * (len(ALPHAS) + 1)
-    spent_s = time.monotonic() - started - bench.cancel.paused_s
-    left_s = settings.budget_s * SAFETY - spent_s - measuring_s - WRITING_S
+    left_s = settings.budget_s * SAFETY - budget.seconds - measuring_s - WRITING_S
     return make_plan(settings, n_folds, step_s, left_s)
 
 
-def _notes(held_out: HeldOut, skipped: int, plan: Plan, one_fold: bool) -> list[str]:
+def _notes(held_out: HeldOut, skipped: int, plan: Plan, one_fold: bool, twice: int) -> list[str]:
     """Tell what happened on the way, one sentence each."""
     notes = []
     if skipped:
         notes.append(f"{skipped} of {plan.total_steps} training steps were skipped: their loss was not finite.")
+    if twice:
+        notes.append(
+            f"The same image comes under several patients: {twice} of them {'was' if twice == 1 else 'were'} taken as "
+            "another one, and not held out by themselves."
+        )
     if one_fold:
         notes.append(
             "All labelled patients are of one fold of the split ledger; label one of another to measure the gain."
@@ -273,6 +315,4 @@ def _notes(held_out: HeldOut, skipped: int, plan: Plan, one_fold: bool) -> list[
             f"Nothing was held out, so {held_out.alpha:.0%} of the change was taken: what suits other hearts is not "
             "known."
         )
-    elif held_out.alpha == 0:
-        notes.append("Held-out patients were served best by the base model: the version is the same.")
     return notes

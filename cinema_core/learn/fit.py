@@ -15,8 +15,9 @@ from cinema_core.anatomy import UNLABELLED
 from cinema_core.errors import EngineError
 from cinema_core.learn.augment import Augmentation, Sample
 from cinema_core.learn.losses import masked_dice_ce, stay_with_base
-from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, FineTuneSettings
 from cinema_core.learn.tiers import choose_precision
+from cinema_core.models.depth import encoder_depth, layer_of
 
 Weights = Mapping[str, Tensor]
 
@@ -98,7 +99,7 @@ def fit(
         torch.manual_seed(seed)
         for number in range(1, steps + 1):
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate_at(number, steps, settings.learning_rate)
+                group["lr"] = group["lr_scale"] * learning_rate_at(number, steps, settings.learning_rate)
             loss = take_step(network, view, batches.draw(), optimiser, settings)
             if loss is None:
                 skipped += 1
@@ -163,12 +164,32 @@ def blend(base: Weights, tuned: Weights, alpha: float) -> Weights:
     }
 
 
-def optimiser_of(parameters: Weights, settings: FineTuneSettings) -> torch.optim.AdamW:
-    """AdamW without weight decay on norms and biases, as published."""
-    flat = [p for p in parameters.values() if p.ndim <= 1]
-    other = [p for p in parameters.values() if p.ndim > 1]
-    groups = [{"params": other, "weight_decay": settings.weight_decay}, {"params": flat, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=ADAM_BETAS)
+def optimiser_of(parameters: Mapping[str, nn.Parameter], settings: FineTuneSettings) -> torch.optim.AdamW:
+    """AdamW without weight decay on norms and biases, as published.
+
+    Every group has an ``lr_scale``. It is 1 but where a large model is trained down to the image: see
+    :attr:`FineTuneSettings.layer_decay`.
+    """
+    depth = encoder_depth(parameters)
+    n_parameters = sum(parameter.numel() for parameter in parameters.values())
+    decay = settings.layer_decay if depth and n_parameters > LARGE_MODEL_PARAMETERS else 1.0
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        scale = decay ** (depth + 1 - layer_of(name, depth))
+        groups.setdefault((parameter.ndim > 1, scale), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            # The fitting sets the rate of every step; this one is of the first step that is timed.
+            {
+                "params": members,
+                "weight_decay": settings.weight_decay if decays else 0.0,
+                "lr": scale * settings.learning_rate,
+                "lr_scale": scale,
+            }
+            for (decays, scale), members in groups.items()
+        ],
+        betas=ADAM_BETAS,
+    )
 
 
 @torch.no_grad()

@@ -110,7 +110,9 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def judge(before: Figures, after: Figures, validation: Validation, n_patients: int) -> Verdict:
+def judge(
+    before: Figures, after: Figures, validation: Validation, n_patients: int, *, is_the_base: bool = False
+) -> Verdict:
     """Decide what a new model may be used for.
 
     Parameters
@@ -121,7 +123,13 @@ def judge(before: Figures, after: Figures, validation: Validation, n_patients: i
         What those slices were.
     n_patients
         Number of patients with labels.
+    is_the_base
+        Whether held-out patients were served best by the old model, so that the new one is the same.
     """
+    if is_the_base:
+        return Verdict(
+            False, (), ("Held-out patients were served best by the base, so the version would be the same.",)
+        )
     declines = _declines(before, after)
     single = n_patients < 2
     reasons = list(declines)

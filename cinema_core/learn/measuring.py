@@ -88,11 +88,18 @@ def opinions(
     network: nn.Module,
     view: str,
     windows: Sequence[Window],
+    mirrors: Sequence[Sequence[int]],
     cancel: CancelToken,
     *,
     with_probabilities: bool = False,
 ) -> list[Opinion]:
-    """Ask a network about every window, without chance: no dropout, no augmentation."""
+    """Ask a network about every window, without chance: no dropout, no augmentation.
+
+    Parameters
+    ----------
+    mirrors
+        Axes of (x, y) of the mirror images that it is shown, as at prediction; the mean counts.
+    """
     network.eval()
     device = next(network.parameters()).device
     found: list[Opinion] = []
@@ -101,13 +108,24 @@ def opinions(
         cancel.raise_if_cancelled()
         part = windows[first : first + size]
         images = torch.stack([window.sample.image for window in part])[:, None]  # (b, 1, x, y, z)
-        logits = network({view: images.to(device)})[view].float().cpu()  # (b, c, x, y, z)
+        logits = _logits(network, view, images.to(device), mirrors).cpu()  # (b, c, x, y, z)
         for window, window_logits in zip(part, logits, strict=True):
             probabilities = window_logits.softmax(0) if with_probabilities else None
             loss = float(masked_dice_ce(window_logits[None], window.sample.labels[None]))
             labels = window_logits.argmax(0).to(torch.uint8).numpy()
             found.append(Opinion(labels, loss, probabilities))
     return found
+
+
+def _logits(network: nn.Module, view: str, images: Tensor, mirrors: Sequence[Sequence[int]]) -> Tensor:
+    """Logits (b, c, x, y, z) of the mean of the probabilities that mirror images of (b, 1, x, y, z) are given."""
+    found: list[Tensor] = []
+    for axes in mirrors:
+        turned = [2 + axis for axis in axes]
+        found.append(network({view: images.flip(turned)})[view].float().flip(turned))
+    if len(found) == 1:
+        return found[0]
+    return torch.stack([logits.softmax(1) for logits in found]).mean(0).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def figures(windows: Sequence[Window], found: Sequence[Opinion]) -> Figures:

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, FineTuneSettings, Tier
+from cinema_core.learn.tiers import has_tier
 
-_OF_THE_ALLOCATOR: Final = ("can't allocate memory", "not enough memory", "out of memory")
-"""torch has an error class of its own for GPUs; the CPU's allocator raises a plain RuntimeError."""
+_OF_THE_ALLOCATOR: Final = ("can't allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
+"""torch has an error class of its own for GPUs; the CPU's allocator raises a plain RuntimeError, and so do the GPU's
+libraries (cuBLAS, cuDNN, cuSOLVER), which ask for room of their own and name their status code."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Rung:
     words: str
 
 
-def rungs(settings: FineTuneSettings, network: nn.Module, device: torch.device, *, stacks: bool) -> Iterator[Rung]:
+def rungs(
+    settings: FineTuneSettings, network: nn.Module, device: torch.device, view: str, *, stacks: bool
+) -> Iterator[Rung]:
     """Ways to fine-tune, each needing less of the device's memory than the one before; last the CPU.
 
     Parameters
@@ -45,7 +49,7 @@ def rungs(settings: FineTuneSettings, network: nn.Module, device: torch.device, 
     tiers = [Tier.DECODER, Tier.LAST_BLOCKS] if large else []
     if settings.tier in tiers:
         tiers = tiers[tiers.index(settings.tier) + 1 :]
-    for tier in tiers:
+    for tier in (tier for tier in tiers if has_tier(network, tier, view)):
         what = "the decoder alone" if tier is Tier.DECODER else "the decoder's last blocks alone"
         yield Rung(smallest.model_copy(update={"tier": tier}), what)
     if device.type != "cpu":

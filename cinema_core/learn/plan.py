@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.progress import CancelToken, Progress
@@ -13,6 +15,23 @@ RECENT: float = 0.2
 
 FIRST_FRACTION, LAST_FRACTION = 0.05, 0.95
 """Part of the progress bar that the steps take; before lies preparation, after it measuring and writing."""
+
+
+SHORTEST_STEP_S: Final = 1e-3
+"""No step is taken to be shorter, whatever a clock says that does not tell two moments from each other."""
+
+
+class Stopwatch:
+    """How long something has taken since this was made, without the pauses that the reader asked for."""
+
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
+        self._started, self._paused_s = time.monotonic(), cancel.paused_s
+
+    @property
+    def seconds(self) -> float:
+        """Seconds until now."""
+        return time.monotonic() - self._started - (self._cancel.paused_s - self._paused_s)
 
 
 @dataclass(frozen=True)
@@ -56,7 +75,7 @@ def make_plan(settings: FineTuneSettings, n_folds: int, step_s: float, seconds: 
     folds = n_folds if n_folds > 1 else 0
     steps = settings.steps
     if steps is None:
-        affordable = max(seconds, 0.0) / step_s
+        affordable = max(seconds, 0.0) / max(step_s, SHORTEST_STEP_S)
         steps = int(affordable / (1 + folds * settings.fold_share))
         if steps < settings.fold_min_steps:  # too few to learn twice: all time goes to the final run
             steps = min(int(affordable), settings.fold_min_steps - 1)
@@ -69,7 +88,15 @@ def make_plan(settings: FineTuneSettings, n_folds: int, step_s: float, seconds: 
 class Pace:
     """Tells the reader of every step, how long is left, and looks whether to stop."""
 
-    def __init__(self, total_steps: int, progress: Progress, cancel: CancelToken) -> None:
+    def __init__(
+        self,
+        total_steps: int,
+        progress: Progress,
+        cancel: CancelToken,
+        learned: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self._learned = learned
+        self._run = 0
         self._total = total_steps
         self._done = 0
         self._progress = progress
@@ -78,7 +105,8 @@ class Pace:
         self._last = time.monotonic()
 
     def begin(self) -> None:
-        """Start the clock of the next step: what lay before it was no step."""
+        """Begin the next run: start the clock of its first step, for what lay before it was no step."""
+        self._run += 1
         self._last = time.monotonic()
 
     def step(self, what: str, loss: float | None) -> None:
@@ -98,5 +126,7 @@ class Pace:
         self._done += 1
         left = round((self._total - self._done) * self._step_s)
         fraction = FIRST_FRACTION + (LAST_FRACTION - FIRST_FRACTION) * self._done / self._total
+        if self._learned is not None and loss is not None:
+            self._learned(self._run, loss)
         result = "skipped, its loss was not finite" if loss is None else f"loss {loss:.3f}"
         self._progress(fraction, f"{what}: step {self._done} of {self._total}, {result}, {left} s left")

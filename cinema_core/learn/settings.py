@@ -44,6 +44,9 @@ class FineTuneSettings(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(1e-3, gt=0)
     """Peak of the schedule of AdamW, as published: short warm-up, then cosine. Runs go far from the base and apart from
     each other; their mean, taken back most of the way to the base, is what is kept."""
+    layer_decay: float = Field(0.75, gt=0, le=1)
+    """Of the learning rate from a layer to the one before it, as published, where a large model is trained whole: what
+    its encoder learned from many thousand images is not to be lost over a few slices."""
     weight_decay: float = Field(0.05, ge=0)
     """Not of norms and biases, as published."""
     batch_size: int = Field(4, ge=1)

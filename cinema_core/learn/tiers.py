@@ -27,10 +27,18 @@ def choose_precision(device: torch.device, window_slices: int) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def choose_tier(network: nn.Module, device: torch.device, wish: Tier) -> Tier:
-    """How much of this model can be tuned on this machine while a reader waits."""
-    if wish is not Tier.AUTO:
-        return wish
+def choose_tier(network: nn.Module, device: torch.device, wish: Tier, view: str) -> Tier:
+    """How much of this model can be tuned on this machine while a reader waits; all of it if it lacks that part."""
+    tier = _by_size(network, device) if wish is Tier.AUTO else wish
+    return tier if has_tier(network, tier, view) else Tier.WHOLE
+
+
+def has_tier(network: nn.Module, tier: Tier, view: str) -> bool:
+    """Whether a model has parameters of a tier; the blocks of the last one are parts of ConvUNetR alone."""
+    return any(_belongs(name, tier, network, view) for name, _ in network.named_parameters())
+
+
+def _by_size(network: nn.Module, device: torch.device) -> Tier:
     size = sum(parameter.numel() for parameter in network.parameters())
     if size <= LARGE_MODEL_PARAMETERS:
         return Tier.WHOLE

@@ -146,12 +146,13 @@ def study_snapshots(project: Project) -> Iterator[StudySnapshot]:
 
 
 def training_slices(project: Project) -> list[SliceLabel]:
-    """Return every slice that a reader corrected or accepted, ordered by study, phase and slice.
+    """Return every short-axis slice that a reader corrected or accepted, ordered by study, phase and slice.
 
-    A slice that was only looked at is not among them: scrolling past is not a label.
+    A slice that was only looked at is not among them: scrolling past is not a label. Neither are slices of other views,
+    which no model that can be fine-tuned draws.
     """
     with project.unchanging():
-        return [row for study in project.studies() for row in _teaching_rows(project, study.study_id)]
+        return [row for study in project.short_axis_studies() for row in _teaching_rows(project, study.study_id)]
 
 
 def training_frames(project: Project) -> list[TeachingFrame]:
@@ -159,7 +160,7 @@ def training_frames(project: Project) -> list[TeachingFrame]:
     with project.unchanging():
         return [
             _teaching_frame(project, study, t, list(rows))
-            for study in project.studies()
+            for study in project.short_axis_studies()
             for t, rows in groupby(_teaching_rows(project, study.study_id), key=lambda row: row.t)
         ]
 

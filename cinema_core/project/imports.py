@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cinema_core.errors import ProjectError
 from cinema_core.io.study import ImportChoices
+from cinema_core.view import View
 
 
 def append_import_choices(rows: sqlite3.Connection, study: str, choices: ImportChoices, reader: str, utc: str) -> None:
@@ -38,3 +39,20 @@ def newest_import_choices(rows: sqlite3.Connection, study: str) -> ImportChoices
             f"What was chosen when {study} was imported cannot be understood. Update napari-cinema, or put a copy "
             "of the project from your backup in its place."
         ) from error
+
+
+def view_now(rows: sqlite3.Connection, study: sqlite3.Row) -> View:
+    """View of a study's cine: as a reader chose it last, else as it was when the study was first opened.
+
+    Parameters
+    ----------
+    study
+        Row with ``study_id``, ``cine_id`` and ``view``, which is never written again.
+    """
+    # Choices are kept under the study's pseudonym; labels of its second cine, under that with the cine's name behind.
+    examination = str(study["study_id"]).partition(".")[0]
+    try:
+        chosen = newest_import_choices(rows, examination).views.get(study["cine_id"])
+    except ProjectError:
+        chosen = None  # told when the study is opened, without which nothing can be learned from it
+    return View(study["view"]) if chosen is None else chosen

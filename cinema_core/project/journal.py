@@ -8,11 +8,13 @@ from typing import Final
 
 from cinema_core.anatomy import LabelState
 from cinema_core.project.database import DamagedRowError
+from cinema_core.project.imports import view_now
 from cinema_core.project.ledger import assign_fold
 from cinema_core.project.masks import checked_mask, pack, unpack
 from cinema_core.project.records import SliceEdit, SliceLabel
 from cinema_core.project.studies import study_row
 from cinema_core.project.uncertainty import append_uncertainty
+from cinema_core.view import View
 
 MODEL_TOOL: Final = "model"
 
@@ -92,13 +94,15 @@ def newest_states(rows: sqlite3.Connection, study_id: str) -> dict[tuple[int, in
 
 
 def count_labelled_besides(rows: sqlite3.Connection, study_id: str) -> tuple[int, int]:
-    """Count what readers vouched for in all other studies: slices, and patients that they are of."""
-    n_slices, n_patients = rows.execute(
-        "SELECT count(*), count(DISTINCT patient) FROM journal JOIN study USING (study_id) WHERE row_id IN "
-        "(SELECT max(row_id) FROM journal WHERE study_id <> ? GROUP BY study_id, t, z) AND state IN (?, ?)",
+    """Count what a model may learn from in all other studies: short-axis slices, and patients that they are of."""
+    found = rows.execute(
+        "SELECT study_id, cine_id, view, patient, count(*) AS n_slices FROM journal JOIN study USING (study_id) "
+        "WHERE row_id IN (SELECT max(row_id) FROM journal WHERE study_id <> ? GROUP BY study_id, t, z) "
+        "AND state IN (?, ?) GROUP BY study_id",
         (study_id, LabelState.CORRECTED, LabelState.ACCEPTED),
-    ).fetchone()
-    return n_slices, n_patients
+    ).fetchall()
+    teaching = [row for row in found if view_now(rows, row) is View.SAX]
+    return sum(row["n_slices"] for row in teaching), len({row["patient"] for row in teaching})
 
 
 def slice_history(rows: sqlite3.Connection, study_id: str, t: int, z: int) -> list[SliceLabel]:

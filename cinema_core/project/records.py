@@ -59,6 +59,8 @@ class StudyRecord:
         Where the image lay when it was last opened; it may have moved since.
     shape
         Size (t, z, y, x).
+    view
+        As the cine was taken when it was added; what a reader chose since is in the import choices.
     """
 
     study_id: str
@@ -226,7 +228,7 @@ class VersionRecord:
     journal_position
         Last row of the journal when the labels were taken.
     recipe, before, after
-        Settings, and the figures of base and version; plain JSON values.
+        Settings and, as ``studies``, those it learned from; the figures of base and version; plain JSON values.
     utc
         Filled in by the project.
     title

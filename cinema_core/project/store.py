@@ -57,6 +57,7 @@ from cinema_core.project.studies import (
     add_study,
     check_same_image,
     patient_of,
+    read_short_axis_studies,
     read_studies,
     study_record,
     study_row,
@@ -72,6 +73,7 @@ from cinema_core.project.versions import (
     choose_model,
     chosen_model,
     read_versions,
+    studies_of_version,
     what_rests_on,
 )
 
@@ -226,6 +228,11 @@ class Project:
         with self._database.reading() as rows:
             return read_studies(rows, self.folder)
 
+    def short_axis_studies(self) -> list[StudyRecord]:
+        """Studies of a short axis, in the same order: what the models that can be fine-tuned draw."""
+        with self._database.reading() as rows:
+            return read_short_axis_studies(rows, self.folder)
+
     def study(self, study_id: str) -> StudyRecord:
         """One study.
 
@@ -359,7 +366,7 @@ class Project:
             return newest_states(rows, study_id)
 
     def labelled_besides(self, study_id: str) -> tuple[int, int]:
-        """Count what readers vouched for in all other studies: slices, and patients that they are of."""
+        """Count what a model may learn from in all other studies: short-axis slices, and patients that they are of."""
         with self._database.reading() as rows:
             return count_labelled_besides(rows, study_id)
 
@@ -555,6 +562,11 @@ class Project:
         """Tell why a version may not be removed, as a sentence; empty if it may."""
         with self._database.reading() as rows:
             return what_rests_on(rows, name)
+
+    def studies_of_version(self, name: str) -> tuple[str, ...]:
+        """Return the studies that a version learned from; see :func:`studies_of_version`."""
+        with self._database.reading() as rows:
+            return studies_of_version(rows, name)
 
     def set_current_model(self, name: str, scope: str = PROJECT_SCOPE) -> None:
         """Append which model is in use, for the whole project or for one study.

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from cinema_core.cine import View
 from cinema_core.errors import ProjectError
+from cinema_core.project.imports import view_now
 from cinema_core.project.records import StudyRecord
 
 
@@ -49,6 +50,12 @@ def add_study(rows: sqlite3.Connection, study: StudyRecord, folder: Path) -> Non
 def read_studies(rows: sqlite3.Connection, folder: Path) -> list[StudyRecord]:
     """All studies, in the order in which they were added."""
     return [study_record(row, folder) for row in rows.execute("SELECT * FROM study ORDER BY rowid")]
+
+
+def read_short_axis_studies(rows: sqlite3.Connection, folder: Path) -> list[StudyRecord]:
+    """Those of them whose cine is taken as a short axis, by the importer or by a reader who knew better."""
+    found = rows.execute("SELECT * FROM study ORDER BY rowid").fetchall()
+    return [study_record(row, folder) for row in found if view_now(rows, row) is View.SAX]
 
 
 def study_row(rows: sqlite3.Connection, study_id: str) -> sqlite3.Row:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from typing import Any, Final
 
+from cinema_core.anatomy import LabelState
 from cinema_core.errors import ProjectError
 from cinema_core.project.documents import json_text
 from cinema_core.project.records import VersionRecord
@@ -118,6 +119,23 @@ def what_rests_on(rows: sqlite3.Connection, name: str) -> str:
         if exported:
             return f"A report was exported while {name} had drawn labels and may cite it, so it stays."
     return ""
+
+
+def studies_of_version(rows: sqlite3.Connection, name: str) -> tuple[str, ...]:
+    """Return the studies that a version learned from.
+
+    Older records do not name them: then those with slices that readers had vouched for when its labels were taken.
+    """
+    version = _version_row(rows, name)
+    recorded = json.loads(version["recipe"]).get("studies")
+    if recorded is not None:
+        return tuple(recorded)
+    found = rows.execute(
+        "SELECT DISTINCT study_id FROM journal WHERE row_id IN "
+        "(SELECT max(row_id) FROM journal WHERE row_id <= ? GROUP BY study_id, t, z) AND state IN (?, ?)",
+        (version["journal_position"], LabelState.CORRECTED, LabelState.ACCEPTED),
+    )
+    return tuple(sorted(row["study_id"] for row in found))
 
 
 def choose_model(rows: sqlite3.Connection, name: str, scope: str, utc: str) -> None:

@@ -67,6 +67,7 @@ class PretendedJob:
 
     class Events(SignalGroup):
         progressed = Signal(float, str)
+        learned = Signal(int, float)
         finished = Signal(object)
         failed = Signal(str)
         cancelled = Signal()

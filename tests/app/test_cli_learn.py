@@ -211,6 +211,17 @@ def test_budget_and_steps_exclude_each_other(
     assert "Give --budget or --steps, not both" in capsys.readouterr().err
 
 
+def test_what_is_trained_can_be_chosen(
+    case_list: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune(case_list, tiny_model, tmp_path / "mine", "--steps", "2", "--tier", "decoder") == 0
+    card = json.loads((tmp_path / "mine" / "card.json").read_text(encoding="utf-8"))
+    assert card["recipe"]["tier"] == "decoder"
+    capsys.readouterr()
+    assert finetune(case_list, tiny_model, tmp_path / "other", "--steps", "2", "--tier", "half") == 2
+    assert "--tier half is not known. Choose one of auto, whole, decoder, last-blocks." in capsys.readouterr().err
+
+
 def test_labels_of_another_shape_are_refused(
     case_list: Path, tiny_model: Path, tmp_path: Path, phantom_study: PhantomStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -150,7 +150,7 @@ def test_two_rounds_of_correcting_learning_keeping_and_a_roll_back(reader: Reade
     journal = project.journal_position()
     reader.click(trial.would_change, "Fine-tune")
     reader.wait_for_the_engine()
-    assert "if v001 drew every slice anew" in reader.notices[-1].text
+    assert "if v001 drew all but your 1 corrected or accepted slice anew" in reader.notices[-1].text
     assert project.journal_position() == journal
     reader.click(trial.keep_here, "Fine-tune")
     assert reading.model == "v001"
@@ -170,6 +170,7 @@ def test_two_rounds_of_correcting_learning_keeping_and_a_roll_back(reader: Reade
     assert set(reading.slices_in(LabelState.CORRECTED)) == {first, taught}
 
     reader.fine_tune()
+    assert trial._in_use.text().startswith("In use now: v001, mean Dice ")
     reader.click(trial.keep_here, "Fine-tune")
     assert reading.model == "v002"
     # Both versions come from the base, never one from the other.
@@ -182,9 +183,10 @@ def test_two_rounds_of_correcting_learning_keeping_and_a_roll_back(reader: Reade
     reader.choose("v001")
     reader.click(workspace.versions.compare, "Fine-tune")
     reader.wait_for_the_engine()
-    assert "if v001 drew every slice anew" in reader.notices[-1].text
+    assert "if v001 drew all but your 2 corrected or accepted slices anew" in reader.notices[-1].text
     reader.click(workspace.versions.use, "Fine-tune")
     assert reading.model == "v001"
+    assert project.current_model() == "bundled"  # it was offered for this study only
     assert [line[0] for line in reader.lineage() if line[3]] == ["v001"]
     assert (project.models_folder / "v002" / "weights.safetensors").is_file()  # there to come back to
     reader.segment()

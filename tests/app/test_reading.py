@@ -340,6 +340,50 @@ def test_keeping_for_this_study_leaves_the_others(
     assert tried.model == "bundled"
 
 
+def test_a_kept_model_remembers_what_it_learned_from(tried: Reading, project: Project) -> None:
+    tried.learning.keep_trial(this_study_only=True)
+    assert project.studies_of_version("v001") == ("study-00000001",)
+
+
+def test_a_model_for_one_study_is_not_kept_while_another_is_open(
+    tried: Reading, another_heart: PhantomStudy, study: Any, phantom_study: PhantomStudy
+) -> None:
+    tried.show(study(another_heart, "study-00000002"))
+    with pytest.raises(CinemaError, match="It is for study-00000001"):
+        tried.learning.keep_trial(this_study_only=True)
+    tried.show(study(phantom_study))
+    tried.learning.keep_trial(this_study_only=True)
+    assert tried.model == "v001"
+
+
+def test_a_model_kept_for_all_also_takes_the_place_of_a_studys_own(
+    tried: Reading, engine: Any, fine_tuned: Any, project: Project, another_heart: PhantomStudy, study: Any
+) -> None:
+    tried.learning.keep_trial(this_study_only=True)
+    teaching = tried.learning.collect_teaching_set()
+    teaching.load()
+    tried.learning.finetune(teaching)
+    request = engine.jobs[-1].request
+    scopes = ("project", "this study only")
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], tried.study_id, scopes))
+    tried.show(study(another_heart, "study-00000002"))
+    tried.learning.keep_trial(this_study_only=False)
+    assert (tried.model, project.current_model("study-00000001")) == ("v002", "v002")
+
+
+def test_discarding_names_the_model_that_stays_in_use(
+    tried: Reading, engine: Any, fine_tuned: Any, notices: list[Notice]
+) -> None:
+    tried.learning.keep_trial(this_study_only=True)
+    teaching = tried.learning.collect_teaching_set()
+    teaching.load()
+    tried.learning.finetune(teaching)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], tried.study_id))
+    tried.learning.discard_trial()
+    assert notices[-1].text == "The new model was discarded; v001 stays in use."
+
+
 def test_a_model_of_other_studies_alone_is_not_kept_for_this_one(
     tried: Reading, another_heart: PhantomStudy, study: Any, engine: Any, fine_tuned: Any
 ) -> None:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt
-from qtpy.QtGui import QHelpEvent, QWheelEvent
+from qtpy.QtGui import QCloseEvent, QHelpEvent, QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QScrollArea
 
 from cinema_app.layers import Tool
 from cinema_app.reading import Reading
+from cinema_app.teaching import TeachingSet
+from cinema_app.widgets.closing import CloseGuard
 from cinema_app.widgets.workspace import WIDTH, Workspace
 from cinema_core.anatomy import LabelState
+from cinema_core.cards import file_sha256, write_card
 from cinema_core.cine import Cine, Geometry, View
-from cinema_core.errors import StorageError
+from cinema_core.errors import CinemaError, StorageError
 from cinema_core.io import Study
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
 from cinema_core.project import Project
@@ -507,6 +511,179 @@ def test_a_picture_of_another_study_is_named_so_and_leads_nowhere(tried: Workspa
     assert "of another study" in text_of(tried.status)
 
 
+def test_another_study_that_was_opened_meanwhile_is_not_taken_for_that_of_the_model(
+    tried: Workspace, project: Project, another_heart: PhantomStudy, phantom_study: PhantomStudy, study: Any
+) -> None:
+    reading, panel = tried.reading, tried.train.trial
+    reading.show(study(another_heart, "study-00000002"))
+    assert not panel.keep_here.isEnabled()
+    assert "It is for study-00000001" in panel.keep_here.toolTip()
+    assert "It may be kept for study-00000001 only." in text_of(panel)
+    QApplication.processEvents()  # until the pictures are there
+    assert text_of(panel).count("Another study\nDice") == 2
+    here = tried.layers.here
+    click(panel.tiles.tiles[0])
+    assert tried.layers.here == here
+    assert "of another study, study-00000001" in text_of(tried.status)
+    reading.show(study(phantom_study))
+    QApplication.processEvents()
+    assert "Slice 3, phase 1\nDice" in text_of(panel)
+    click(panel.keep_here)
+    assert (reading.model, project.current_model()) == ("v001", "bundled")
+
+
+def test_a_picture_leads_to_the_slice_of_the_study_that_is_open_now(
+    tried: Workspace, another_heart: PhantomStudy, study: Any
+) -> None:
+    turned = replace(another_heart.cine, apex_first=True)
+    # Its pictured slice is the second from the base, of four.
+    tried.reading.show(replace(study(another_heart, "study-00000009"), cines=(turned,)))
+    QApplication.processEvents()
+    assert "Slice 3, phase 4\nDice 0.70 → 0.80" in text_of(tried.train)
+    click(tried.train.trial.tiles.tiles[2])
+    assert tried.layers.here == (3, 2)
+
+
+def test_pictured_slices_are_said_to_be_those_that_it_learned_from(tried: Workspace) -> None:
+    assert "learned from these, so they say nothing of other patients" in text_of(tried.train)
+
+
+def test_the_figures_of_the_version_in_use_stand_beside_those_of_the_new_one(
+    tried: Workspace, engine: Any, fine_tuned: Any, project: Project, qtbot: Any
+) -> None:
+    from cinema_core.learn import Validation
+
+    panel, held_out = tried.train.trial, str(Validation.HELD_OUT)
+    assert not panel._in_use.isVisible()  # the base is in use, and the figures are beside its own
+    click(panel.discard)
+
+    def round_of(mean: float, validation: str) -> None:
+        """Fine-tune until a model of this mean Dice waits for a decision."""
+        folder = ask_for_a_version(tried, tried.reading, engine, qtbot)
+        made = fine_tuned(folder, "study-00000001", ("project",), after={"dice": {"mean": mean}})
+        card = made.card.model_copy(update={"name": folder.name, "lineage": {"validation": validation}})
+        write_card(folder, card.model_copy(update={"sha256": file_sha256(folder / "weights.safetensors")}))
+        (folder / "config.yaml").write_text("", encoding="utf-8")
+        engine.jobs[-1].finish(replace(made, validation=validation, card=card))
+
+    round_of(0.85, held_out)
+    click(panel.keep)
+    assert tried.reading.model == "v001"
+    round_of(0.82, held_out)
+    assert "In use now: v001, mean Dice 0.700 → 0.850 on held-out studies." in text_of(panel)
+    assert "v001 was measured higher (0.850; v002: 0.820), on the same labels." in text_of(panel)
+    click(panel.discard)
+    tried.reading.accept([(1, 2)])
+    round_of(0.82, held_out)
+    assert "v001 was measured higher (0.850; v002: 0.820), but on another set of labels" in text_of(panel)
+    tried.reading.choose_model("bundled")
+    assert not panel._in_use.isVisible()
+    assert not panel._in_use_warning.isVisible()
+    tried.reading.choose_model("v001")
+    click(panel.discard)
+    for mean, validation in ((0.86, held_out), (0.82, str(Validation.SEEN))):  # not lower, or not to be compared
+        round_of(mean, validation)
+        assert panel._in_use.isVisible()
+        assert not panel._in_use_warning.isVisible()
+        click(panel.discard)
+
+
+@pytest.fixture
+def reading_labels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """Let the thread that reads the labelled studies wait for this event."""
+    go_on, load = Event(), TeachingSet.load
+
+    def wait(teaching: TeachingSet, progress: Any) -> None:
+        assert go_on.wait(60)
+        load(teaching, progress)
+
+    monkeypatch.setattr(TeachingSet, "load", wait)
+    yield go_on
+    go_on.set()
+
+
+def test_nothing_else_starts_while_the_labelled_studies_are_read(
+    workspace: Workspace, segmented: Reading, engine: Any, reading_labels: Event, qtbot: Any
+) -> None:
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    jobs = len(engine.jobs)
+    click(workspace.train.finetune)
+    assert not workspace.segment.segment.isEnabled()
+    assert not workspace.train.finetune.isEnabled()
+    with pytest.raises(CinemaError, match="still at work"):
+        segmented.segment()
+    assert "Reading the labelled studies" in text_of(workspace.status)
+    assert len(engine.jobs) == jobs
+    reading_labels.set()
+    qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
+    assert not workspace.segment.segment.isEnabled()
+    engine.jobs[-1].cancel()
+    assert workspace.segment.segment.isEnabled()
+
+
+def test_reading_the_labelled_studies_can_be_stopped(
+    workspace: Workspace, segmented: Reading, engine: Any, reading_labels: Event, qtbot: Any
+) -> None:
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    jobs = len(engine.jobs)
+    click(workspace.train.finetune)
+    click(workspace.status.cancel)
+    reading_labels.set()
+    qtbot.waitUntil(lambda: not segmented.work.busy)
+    assert "Stopped at your request" in text_of(workspace.status)
+    assert len(engine.jobs) == jobs
+    assert workspace.train.finetune.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (MemoryError("12 GiB for Smith^John"), "not enough memory"),
+        (OSError(5, "Input/output error", "/data/Smith^John/1.dcm"), "Input/output error. Check the disk"),
+        (ValueError("Smith^John has 3 axes"), "because of a fault in the program"),
+    ],
+)
+def test_a_fault_before_the_engine_starts_is_told_and_logged_without_its_words(
+    workspace: Workspace,
+    segmented: Reading,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    qtbot: Any,
+    fault: Exception,
+    words: str,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(TeachingSet, "load", fail)
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: not segmented.work.busy)
+    assert words in text_of(workspace.status)
+    assert workspace.train.finetune.isEnabled()
+    assert workspace.segment.segment.isEnabled()
+    assert type(fault).__name__ in caplog.text
+    assert "in fail" in caplog.text  # where it was raised
+    assert "Smith" not in caplog.text + text_of(workspace.status)
+
+
+def test_studies_that_are_left_out_are_still_named_once_the_engine_has_begun(
+    workspace: Workspace, segmented: Reading, monkeypatch: pytest.MonkeyPatch, engine: Any, qtbot: Any
+) -> None:
+    load = TeachingSet.load
+
+    def leave_one_out(teaching: TeachingSet, progress: Any) -> None:
+        load(teaching, progress)
+        teaching.left_out.append("study-00000002 was left out: its images are damaged.")
+
+    monkeypatch.setattr(TeachingSet, "load", leave_one_out)
+    ask_for_a_version(workspace, segmented, engine, qtbot)
+    assert "study-00000002 was left out" in text_of(workspace.status)
+
+
 def test_what_would_change_is_asked_before_the_decision(tried: Workspace, engine: Any) -> None:
     click(tried.train.trial.would_change)
     asked = Path(engine.jobs[-1].request["request"].model)
@@ -576,6 +753,24 @@ def learning(workspace: Workspace, segmented: Reading, engine: Any, qtbot: Any) 
     click(workspace.train.finetune)
     qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
     return engine.jobs[-1]
+
+
+def test_the_curve_shows_what_each_run_has_learned(workspace: Workspace, learning: Any) -> None:
+    curve = workspace.status.curve
+    assert not curve.isVisible()
+    for run in (1, 2):
+        for loss in (1.0, 0.5):
+            learning.events.learned.emit(run, loss)
+    QApplication.processEvents()
+    assert curve.isVisible()
+    assert curve.lines == {1: [1.0, pytest.approx(0.9)], 2: [1.0, pytest.approx(0.9)]}
+    newest = curve.grab().toImage()
+    white = sum(
+        newest.pixelColor(x, y).lightness() > 220 for x in range(newest.width()) for y in range(newest.height())
+    )
+    assert white > 100  # the run under way stands out
+    click(workspace.status.cancel)
+    assert not curve.isVisible() and not curve.lines
 
 
 def test_learning_can_be_paused_and_goes_on(workspace: Workspace, learning: Any) -> None:
@@ -753,18 +948,46 @@ def test_a_file_that_is_no_study_is_told_and_the_open_one_stays(
 def test_closing_while_a_model_works_asks_first(
     workspace: Workspace, viewer: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cinema_app.widgets.closing import CloseGuard
-
     answers = [False, True]
-    monkeypatch.setattr(CloseGuard, "give_up_work", lambda _: answers.pop(0))
+    asked: list[str] = []
+    monkeypatch.setattr(CloseGuard, "give_up", lambda _, lost: asked.append(lost) or answers.pop(0))
     click(workspace.segment.segment)
     window = viewer.window._qt_window
     window.close()
     assert window.isVisible()
     assert not engine.closed
     # Only the guard is asked: the viewer itself is closed by its fixture.
-    from qtpy.QtGui import QCloseEvent
+    assert not window.findChild(CloseGuard).eventFilter(window, QCloseEvent())
+    assert engine.closed
+    assert asked == ["The model is still at work; closing stops it. Close? Your corrections are saved."] * 2
 
+
+def test_closing_asks_before_it_drops_a_model_that_waits_for_a_decision(
+    tried: Workspace, viewer: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    asked: list[str] = []
+
+    def question(_parent: Any, _title: str, text: str) -> Any:
+        asked.append(text)
+        return answers.pop(0)
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    window = viewer.window._qt_window
+    window.close()
+    assert window.isVisible()
+    assert not engine.closed
+    assert "The new model v001 waits for your decision on the tab Fine-tune; closing discards it." in asked[0]
+    assert not window.findChild(CloseGuard).eventFilter(window, QCloseEvent())
+    assert engine.closed
+
+
+def test_closing_does_not_ask_once_the_model_was_decided_on(
+    tried: Workspace, viewer: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: pytest.fail("asked"))
+    click(tried.train.trial.discard)
+    window = viewer.window._qt_window
     assert not window.findChild(CloseGuard).eventFilter(window, QCloseEvent())
     assert engine.closed
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from cinema_core.anatomy import UNLABELLED, Structure
-from cinema_core.cases import TrainingCase, case_set_sha256, group_of, load_cases, n_labelled_slices
+from cinema_core.cases import (
+    TrainingCase,
+    case_set_sha256,
+    group_of,
+    in_fixed_order,
+    load_cases,
+    n_labelled_slices,
+    under_one_name,
+)
 from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import InputError, LabelError
 from cinema_core.io import write_image, write_labels
@@ -164,6 +172,54 @@ def test_the_hash_of_a_label_set_changes_with_any_voxel_and_not_with_the_order()
     labels = first.labels.copy()
     labels[0, 0, 0] = 1
     assert case_set_sha256([replace(first, labels=labels), second]) != case_set_sha256([first, second])
+
+
+OTHER_GEOMETRIES = [
+    Geometry.from_affine(np.diag([1.4, 2.0, 8.0, 1.0]), 4),
+    Geometry.from_affine(np.diag([1.5, 2.0, 10.0, 1.0]), 4),
+    Geometry(GEOMETRY.planes, single_slice_step_mm=9.0),
+    Geometry(GEOMETRY.planes, GEOMETRY.single_slice_step_mm, spacing_is_stated=False),
+]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"patient": "b"}, {"phase_index": 3}, {"study_id": "b"}, *({"geometry": other} for other in OTHER_GEOMETRIES)],
+)
+def test_the_hash_of_a_label_set_changes_with_all_that_decides_what_is_learned(changes: dict[str, Any]) -> None:
+    assert case_set_sha256([case(**changes)]) != case_set_sha256([case()])
+
+
+def test_the_hash_of_a_label_set_changes_with_the_heart_around_which_windows_are_cut() -> None:
+    labels = case().labels.copy()
+    labels[labels == 3] = 0
+    here, there = (case(labels=labels, heart_yx=heart) for heart in ((8.0, 6.0), (9.0, 6.0)))
+    assert case_set_sha256([here]) != case_set_sha256([there])
+    # Where the heart is labelled, nobody asks where it was found.
+    assert case_set_sha256([case(heart_yx=(8.0, 6.0))]) == case_set_sha256([case()])
+
+
+def test_cases_have_one_order_whatever_their_names() -> None:
+    halves = [case().labels.copy() for _ in range(2)]
+    halves[0][1], halves[1][2] = UNLABELLED, UNLABELLED
+    one, two = (
+        [case(case_id=name, labels=half) for name, half in zip(names, halves, strict=True)] for names in ("ab", "ba")
+    )
+    later = case(study_id="0", phase_index=1), case(study_id="0", phase_index=0), case(study_id="0")
+    first, second = in_fixed_order([*one, *later]), in_fixed_order([*later, *reversed(two)])
+    assert [(c.study_id, c.phase_index) for c in first] == [("0", None), ("0", 0), ("0", 1), ("a", None), ("a", None)]
+    assert all(np.array_equal(a.labels, b.labels) for a, b in zip(first, second, strict=True))
+
+
+def test_patients_who_share_images_get_the_name_that_comes_first() -> None:
+    def of(patient: str, *images: float) -> list[TrainingCase]:
+        return [case(patient=patient, image=np.full((4, 20, 16), value, np.float32)) for value in images]
+
+    cases = [*of("d", 9.0), *of("a", 1.0), *of("b", 2.0, 3.0), *of("c", 1.0, 3.0)]
+    found = under_one_name(cases, ["d", "c", "a", "b"])
+    assert [c.patient for c in found] == ["d", "c", "c", "c", "c", "c"]
+    assert found[0] is cases[0]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(cases, found, strict=True))
 
 
 def test_real_volumes_with_their_labels_are_cases(shared_data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from processed_datasets import small_config
 
 from cinema_core.models import build_model
-from training.optimise import layer_of, parameter_groups, rate_at
+from cinema_core.models.depth import layer_of
+from training.optimise import parameter_groups, rate_at
 
 
 @pytest.mark.parametrize(

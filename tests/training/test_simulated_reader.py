@@ -17,7 +17,18 @@ from cinema_core.learn.guard import Scope
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.measure.agreement import dice
 from training import simulated_reader
-from training.simulated_reader import Desk, Reader, Session, ejection_fraction_pct, is_wrong, report, session, trembling
+from training.simulated_reader import (
+    Desk,
+    Reader,
+    Round,
+    Session,
+    draw_rounds,
+    ejection_fraction_pct,
+    is_wrong,
+    report,
+    session,
+    trembling,
+)
 from training.table import append_row, read_rows
 
 SIZE, SLICES = 48, 5
@@ -96,9 +107,12 @@ def test_only_a_version_that_the_gate_offers_for_the_project_is_taken(
     scope: Scope | None, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taught: list[int] = []
+    ledgers: list[dict[str, int]] = [{}]
 
-    def finetune(cases: list[TrainingCase], base: Any, *_: Any) -> Any:
+    def finetune(cases: list[TrainingCase], base: Any, *_: Any, ledger: dict[str, int]) -> Any:
         assert base is BASE  # never from an earlier version
+        assert ledger.items() >= ledgers[-1].items()  # who has a fold keeps it
+        ledgers.append(dict(ledger))
         taught.append(len(cases))
         return SimpleNamespace(scope=scope, folder=Path("tuned"))
 
@@ -108,11 +122,17 @@ def test_only_a_version_that_the_gate_offers_for_the_project_is_taken(
 
     monkeypatch.setattr(simulated_reader, "finetune", finetune)
     monkeypatch.setattr(simulated_reader.zoo, "load", load)
-    studies = [study(f"patient{k}") for k in range(6)]
-    tuned = session(Reader.IDEAL, studies, BASE, 0, FineTuneSettings(), tuned=True)
+    monkeypatch.setattr(simulated_reader, "N_STUDIES", 6)
+    monkeypatch.setattr(simulated_reader, "judge_on", lambda cases: lambda _: (float(model.good), len(cases)))
+    studies = [study(f"patient{k}") for k in range(7)]
+    tuned, rounds = session(Reader.IDEAL, studies, BASE, 0, FineTuneSettings(), tuned=True)
     model.good = False
-    plain = session(Reader.IDEAL, studies, BASE, 0, FineTuneSettings(), tuned=False)
+    plain, plain_rounds = session(Reader.IDEAL, studies, BASE, 0, FineTuneSettings(), tuned=False)
     assert taught == sorted(taught)
+    assert [each.n_studies for each in rounds] == [each.n_studies for each in plain_rounds] == [0, 2, 4]
+    assert {each.dice for each in plain_rounds} == {0.0}
+    assert [each.dice for each in rounds] == [0.0, *[float(scope is Scope.PROJECT)] * 2]
+    assert {each.unread_lvef_mae for each in rounds} == {2.0}  # ED and ES of the study that nobody reads
     if scope is Scope.PROJECT:
         assert tuned.n_kept == 2
         assert tuned.corrected < plain.corrected / 2
@@ -155,3 +175,15 @@ def test_saved_share_is_told_seed_by_seed(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "sessions.csv", Session) == held
     (line,) = report(held).splitlines()[2:]
     assert line == "| ideal | 2 | 15.0 | 7.5 | 50 % [50, 50] | 4.0 / 4.0 |"
+
+
+def test_the_curves_are_drawn_from_all_rounds(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rounds = [
+        Round("ideal", tuned, seed, k, 3 * k + seed, 0.8 + 0.01 * k * tuned, 5.0 - 0.1 * k * tuned)
+        for tuned in (0, 1)
+        for seed in range(3)
+        for k in (0, 2, 4)
+    ]
+    draw_rounds(rounds, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000

@@ -110,6 +110,7 @@ class Raise(Practice):
             "value": ValueError("/data/Doe^Jane/series 5\nis not a number"),
             "memory": MemoryError(),
             "gpu": OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB."),
+            "cublas": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
             "cpu": RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
         }[self.kind]
 

@@ -252,7 +252,7 @@ def test_unforeseen_error_is_one_line_and_keeps_the_process(client: EngineClient
     assert engine_pids() == before
 
 
-@pytest.mark.parametrize("kind", ["memory", "gpu", "cpu"])
+@pytest.mark.parametrize("kind", ["memory", "gpu", "cublas", "cpu"])
 def test_out_of_memory_is_told_and_gives_all_memory_back(client: EngineClient, kind: str) -> None:
     client.submit(Echo(None)).result(WAIT_S)
     (pid,) = engine_pids()

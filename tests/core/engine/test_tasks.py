@@ -51,6 +51,8 @@ class Silent:
 
     def planned(self, steps: int, /) -> None: ...
 
+    def learned(self, run: int, loss: float, /) -> None: ...
+
 
 SILENT = Silent()
 
@@ -113,10 +115,13 @@ def test_engine_learns_what_the_same_function_learns_here(
     settings = FineTuneSettings(steps=2, device="cpu")
     out = tmp_path / "engine"
     job = engine.finetune([case], base="tiny", settings=settings, out=out, name="v001", project_models=models)
+    told: list[int] = []
+    job.events.learned.connect(lambda run, loss: told.append(run))
     expected = finetune([case], zoo.load("tiny", project_models=models), settings, tmp_path / "here", "v001")
     found: FineTuneOutcome = job.result(WAIT_S)
     assert found.folder == out / "v001"
     assert job.steps == 2
+    assert told == [1, 1]  # one patient: nothing is held out, so there is one run
     assert (found.folder / "weights.safetensors").is_file()
     assert found.card.sha256 == expected.card.sha256
     assert found.before == expected.before.to_json()
@@ -248,6 +253,53 @@ def test_outcome_does_not_bring_torch_into_the_window(
     }[kind]
     outcome = TorchTasks().run(request, SILENT, CancelToken())
     assert packages_named_in(outcome) <= {"cinema_core", "numpy", "pathlib"}
+
+
+def test_a_base_that_has_no_room_on_the_gpu_is_loaded_beside_it(
+    models: Path, case: TrainingCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    asked: list[str] = []
+    true_load = zoo.load
+
+    class Heard(Silent):
+        def __call__(self, fraction: float, message: str, /) -> None:
+            told.append(message)
+
+    def load(name: Any, *, device: str, project_models: Path | None) -> Any:
+        asked.append(device)
+        if device != "cpu":
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+        return true_load(name, device=device, project_models=project_models)
+
+    monkeypatch.setattr(zoo, "load", load)
+    monkeypatch.setattr(zoo, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
+    # The training itself stays here: this test has no GPU to train on.
+    monkeypatch.setattr("cinema_core.learn.finetune.choose_device", lambda _: torch.device("cpu"))
+    monkeypatch.setattr("cinema_core.learn.bench.choose_device", lambda _: torch.device("cpu"))
+    request = FineTuneRequest((case,), "tiny", FineTuneSettings(steps=1), tmp_path / "out", "v001", models)
+    outcome = TorchTasks().run(request, Heard(), CancelToken())
+    assert isinstance(outcome, FineTuneOutcome)
+    assert asked == ["auto", "cpu"]
+    assert told[:2] == [
+        "Loading the model",
+        "Memory of the GPU was too small for the model: loading it for the processor",
+    ]
+
+
+def test_a_base_that_has_no_room_at_all_is_not_tried_again(
+    loads: list[Any], models: Path, case: TrainingCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        loads.append("again")
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(zoo, "load", full)
+    settings = FineTuneSettings(steps=1, device="cpu")
+    request = FineTuneRequest((case,), "tiny", settings, tmp_path / "out", "v001", models)
+    with pytest.raises(RuntimeError, match="allocate"):
+        TorchTasks().run(request, SILENT, CancelToken())
+    assert loads == ["again"]
 
 
 def test_unknown_request_is_an_error() -> None:

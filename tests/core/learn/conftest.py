@@ -69,6 +69,21 @@ def base(make_base: Callable[..., LoadedModel]) -> LoadedModel:
 
 
 @pytest.fixture
+def make_unet() -> Callable[[], LoadedModel]:
+    """Build a tiny model of the other architecture that can be fine-tuned."""
+
+    def make() -> LoadedModel:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            settings = tiny_config()
+            sizes = {"chans": [4, 8], "patch_size": [2, 2, 1], "scale_factor": [2, 2, 1], "dropout": 0.1}
+            settings["model"] = {"name": "unet", "views": "sax", "out_chans": 4, "unet": sizes}
+            return LoadedModel(build_model(settings), settings, ModelCard(name="unet", sha256="0" * 64), Path())
+
+    return make
+
+
+@pytest.fixture
 def make_case(phantom_study: PhantomStudy) -> Callable[..., TrainingCase]:
     """Take one phase of the phantom as a case, with labels on some slices."""
 

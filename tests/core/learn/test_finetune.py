@@ -1,6 +1,7 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,13 @@ import pytest
 import torch
 
 from cinema_core.anatomy import UNLABELLED
-from cinema_core.cards import resolve_model
+from cinema_core.cards import ModelCard, resolve_model
 from cinema_core.cases import TrainingCase, case_set_sha256
 from cinema_core.errors import Cancelled, EngineError, InputError, StorageError
-from cinema_core.learn import Scope, Validation
+from cinema_core.learn import Scope, Validation, holdout
 from cinema_core.learn.finetune import finetune
 from cinema_core.learn.holdout import ALPHAS
-from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.models import zoo
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.progress import CancelToken
@@ -22,6 +23,10 @@ from cinema_core.progress import CancelToken
 QUICK = FineTuneSettings(steps=3, fold_min_steps=2, batch_size=2)
 
 Make = Callable[..., TrainingCase]
+
+
+def replace_card(model: LoadedModel, name: str) -> ModelCard:
+    return model.card.model_copy(update={"name": name})
 
 
 def left_in(folder: Path) -> list[str]:
@@ -50,6 +55,33 @@ def test_the_version_is_a_model_folder_with_its_lineage(base: LoadedModel, make_
     assert zoo.view_settings(loaded.config) == zoo.view_settings(base.config)
 
 
+def test_a_model_is_measured_by_the_mirror_images_that_it_is_shown(
+    base: LoadedModel, make_case: Make, tmp_path: Path
+) -> None:
+    cases = [make_case("a"), make_case("b", t=3)]
+    shown = replace(base, config={**base.config, "predict": {"mirrors": [[], [0]]}})
+    plain, mirrored = (finetune(cases, model, QUICK, tmp_path, name) for model, name in ((base, "p"), (shown, "m")))
+    assert plain.learned_before.loss != mirrored.learned_before.loss  # the same weights, asked in another way
+    assert zoo.load(mirrored.folder).config["predict"] == {"mirrors": [[], [0]]}
+
+
+def test_several_models_together_cannot_be_taught(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:
+    both = zoo.together([replace(base, card=replace_card(base, name)) for name in ("tiny-0", "tiny-1")])
+    with pytest.raises(InputError, match=r"2 models answer together.*Choose one of them as the base: tiny-0, tiny-1"):
+        finetune([make_case()], both, QUICK, tmp_path, "v001")
+    assert left_in(tmp_path) == []
+
+
+def test_the_loss_of_every_step_is_told_with_its_run(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+    cases = [make_case("a"), make_case("b", t=3)]
+    result = finetune(cases, base, QUICK, tmp_path, "v001", learned=lambda *step: told.append(step))
+    folds, fold_steps = result.card.recipe["folds"], result.card.recipe["fold_steps"]
+    assert folds == 2
+    assert [run for run, _ in told] == [1] * fold_steps + [2] * fold_steps + [3] * result.steps
+    assert all(loss > 0 for _, loss in told)
+
+
 def test_the_same_inputs_steps_and_seed_give_the_same_weights(
     base: LoadedModel, make_case: Make, tmp_path: Path
 ) -> None:
@@ -57,6 +89,40 @@ def test_the_same_inputs_steps_and_seed_give_the_same_weights(
     sha = [finetune(cases, base, QUICK, tmp_path, name).card.sha256 for name in ("one", "two")]
     other = finetune(cases, base, QUICK.model_copy(update={"seed": 1}), tmp_path, "three")
     assert sha[0] == sha[1] != other.card.sha256
+
+
+def test_the_order_of_the_cases_does_not_change_the_weights(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:
+    cases = [make_case("a"), make_case("b", t=3), make_case("a", t=2), make_case("a", slices=(3,))]
+    renamed = [replace(case, case_id=f"row {k}") for k, case in enumerate(cases[::-1])]
+    one, two = (finetune(c, base, QUICK, tmp_path, name) for name, c in (("one", cases), ("two", renamed)))
+    assert one.card.sha256 == two.card.sha256
+    assert one.card.lineage["label_set_sha256"] == two.card.lineage["label_set_sha256"]
+
+
+def test_a_version_that_is_the_base_is_not_offered(
+    base: LoadedModel, make_case: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdout, "choose_alpha", lambda *_: 0.0)
+    result = finetune([make_case("a"), make_case("b", t=3)], base, QUICK, tmp_path, "v001")
+    assert result.verdict.offered_scopes == ()
+    assert result.card.lineage["scope"] == ""
+    assert not result.worse
+    assert [note for note in result.notes if "served best by the base" in note] == list(result.verdict.reasons)
+    weights = zoo.load(result.folder).network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in base.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("wish", "trained", "told"),
+    [(Tier.LAST_BLOCKS, "whole", True), (Tier.DECODER, "decoder", False), (Tier.AUTO, "whole", False)],
+)
+def test_a_unet_learns_in_every_tier_and_the_card_names_what_was_trained(
+    make_unet: Callable[[], LoadedModel], make_case: Make, tmp_path: Path, wish: Tier, trained: str, told: bool
+) -> None:
+    settings = QUICK.model_copy(update={"tier": wish})
+    result = finetune([make_case()], make_unet(), settings, tmp_path, "v001")
+    assert result.card.recipe["tier"] == trained
+    assert any("all of it was trained" in note for note in result.notes) is told
 
 
 def test_the_steps_of_a_budget_repeat_its_weights(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:

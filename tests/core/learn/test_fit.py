@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ import torch
 from torch import nn
 
 from cinema_core.errors import Cancelled, EngineError
+from cinema_core.learn import fit as fitting
 from cinema_core.learn.augment import Sample
-from cinema_core.learn.fit import Batches, blend, fit, learning_rate_at
+from cinema_core.learn.fit import Batches, blend, fit, learning_rate_at, optimiser_of
 from cinema_core.learn.settings import FineTuneSettings
 
 SETTINGS = FineTuneSettings(learning_rate=0.05, batch_size=2)
@@ -135,3 +137,38 @@ def test_blends_lie_between_base_and_tuned() -> None:
     assert blend(base, tuned, 0.25)["w"].tolist() == [0.25, 0.25]
     assert blend(base, tuned, 0.0)["w"].tolist() == [0, 0]
     assert blend(base, tuned, 0.25)["n"] == 3
+
+
+def test_a_large_model_learns_more_slowly_towards_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (
+        "enc_down_dict.sax.linear.weight",
+        "encoder.blocks.0.mlp.weight",
+        "encoder.blocks.1.mlp.weight",
+        "head.weight",
+    )
+    parameters = {name: nn.Parameter(torch.zeros(2, 2)) for name in names}
+    settings = FineTuneSettings(layer_decay=0.5)
+
+    def scales() -> list[float]:
+        groups = optimiser_of(parameters, settings).param_groups
+        by_parameter = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+        return [by_parameter[id(parameters[name])] for name in names]
+
+    assert scales() == [1.0] * 4  # the bundled model is small
+    monkeypatch.setattr(fitting, "LARGE_MODEL_PARAMETERS", 10)
+    assert scales() == [0.125, 0.25, 0.5, 1.0]
+
+
+def test_the_scale_of_a_group_holds_in_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = run(steps=2)
+    true_optimiser_of = fitting.optimiser_of
+
+    def still(*asked: Any) -> torch.optim.Optimizer:
+        optimiser = true_optimiser_of(*asked)
+        for group in optimiser.param_groups:
+            group["lr_scale"] = 0.0
+        return optimiser
+
+    monkeypatch.setattr(fitting, "optimiser_of", still)
+    assert not torch.equal(fast["head.weight"], tiny().head.weight)
+    assert torch.equal(run(steps=2)["head.weight"], tiny().head.weight)

@@ -23,6 +23,14 @@ def test_a_worse_model_is_not_offered() -> None:
     assert "fell from 0.850 to 0.800" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("n_patients", [2, 3])
+def test_a_model_that_is_its_base_is_not_offered_and_not_called_worse(n_patients: int) -> None:
+    verdict = judge(of(0.80), of(0.80), Validation.HELD_OUT, n_patients, is_the_base=True)
+    assert verdict.offered_scopes == ()
+    assert not verdict.worse
+    assert verdict.reasons == ("Held-out patients were served best by the base, so the version would be the same.",)
+
+
 def test_one_labelled_patient_keeps_the_model_with_that_study_and_says_why() -> None:
     verdict = judge(of(0.80), of(0.95), Validation.SEEN, n_patients=1)
     assert verdict.offered_scopes == (Scope.STUDY,)

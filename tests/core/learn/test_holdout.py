@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from cinema_core.folds import digests_of
 from cinema_core.learn import finetune as finetuning
 from cinema_core.learn.bench import Bench
 from cinema_core.learn.finetune import finetune
-from cinema_core.learn.guard import Validation
+from cinema_core.learn.guard import Scope, Validation
 from cinema_core.learn.holdout import USUAL_ALPHA, HeldOut, choose_alpha
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.models import zoo
@@ -28,6 +30,17 @@ Make = Callable[..., TrainingCase]
 
 SETTINGS = FineTuneSettings(steps=2, fold_min_steps=1, batch_size=2)
 ROUNDS = 10
+
+
+@pytest.fixture
+def make_case(make_case: Make) -> Make:
+    """Take a phase of the phantom, with other pixels in each study: who shares an image is taken as one patient."""
+
+    def make(study: str = "a", **changes: Any) -> TrainingCase:
+        case = make_case(study, **changes)
+        return replace(case, image=case.image + zlib.crc32(study.encode()) % 1000)
+
+    return make
 
 
 class Watch:
@@ -160,6 +173,28 @@ def test_patients_of_one_fold_cannot_be_held_out_and_that_is_said(
     assert np.isfinite(result.after.loss)
 
 
+def test_patients_who_share_an_image_are_not_held_out_from_each_other(
+    base: LoadedModel, make_case: Make, tmp_path: Path, watch: Watch
+) -> None:
+    one, other = make_case("a"), make_case("c", t=3)
+    again = replace(make_case("b"), image=one.image)
+    result = finetune([other, again, one], base, SETTINGS, tmp_path, "v001", ledger={"c": 0, "b": 2, "a": 1})
+    runs = watch.take()
+    assert sorted(sorted(study for _, study in measured) for _, measured in runs) == [["a", "b"], ["c"]]
+    assert not any(learned & measured for learned, measured in runs)
+    assert result.card.lineage["n_patients"] == 2
+    assert result.card.lineage["split_ledger"] == digests_of({"a": 1, "b": 2, "c": 0})
+    assert any("1 of them was taken as another one" in note for note in result.notes)
+
+
+def test_one_heart_under_two_names_opens_no_project(base: LoadedModel, make_case: Make, tmp_path: Path) -> None:
+    one = make_case("a")
+    result = finetune([one, replace(make_case("b"), image=one.image)], base, SETTINGS, tmp_path, "v001")
+    assert result.validation is Validation.SEEN
+    assert Scope.PROJECT not in result.verdict.offered_scopes
+    assert any("One patient is labelled" in note for note in result.notes)
+
+
 def test_the_runs_are_averaged_with_equal_weight() -> None:
     runs = [{"w": torch.tensor([float(k), 2.0]), "n": torch.tensor(k)} for k in (1, 4, 7)]
     assert HeldOut(0.5).with_run(runs[0]) is runs[0]
@@ -201,5 +236,12 @@ def test_the_version_is_the_mean_of_its_runs_taken_back_towards_the_base(
 def test_the_usual_blend_is_taken_unless_held_out_patients_speak_for_another(
     others: dict[float, list[float]], chosen: float
 ) -> None:
-    assert choose_alpha({USUAL_ALPHA: [0.4, 0.4, 0.4, 0.4], **others}) == chosen
-    assert choose_alpha({USUAL_ALPHA: [0.4], 0.45: [0.1]}) == USUAL_ALPHA  # one window tells nothing
+    assert choose_alpha({USUAL_ALPHA: [0.4, 0.4, 0.4, 0.4], **others}, ["a", "b", "c", "d"]) == chosen
+
+
+def test_one_patient_does_not_speak_for_others_however_many_slices_there_are() -> None:
+    losses = {USUAL_ALPHA: [0.4] * 12, 0.45: [0.1] * 12}
+    assert choose_alpha(losses, ["a"] * 12) == USUAL_ALPHA
+    # Ten slices of one patient are better, those of the other are not.
+    losses[0.45][10:] = [0.4, 0.4]
+    assert choose_alpha(losses, ["a"] * 10 + ["b"] * 2) == USUAL_ALPHA

@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.cases import TrainingCase
 from cinema_core.learn.augment import Sample
-from cinema_core.learn.measuring import Opinion, ejection_fraction_errors, figures, slice_changes
+from cinema_core.learn.losses import masked_dice_ce
+from cinema_core.learn.measuring import Opinion, ejection_fraction_errors, figures, opinions, slice_changes
 from cinema_core.learn.windows import Window
+from cinema_core.progress import CancelToken
 
 LV, RV = Structure.LV_CAVITY, Structure.RV_CAVITY
 
@@ -41,6 +44,34 @@ def asked(
             windows.append(window(case, z, plane(px)))
             found.append(Opinion(plane(drawn[phase]), 0.5))
     return windows, found
+
+
+class SeesTheFirstColumns(nn.Module):
+    """Sure of LV cavity in the first quarter of x, whatever is shown; and of background elsewhere, but less."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def forward(self, views: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        (image,) = views.values()
+        logits = torch.zeros((len(image), 4, *image.shape[2:]))
+        logits[:, 0] = 1.0
+        logits[:, LV, :5] = 9.0
+        return {"sax": logits}
+
+
+def test_the_opinion_is_the_mean_of_the_mirror_images_that_the_model_is_shown(make_case: Make) -> None:
+    windows = [window(make_case("a", slices=(1,)), 1, plane(100))]
+    network = SeesTheFirstColumns()
+    (alone,) = opinions(network, "sax", windows, ((),), CancelToken(), with_probabilities=True)
+    (both,) = opinions(network, "sax", windows, ((), (0,)), CancelToken(), with_probabilities=True)
+    assert alone.probabilities is not None and both.probabilities is not None
+    mean = (alone.probabilities + alone.probabilities.flip(1)) / 2
+    assert torch.allclose(both.probabilities, mean, atol=1e-6)
+    assert (alone.labels[:5] == LV).all() and not (alone.labels[5:] == LV).any()
+    assert (both.labels[:5] == LV).all() and (both.labels[-5:] == LV).all() and not (both.labels[5:-5] == LV).any()
+    assert both.loss == pytest.approx(float(masked_dice_ce(mean.log()[None], windows[0].sample.labels[None])), rel=1e-4)
 
 
 def test_the_error_is_drawn_minus_true_ejection_fraction(make_case: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,13 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+def large(base: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     monkeypatch.setattr(memory, "LARGE_MODEL_PARAMETERS", 3)
-    return nn.Linear(2, 2)
+    return base.network
 
 
 def test_a_small_model_gives_up_slices_and_then_the_gpu() -> None:
-    found = list(rungs(SETTINGS, nn.Linear(2, 2), GPU, stacks=False))
+    found = list(rungs(SETTINGS, nn.Linear(2, 2), GPU, "sax", stacks=False))
     assert [(r.settings.batch_size, r.settings.device) for r in found] == [
         (4, "auto"),
         (2, "auto"),
@@ -46,14 +47,22 @@ def test_a_small_model_gives_up_slices_and_then_the_gpu() -> None:
 
 
 def test_a_large_model_of_stacks_gives_up_parts_of_itself(large: nn.Module) -> None:
-    found = list(rungs(SETTINGS, large, GPU, stacks=True))
+    found = list(rungs(SETTINGS, large, GPU, "sax", stacks=True))
     assert [r.settings.tier for r in found] == [Tier.AUTO, Tier.DECODER, Tier.LAST_BLOCKS, Tier.AUTO]
     assert found[-1].settings.device == "cpu"
 
 
 def test_what_was_asked_for_already_is_not_tried_again(large: nn.Module) -> None:
     asked = SETTINGS.model_copy(update={"tier": Tier.DECODER})
-    assert [r.settings.tier for r in rungs(asked, large, CPU, stacks=True)] == [Tier.DECODER, Tier.LAST_BLOCKS]
+    assert [r.settings.tier for r in rungs(asked, large, CPU, "sax", stacks=True)] == [Tier.DECODER, Tier.LAST_BLOCKS]
+
+
+def test_parts_that_a_model_does_not_have_are_no_rungs(
+    make_unet: Callable[[], LoadedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LARGE_MODEL_PARAMETERS", 3)
+    found = list(rungs(SETTINGS, make_unet().network, CPU, "sax", stacks=True))
+    assert [r.settings.tier for r in found] == [Tier.AUTO, Tier.DECODER]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +70,8 @@ def test_what_was_asked_for_already_is_not_tried_again(large: nn.Module) -> None
     [
         (torch.OutOfMemoryError("CUDA out of memory."), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (MemoryError(), True),
         (RuntimeError("size mismatch"), False),
         (ValueError("out of memory"), False),
@@ -108,6 +119,25 @@ def test_the_rung_that_was_reached_gives_the_same_weights_when_asked_for(
         fallen = finetune([make_case()], base, SETTINGS, tmp_path, "v001")
     asked = finetune([make_case()], base, SETTINGS.model_copy(update={"batch_size": 2}), tmp_path, "v002")
     assert fallen.card.sha256 == asked.card.sha256
+
+
+def test_every_attempt_has_the_whole_budget(
+    base: LoadedModel, make_case: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_clock, true_opinions, lost_s = time.monotonic, bench.opinions, [0.0]
+
+    def run_out_late(*arguments: Any, **named: Any) -> Any:
+        if not lost_s[0]:
+            lost_s[0] = 1000.0
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return true_opinions(*arguments, **named)
+
+    monkeypatch.setattr(bench, "opinions", run_out_late)
+    monkeypatch.setattr(time, "monotonic", lambda: true_clock() + lost_s[0])
+    settings = FineTuneSettings(budget_s=60.0, max_steps=3, batch_size=2)
+    result = finetune([make_case()], base, settings, tmp_path, "v001")
+    assert result.steps == 3
+    assert result.seconds > 1000
 
 
 def test_nothing_fits_is_one_clear_error_and_leaves_nothing(

@@ -1,7 +1,7 @@
 import pytest
 
 from cinema_core.errors import Cancelled
-from cinema_core.learn.plan import Pace, make_plan
+from cinema_core.learn.plan import Pace, Stopwatch, make_plan
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.progress import CancelToken
 
@@ -32,6 +32,22 @@ def test_a_slow_model_spends_all_its_time_on_the_final_run() -> None:
 
 def test_a_budget_that_is_used_up_still_gives_one_step() -> None:
     assert make_plan(USUAL, n_folds=1, step_s=60, seconds=-3).steps == 1
+
+
+def test_a_clock_that_sees_no_time_pass_still_gives_a_plan() -> None:
+    assert make_plan(USUAL, n_folds=1, step_s=0.0, seconds=80).steps == USUAL.max_steps
+    assert make_plan(USUAL, n_folds=1, step_s=0.0, seconds=-3).steps == 1
+
+
+def test_a_stopwatch_counts_neither_its_own_pauses_nor_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("cinema_core.learn.plan.time.monotonic", lambda: clock[0])
+    cancel = CancelToken()
+    cancel.paused_s = 50.0
+    watch = Stopwatch(cancel)
+    clock[0] += 10.0
+    cancel.paused_s += 4.0
+    assert watch.seconds == 6.0
 
 
 def test_two_folds_are_held_out_one_after_the_other() -> None:

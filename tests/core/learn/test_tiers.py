@@ -1,7 +1,10 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
+from cinema_core.learn import tiers
 from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, Tier
 from cinema_core.learn.tiers import choose_tier, freeze_all_but
 from cinema_core.models.zoo import LoadedModel
@@ -12,22 +15,23 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def large() -> nn.Module:
     with torch.device("meta"):
-        return nn.Linear(LARGE_MODEL_PARAMETERS // 1000, 1001)
+        block = nn.Linear(LARGE_MODEL_PARAMETERS // 1000, 1001)
+    return nn.ModuleDict({"decoder_dict": nn.ModuleDict({"sax": nn.ModuleDict({"blocks": nn.ModuleList([block])})})})
 
 
 def test_a_small_model_is_tuned_whole(base: LoadedModel) -> None:
-    assert choose_tier(base.network, CPU, Tier.AUTO) is Tier.WHOLE
+    assert choose_tier(base.network, CPU, Tier.AUTO, "sax") is Tier.WHOLE
     trained = freeze_all_but(base.network, Tier.WHOLE, "sax")
     assert len(trained) == len(list(base.network.parameters())) - 1  # not the position table
 
 
 def test_a_large_model_trains_what_the_machine_can(large: nn.Module) -> None:
-    assert choose_tier(large, CPU, Tier.AUTO) is Tier.LAST_BLOCKS
-    assert choose_tier(large, torch.device("cuda"), Tier.AUTO) is Tier.DECODER
+    assert choose_tier(large, CPU, Tier.AUTO, "sax") is Tier.LAST_BLOCKS
+    assert choose_tier(large, torch.device("cuda"), Tier.AUTO, "sax") is Tier.DECODER
 
 
 def test_the_readers_wish_comes_first(large: nn.Module) -> None:
-    assert choose_tier(large, CPU, Tier.WHOLE) is Tier.WHOLE
+    assert choose_tier(large, CPU, Tier.WHOLE, "sax") is Tier.WHOLE
 
 
 @pytest.mark.parametrize("tier", [Tier.DECODER, Tier.LAST_BLOCKS])
@@ -48,3 +52,15 @@ def test_the_last_blocks_are_two_with_image_skip_and_head(base: LoadedModel) -> 
         "dec_image_conv_block_dict",
         "pred_head_dict",
     }
+
+
+def test_a_unet_has_no_last_blocks_and_is_tuned_whole(
+    make_unet: Callable[[], LoadedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_unet().network
+    monkeypatch.setattr(tiers, "LARGE_MODEL_PARAMETERS", 3)
+    assert choose_tier(network, CPU, Tier.AUTO, "sax") is Tier.WHOLE
+    assert choose_tier(network, CPU, Tier.LAST_BLOCKS, "sax") is Tier.WHOLE
+    assert choose_tier(network, CPU, Tier.DECODER, "sax") is Tier.DECODER
+    trained = freeze_all_but(network, Tier.DECODER, "sax")
+    assert {name.split(".")[0] for name in trained} == {"decoder", "out_conv"}

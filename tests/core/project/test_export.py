@@ -10,6 +10,7 @@ import pytest
 
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import ProjectError
+from cinema_core.io import ImportChoices
 from cinema_core.project import (
     PhaseChoice,
     Project,
@@ -21,6 +22,7 @@ from cinema_core.project import (
     training_frames,
     training_slices,
 )
+from cinema_core.view import View
 
 MakeEdit = Callable[..., SliceEdit]
 
@@ -96,6 +98,47 @@ def test_frames_of_several_studies_are_all_there(read_project: Project, edit: Ma
     read_project.record(edit(t=3, study_id="study-2"))
     last = training_frames(read_project)[-1]
     assert (last.study.study_id, last.t, last.phase) == ("study-2", 3, "")
+
+
+def add_labelled(project: Project, edit: MakeEdit, study_id: str, cine_id: str, view: str) -> None:
+    project.add_study(study_id, study_id, project.folder.parent / study_id, cine_id, (4, 3, 6, 5), view)
+    project.record(edit(study_id=study_id))
+
+
+def taught(project: Project) -> list[str]:
+    """Studies that teach, by all that says so."""
+    frames = [frame.study.study_id for frame in training_frames(project)]
+    assert frames == [row.study_id for row in training_slices(project)]
+    assert project.labelled_besides("nobody")[0] == len(frames)
+    return frames
+
+
+@pytest.mark.parametrize("view", ["lax_2c", "lax_3c", "lax_4c", "other"])
+def test_labels_of_other_views_are_not_taught_to_a_short_axis_model(
+    project: Project, edit: MakeEdit, view: str
+) -> None:
+    add_labelled(project, edit, "study-2", "sax", "sax")
+    add_labelled(project, edit, "study-2.long", "long", view)
+    assert taught(project) == ["study-2"]
+
+
+def test_the_view_that_a_reader_chose_later_decides_what_teaches(project: Project, edit: MakeEdit) -> None:
+    add_labelled(project, edit, "study-2", "sax", "sax")
+    add_labelled(project, edit, "study-2.long", "long", "other")
+    project.set_import_choices("study-2", ImportChoices(views={"long": View.SAX, "sax": View.LAX_4C}))
+    assert taught(project) == ["study-2.long"]
+    project.set_import_choices("study-2", ImportChoices())
+    assert taught(project) == ["study-2"]
+
+
+def test_choices_that_cannot_be_understood_leave_the_view_that_was_kept(
+    project: Project, edit: MakeEdit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_labelled(project, edit, "study-2", "sax", "sax")
+    project.set_import_choices("study-2", ImportChoices(views={"sax": View.LAX_4C}))
+    monkeypatch.setattr(ImportChoices, "model_dump_json", lambda _: '{"unheard_of": 1}')
+    project.set_import_choices("study-2", ImportChoices())
+    assert taught(project) == ["study-2"]
 
 
 def test_the_hash_of_a_label_set_follows_masks_not_the_way_to_them(read_project: Project, edit: MakeEdit) -> None:

@@ -72,7 +72,27 @@ def test_a_version_that_a_report_may_cite_stays(project: Project, version: str, 
     assert [found.removed for found in project.versions()] == [False]
 
 
-@pytest.mark.parametrize("call", ["remove_version", "what_rests_on"])
+def test_the_studies_of_a_version_are_those_that_its_recipe_names(project: Project, edit: MakeEdit) -> None:
+    project.record(edit())
+    project.add_version(VersionRecord("v2", SHA256, "bundled", journal_position=1, recipe={"studies": ("study-9",)}))
+    assert project.studies_of_version("v2") == ("study-9",)
+
+
+def test_where_no_recipe_names_them_they_are_those_that_had_labels_when_it_was_taught(
+    project: Project, folder: Path, edit: MakeEdit
+) -> None:
+    for study_id in ("study-2", "study-3"):
+        image = folder.parent / f"{study_id}.nii.gz"
+        project.add_study(study_id, study_id[-1] * 64, image, "sax", project.study("study-1").shape, "sax")
+    project.record(edit(state=LabelState.ACCEPTED))
+    project.record(edit(study_id="study-2", state=LabelState.PREDICTED))
+    then = project.journal_position()
+    project.record(edit(study_id="study-3"))
+    project.add_version(VersionRecord("v2", SHA256, "bundled", journal_position=then))
+    assert project.studies_of_version("v2") == ("study-1",)
+
+
+@pytest.mark.parametrize("call", ["remove_version", "what_rests_on", "studies_of_version"])
 def test_a_version_that_is_not_there_is_named(call: str, project: Project) -> None:
     with pytest.raises(ProjectError, match="no model version v9"):
         getattr(project, call)("v9")
