@@ -67,7 +67,4 @@ class LossCurve(QWidget):
             ]
             painter.setPen(QPen(QColor(TEXT), 2) if run == newest else QPen(QColor(MUTED), 1))
             painter.drawPolyline(QPolygonF(points))
-        painter.setPen(QColor(MUTED))
-        words = f"loss {self.lines[newest][-1]:.2f}"
-        painter.drawText(room, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop, words)
         painter.end()
