@@ -15,8 +15,8 @@ SMOOTHING: Final = 0.8
 """Share of the line so far in its next point: the loss of single steps says more about their slices than about them."""
 
 TIP: Final = (
-    "Loss on the slices learned from, lower is better: grey while held-out patients are checked, white while all your "
-    "labels are learned"
+    "Loss on the slices learned from; lower is better. Thick: the run under way; thin: those before it, in which "
+    "patients were held out"
 )
 
 
