@@ -197,10 +197,10 @@ class FineTuning:
         )
         project = self._reading.project
         project.set_current_model(trial.name, trial.study_id if this_study_only else WHOLE_PROJECT)
-        for study_id in (trial.study_id, self._reading.study_id):
-            # "For all" is also for a study that has had a model of its own.
-            if not this_study_only and project.current_model(study_id) != trial.name:
-                project.set_current_model(trial.name, study_id)
+        for study in () if this_study_only else project.studies():
+            # "For all" is also for studies that have had a model of their own.
+            if project.current_model(study.study_id) != trial.name:
+                project.set_current_model(trial.name, study.study_id)
         self._decided("model kept" + (" for one study" if this_study_only else ""), trial)
         self._reading.events.model_changed.emit()
         where = " for this study" if this_study_only else ""

@@ -230,8 +230,10 @@ def _headline(trial: Trial) -> str:
     if trial.outcome.worse:
         return f"Model {trial.name} is worse than {trial.base}."
     old, new = _both(trial.outcome.before, trial.outcome.after, "dice", "mean")
-    better = old is not None and new is not None and new > old
-    verdict = "agrees better with you than" if better else "agrees with you as well as"
+    if old is None or new is None:
+        verdict = "agrees with you as well as"  # only background was labelled
+    else:
+        verdict = "agrees better with you than" if new > old else "does not agree better with you than"
     return f"Model {trial.name} {verdict} {trial.base}."
 
 
@@ -258,7 +260,10 @@ def _why(trial: Trial, open_study_id: str) -> str:
     """Say what is offered, and the reasons."""
     everywhere, here = (trial.may_be_kept(this_study_only=only) for only in (False, True))
     if everywhere:
-        offer = "It may be kept for all studies: on studies it had not learned from, nothing got clearly worse."
+        old, new = _both(trial.outcome.before, trial.outcome.after, "dice", "mean")
+        gained = old is None or new is None or new > old
+        offer = "It may be kept for all studies: on studies it had not learned from, nothing got clearly worse"
+        offer += "." if gained else ", but nothing was gained either. More labels may tell."
     elif here:
         here_only = open_study_id == trial.study_id
         offer = f"It may be kept for {'this study' if here_only else trial.study_id} only."

@@ -356,30 +356,34 @@ def test_a_model_for_one_study_is_not_kept_while_another_is_open(
     assert tried.model == "v001"
 
 
+def tune_again(reading: Reading, engine: Any, fine_tuned: Any, *scopes: Any) -> None:
+    """Fine-tune once more, to a model that the gate offers for these scopes."""
+    teaching = reading.learning.collect_teaching_set()
+    teaching.load()
+    reading.learning.finetune(teaching)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], reading.study_id, *scopes))
+
+
 def test_a_model_kept_for_all_also_takes_the_place_of_a_studys_own(
     tried: Reading, engine: Any, fine_tuned: Any, project: Project, another_heart: PhantomStudy, study: Any
 ) -> None:
     tried.learning.keep_trial(this_study_only=True)
-    teaching = tried.learning.collect_teaching_set()
-    teaching.load()
-    tried.learning.finetune(teaching)
-    request = engine.jobs[-1].request
-    scopes = ("project", "this study only")
-    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], tried.study_id, scopes))
-    tried.show(study(another_heart, "study-00000002"))
+    tune_again(tried, engine, fine_tuned, ("project", "this study only"))
+    for study_id in ("study-00000002", "study-00000003"):
+        tried.show(study(another_heart, study_id))
+    project.set_current_model("v001", "study-00000002")  # neither open nor the one that was trained in
     tried.learning.keep_trial(this_study_only=False)
-    assert (tried.model, project.current_model("study-00000001")) == ("v002", "v002")
+    assert {project.current_model(each.study_id) for each in project.studies()} == {"v002"}
+    assert len(project.studies()) == 3
+    assert tried.model == "v002"
 
 
 def test_discarding_names_the_model_that_stays_in_use(
     tried: Reading, engine: Any, fine_tuned: Any, notices: list[Notice]
 ) -> None:
     tried.learning.keep_trial(this_study_only=True)
-    teaching = tried.learning.collect_teaching_set()
-    teaching.load()
-    tried.learning.finetune(teaching)
-    request = engine.jobs[-1].request
-    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], tried.study_id))
+    tune_again(tried, engine, fine_tuned)
     tried.learning.discard_trial()
     assert notices[-1].text == "The new model was discarded; v001 stays in use."
 

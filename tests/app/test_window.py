@@ -458,6 +458,31 @@ def test_labels_that_allow_no_ejection_fraction_say_so_and_what_is_missing(tried
     assert "LV ejection fraction" not in text_of(tried.train)
 
 
+@pytest.mark.parametrize(
+    ("mean", "verdict", "offer"),
+    [
+        (0.697, "does not agree better with you than", "but nothing was gained either. More labels may tell."),
+        (0.703, "agrees better with you than", "nothing got clearly worse."),
+    ],
+)
+def test_a_model_that_gained_nothing_is_not_said_to_be_as_good(
+    mean: float,
+    verdict: str,
+    offer: str,
+    workspace: Workspace,
+    segmented: Reading,
+    engine: Any,
+    fine_tuned: Any,
+    qtbot: Any,
+) -> None:
+    folder, scopes = ask_for_a_version(workspace, segmented, engine, qtbot), ("project", "this study only")
+    after = {"dice": {"lv": 0.8, "myo": 0.7, "rv": 0.6, "mean": mean}}
+    engine.jobs[-1].finish(fine_tuned(folder, segmented.study_id, scopes, after=after))
+    shown = text_of(workspace.train)
+    assert verdict in shown
+    assert offer in shown
+
+
 def test_no_change_has_no_sign(tried_with_ef: Workspace) -> None:
     assert row_of(tried_with_ef, "dice", "rv") == ["0.600", "0.600", "0.000"]
 
@@ -602,20 +627,26 @@ def reading_labels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     go_on.set()
 
 
-def test_nothing_else_starts_while_the_labelled_studies_are_read(
-    workspace: Workspace, segmented: Reading, engine: Any, reading_labels: Event, qtbot: Any
-) -> None:
+@pytest.fixture
+def being_read(workspace: Workspace, segmented: Reading, engine: Any, reading_labels: Event) -> Event:
+    """Press the button; the labelled studies are read until this event."""
     segmented.accept([(0, 2)])
     workspace.show_tab("Fine-tune")
-    jobs = len(engine.jobs)
     click(workspace.train.finetune)
+    return reading_labels
+
+
+def test_nothing_else_starts_while_the_labelled_studies_are_read(
+    workspace: Workspace, segmented: Reading, engine: Any, being_read: Event, qtbot: Any
+) -> None:
+    jobs = len(engine.jobs)
     assert not workspace.segment.segment.isEnabled()
     assert not workspace.train.finetune.isEnabled()
     with pytest.raises(CinemaError, match="still at work"):
         segmented.segment()
     assert "Reading the labelled studies" in text_of(workspace.status)
     assert len(engine.jobs) == jobs
-    reading_labels.set()
+    being_read.set()
     qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
     assert not workspace.segment.segment.isEnabled()
     engine.jobs[-1].cancel()
@@ -623,14 +654,11 @@ def test_nothing_else_starts_while_the_labelled_studies_are_read(
 
 
 def test_reading_the_labelled_studies_can_be_stopped(
-    workspace: Workspace, segmented: Reading, engine: Any, reading_labels: Event, qtbot: Any
+    workspace: Workspace, segmented: Reading, engine: Any, being_read: Event, qtbot: Any
 ) -> None:
-    segmented.accept([(0, 2)])
-    workspace.show_tab("Fine-tune")
     jobs = len(engine.jobs)
-    click(workspace.train.finetune)
     click(workspace.status.cancel)
-    reading_labels.set()
+    being_read.set()
     qtbot.waitUntil(lambda: not segmented.work.busy)
     assert "Stopped at your request" in text_of(workspace.status)
     assert len(engine.jobs) == jobs
