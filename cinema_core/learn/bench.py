@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cinema_core.anatomy import FOREGROUND, UNLABELLED, Structure
 from cinema_core.cases import TrainingCase, group_of
 from cinema_core.learn.augment import Sample
-from cinema_core.learn.fit import Batches, Fitted, Weights, fit, optimiser_of, take_step
+from cinema_core.learn.fit import Batches, Fitted, Source, Weights, fit, optimiser_of, take_step
+from cinema_core.learn.frozen import CROP_MM, FrozenPart, PartBatches, State, can_be_kept, heart_of, variants_of
 from cinema_core.learn.measuring import Opinion, opinions
 from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.learn.tiers import choose_precision, choose_tier, freeze_all_but
 from cinema_core.learn.windows import Window, windows_of
 from cinema_core.model_config import mirrors
 from cinema_core.models.zoo import choose_device, short_axis_grid
-from cinema_core.progress import CancelToken
+from cinema_core.progress import CancelToken, Progress, no_progress
 
 if TYPE_CHECKING:
     from cinema_core.models.zoo import LoadedModel
@@ -36,6 +37,9 @@ TRIAL_STEPS: Final = 5
 TRIAL_SHARE: Final = 0.25
 """Steps taken to learn what one costs, while they spend no more than this share of the budget. The first one is not
 counted if there are others: it also pays for memory and kernels being set up, and takes several times as long."""
+
+PREPARED: Final = 0.03
+"""Part of the progress bar that the features of a frozen encoder take."""
 
 LOOK_COST: Final = 0.6
 """What asking about a window costs, relative to training on one: no way back, but in full precision."""
@@ -72,7 +76,12 @@ class Bench:
 
     @classmethod
     def set_up(
-        cls, cases: Sequence[TrainingCase], base: LoadedModel, settings: FineTuneSettings, cancel: CancelToken
+        cls,
+        cases: Sequence[TrainingCase],
+        base: LoadedModel,
+        settings: FineTuneSettings,
+        cancel: CancelToken,
+        progress: Progress = no_progress,
     ) -> Bench:
         """Cut the windows, choose device and tier, and ask the base about every window."""
         grid = short_axis_grid(base)
@@ -86,7 +95,13 @@ class Bench:
         trained = freeze_all_but(network, tier, VIEW)
         shown = mirrors(base.config)
         bench = cls(network, grid.spacing_mm[0], trained, tier, windows, shown, settings, cancel, [], [])
+        depth = grid.patch_size[2]
+        frozen = FrozenPart(network, tier, VIEW) if can_be_kept(network, tier, depth, len(windows)) else None
+        if frozen is not None:
+            bench._keep_looks(frozen, progress)
         bench._ask_the_base()
+        if frozen is not None:
+            bench._keep_variants(frozen, progress)
         if tier is not settings.tier and settings.tier is not Tier.AUTO:
             bench.notes.append(f"The base model has no part that is called {settings.tier}; all of it was trained.")
         return bench
@@ -145,22 +160,63 @@ class Bench:
         """Seconds that asking a model about all windows takes, by what a step takes."""
         stacks = self.windows[0].sample.image.shape[-1] > 1
         per_step = 1 if stacks else self.settings.batch_size
+        if self.windows[0].looks:  # a step sees a part of the window, a look all of it
+            started = time.perf_counter()
+            with self._fast():
+                opinions(self.network, VIEW, self.windows[:1], self.mirrors, self.cancel)
+            return (time.perf_counter() - started) * len(self.windows)
         return LOOK_COST * step_s * len(self.mirrors) * len(self.windows) / per_step
+
+    def _keep_looks(self, frozen: FrozenPart, progress: Progress) -> None:
+        """Ask the frozen part about every window as it is, in each mirror image that the model is shown."""
+        for k, window in enumerate(self.windows):
+            self.cancel.raise_if_cancelled()
+            what = f"Computing the features of labelled stack {k + 1} of {len(self.windows)}"
+            progress(PREPARED * k / len(self.windows), what)
+            looks = tuple(frozen(window.sample.image.flip(tuple(axes))) for axes in self.mirrors)
+            self.windows[k] = replace(window, looks=looks)
+
+    def _keep_variants(self, frozen: FrozenPart, progress: Progress) -> None:
+        """Ask it about changed images too, with what the base says of the window changed in the same way."""
+
+        def ask(image: Tensor) -> State:
+            self.cancel.raise_if_cancelled()
+            progress(PREPARED, "Computing the features of the labelled stacks, changed at random")
+            return frozen(image)
+
+        plain = self.mirrors.index(()) if () in self.mirrors else None
+        known = [ask(window.sample.image) if plain is None else window.looks[plain] for window in self.windows]
+        samples = [window.sample for window in self.windows]
+        variants = variants_of(samples, known, ask, self.settings.seed, self.pixel_mm, self.device.type)
+        self.windows = [
+            replace(window, variants=tuple(found)) for window, found in zip(self.windows, variants, strict=True)
+        ]
 
     def _ask_the_base(self) -> None:
         """Keep what the base makes of each window, and leave it alone where the reader said nothing."""
         with self._fast():
             found = opinions(self.network, VIEW, self.windows, self.mirrors, self.cancel, with_probabilities=True)
         self.windows, self.notes = _spare_unlabelled_structures(self.windows, found)
+        if self.windows[0].looks:
+            self.windows = [
+                replace(window, heart=heart_of(window.sample.labels, opinion.probabilities))
+                for window, opinion in zip(self.windows, found, strict=True)
+                if opinion.probabilities is not None
+            ]
         partly = any(bool((window.sample.labels == UNLABELLED).any()) for window in self.windows)
         if partly and self.settings.base_weight > 0:
             self.windows = [
-                replace(window, sample=Sample(window.sample.image, window.sample.labels, opinion.probabilities))
+                replace(window, sample=replace(window.sample, base=opinion.probabilities))
                 for window, opinion in zip(self.windows, found, strict=True)
             ]
+        if self.windows[0].looks:  # every model is asked in the same way
+            found = self.opinions_of(self.base_weights, self.windows)
         self.base_opinions = [replace(opinion, probabilities=None) for opinion in found]
 
-    def _batches(self, windows: Sequence[Window], seed: int) -> Batches:
+    def _batches(self, windows: Sequence[Window], seed: int) -> Source:
+        if windows[0].variants:
+            side_mm = self.settings.crop_mm or CROP_MM[self.device.type]
+            return PartBatches([window.variants for window in windows], seed, round(side_mm / self.pixel_mm))
         stacks = windows[0].sample.image.shape[-1] > 1
         size = 1 if stacks else self.settings.batch_size
         return Batches([window.sample for window in windows], size, seed, self.pixel_mm)

@@ -207,7 +207,7 @@ def _finetune_once(
     names = {group_of(case) for case in labelled}
     dealt = extended(ledger, names, settings.folds, settings.seed)
     cases = under_one_name(labelled, dealt)
-    bench = Bench.set_up(cases, base, settings, cancel)
+    bench = Bench.set_up(cases, base, settings, cancel, progress)
     folds = {patient: dealt[patient] for patient in bench.patients}
     plan = _plan(bench, settings, len(set(folds.values())), budget, progress)
     if planned is not None:

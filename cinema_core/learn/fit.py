@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, isfinite, pi
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,57 @@ class Fitted:
     skipped: int
 
 
+class Batch(Protocol):
+    """What one step learns from."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels (b, x, y, z), uint8; 255 = unlabelled."""
+        ...
+
+    @property
+    def base(self) -> Tensor | None:
+        """Soft output of the base (b, c, x, y, z); None if it is not wanted."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Slices of the windows that it is of."""
+        ...
+
+    def ask(self, network: nn.Module, view: str) -> Tensor:
+        """Logits (b, c, x, y, z) of a network, on its device."""
+        ...
+
+
+class Source(Protocol):
+    """Where the batches of a run come from."""
+
+    def draw(self) -> Batch:
+        """Next batch."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBatch:
+    """Whole windows, images (b, x, y, z)."""
+
+    images: Tensor
+    labels: Tensor
+    base: Tensor | None
+
+    @property
+    def depth(self) -> int:
+        """Slices of a window."""
+        return self.images.shape[-1]
+
+    def ask(self, network: nn.Module, view: str) -> Tensor:
+        """Logits (b, c, x, y, z) of a network, on its device."""
+        device = next(network.parameters()).device
+        logits: Tensor = network({view: self.images[:, None].to(device)})[view]
+        return logits
+
+
 class Batches:
     """Endless augmented batches in an order fixed by the seed: every window once before any comes again."""
 
@@ -47,11 +98,11 @@ class Batches:
         self._augment = Augmentation(seed, with_base=samples[0].base is not None, pixel_mm=pixel_mm)
         self._waiting: list[int] = []
 
-    def draw(self) -> Sample:
-        """Next batch; every tensor has the batch axis in front."""
+    def draw(self) -> ImageBatch:
+        """Next batch."""
         drawn = [self._augment(self._samples[self._next_index()]) for _ in range(self._size)]
         bases = [sample.base for sample in drawn if sample.base is not None]
-        return Sample(
+        return ImageBatch(
             torch.stack([sample.image for sample in drawn]),  # (b, x, y, z)
             torch.stack([sample.labels for sample in drawn]),  # (b, x, y, z)
             torch.stack(bases) if bases else None,
@@ -67,7 +118,7 @@ def fit(
     network: nn.Module,
     trained: Sequence[str],
     view: str,
-    batches: Batches,
+    batches: Source,
     steps: int,
     settings: FineTuneSettings,
     seed: int,
@@ -117,7 +168,7 @@ def fit(
 
 
 def take_step(
-    network: nn.Module, view: str, batch: Sample, optimiser: torch.optim.Optimizer, settings: FineTuneSettings
+    network: nn.Module, view: str, batch: Batch, optimiser: torch.optim.Optimizer, settings: FineTuneSettings
 ) -> float | None:
     """Learn from one batch.
 
@@ -126,11 +177,11 @@ def take_step(
     The loss, or None if it or its gradient was not finite and nothing was learned.
     """
     device = next(network.parameters()).device
-    images, labels = batch.image[:, None].to(device), batch.labels.to(device)  # (b, 1, x, y, z), (b, x, y, z)
+    labels = batch.labels.to(device)
     optimiser.zero_grad(set_to_none=True)
-    precision = choose_precision(device, images.shape[-1])
+    precision = choose_precision(device, batch.depth)
     with torch.autocast(device.type, dtype=precision, enabled=precision is not torch.float32):
-        logits = network({view: images})[view]  # (b, c, x, y, z)
+        logits = batch.ask(network, view)  # (b, c, x, y, z)
     logits = logits.float()
     loss = masked_dice_ce(logits, labels)
     if batch.base is not None and settings.base_weight > 0:

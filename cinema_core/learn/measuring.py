@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cinema_core.anatomy import FOREGROUND, UNLABELLED, VENTRICLES, Structure
 from cinema_core.errors import GeometryError
+from cinema_core.learn.frozen import look
 from cinema_core.learn.guard import Figures
 from cinema_core.learn.losses import masked_dice_ce
 from cinema_core.learn.scores import ejection_fraction_pct, mean
@@ -107,8 +108,15 @@ def opinions(
     for first in range(0, len(windows), size):
         cancel.raise_if_cancelled()
         part = windows[first : first + size]
-        images = torch.stack([window.sample.image for window in part])[:, None]  # (b, 1, x, y, z)
-        logits = _logits(network, view, images.to(device), mirrors).cpu()  # (b, c, x, y, z)
+        if part[0].looks:
+            found_logits = [
+                look(network, view, state, axes, part[0].heart)
+                for state, axes in zip(part[0].looks, mirrors, strict=True)
+            ]
+        else:
+            images = torch.stack([window.sample.image for window in part])[:, None].to(device)  # (b, 1, x, y, z)
+            found_logits = [_mirrored(network, view, images, [2 + axis for axis in axes]) for axes in mirrors]
+        logits = _together(found_logits).cpu()  # (b, c, x, y, z)
         for window, window_logits in zip(part, logits, strict=True):
             probabilities = window_logits.softmax(0) if with_probabilities else None
             loss = float(masked_dice_ce(window_logits[None], window.sample.labels[None]))
@@ -117,12 +125,14 @@ def opinions(
     return found
 
 
-def _logits(network: nn.Module, view: str, images: Tensor, mirrors: Sequence[Sequence[int]]) -> Tensor:
-    """Logits (b, c, x, y, z) of the mean of the probabilities that mirror images of (b, 1, x, y, z) are given."""
-    found: list[Tensor] = []
-    for axes in mirrors:
-        turned = [2 + axis for axis in axes]
-        found.append(network({view: images.flip(turned)})[view].float().flip(turned))
+def _mirrored(network: nn.Module, view: str, images: Tensor, axes: list[int]) -> Tensor:
+    """Logits (b, c, x, y, z) of images (b, 1, x, y, z) that are shown mirrored along some axes."""
+    logits: Tensor = network({view: images.flip(axes)})[view]
+    return logits.float().flip(axes)
+
+
+def _together(found: Sequence[Tensor]) -> Tensor:
+    """Logits (b, c, x, y, z) of the mean of the probabilities that each mirror image is given."""
     if len(found) == 1:
         return found[0]
     return torch.stack([logits.softmax(1) for logits in found]).mean(0).clamp_min(torch.finfo(torch.float32).tiny).log()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, FineTuneSettings, Tier
-from cinema_core.learn.tiers import has_tier
+from cinema_core.learn.tiers import choose_tier, has_tier
 
 _OF_THE_ALLOCATOR: Final = ("can't allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
 """torch has an error class of its own for GPUs; the CPU's allocator raises a plain RuntimeError, and so do the GPU's
@@ -47,8 +47,9 @@ def rungs(
     large = sum(parameter.numel() for parameter in network.parameters()) > LARGE_MODEL_PARAMETERS
     smallest = settings.model_copy(update={"batch_size": 1})
     tiers = [Tier.DECODER, Tier.LAST_BLOCKS] if large else []
-    if settings.tier in tiers:
-        tiers = tiers[tiers.index(settings.tier) + 1 :]
+    first = choose_tier(network, device, settings.tier, view)
+    if first in tiers:
+        tiers = tiers[tiers.index(first) + 1 :]
     for tier in (tier for tier in tiers if has_tier(network, tier, view)):
         what = "the decoder alone" if tier is Tier.DECODER else "the decoder's last blocks alone"
         yield Rung(smallest.model_copy(update={"tier": tier}), what)

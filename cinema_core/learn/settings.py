@@ -51,6 +51,9 @@ class FineTuneSettings(BaseModel, frozen=True, extra="forbid"):
     """Not of norms and biases, as published."""
     batch_size: int = Field(4, ge=1)
     """Labelled slices per step; a model that sees whole stacks gets one stack."""
+    crop_mm: float | None = Field(None, gt=0)
+    """Side of the parts that the decoder of a large model learns on while its encoder is frozen; None: 128 on a GPU,
+    96 on a CPU."""
     clip_norm: float = Field(5.0, gt=0)
     """Largest norm of a step's gradient, as published."""
     ema_decay: float = Field(0.99, ge=0, lt=1)

@@ -13,7 +13,9 @@ from cinema_core.anatomy import UNLABELLED, Structure
 from cinema_core.cases import TrainingCase
 from cinema_core.geometry import GridMap, grid_map, scale_frames
 from cinema_core.learn.augment import Sample
+from cinema_core.learn.frozen import State, Variant
 from cinema_core.models.zoo import ViewSettings
+from cinema_core.predict.heart_window import HeartWindow
 
 VALUES: Final = np.array([*Structure, UNLABELLED], dtype=np.uint8)
 
@@ -26,11 +28,20 @@ class Window:
     ----------
     planes
         Labelled slices in it: index z in the case, index along the window's last axis.
+    looks
+        What the frozen part of the model makes of each mirror image that it is shown; empty if no part is frozen.
+    heart
+        Where its heart lies, to look there only; None if no part is frozen.
+    variants
+        The window as it is and changed, for learning; empty if no part is frozen.
     """
 
     sample: Sample
     case: TrainingCase
     planes: tuple[tuple[int, int], ...]
+    looks: tuple[State, ...] = ()
+    heart: HeartWindow | None = None
+    variants: tuple[Variant, ...] = ()
 
 
 def windows_of(case: TrainingCase, grid: ViewSettings) -> list[Window]:

@@ -8,7 +8,7 @@ Fu et al., CineMA: A Foundation Model for Cine Cardiac MRI, arXiv 2506.00679.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import torch
@@ -63,6 +63,26 @@ class EncodedView:
     tokens: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class HalfDecoded:
+    """What the last blocks of the decoder of a view take, and its head after them.
+
+    Attributes
+    ----------
+    image
+        Input (b, c, *spatial).
+    features
+        Output of the block before them (b, c, *spatial) at its level.
+    skips
+        Skip (b, c, *spatial) of each of them, None for a level without; not that of the very last, which is made
+        from the image.
+    """
+
+    image: Tensor
+    features: Tensor
+    skips: tuple[Tensor | None, ...]
+
+
 class DecoderBlock(nn.Module):
     """Up-sample, add the skip of that resolution, two residual blocks."""
 
@@ -102,9 +122,11 @@ class Decoder(nn.Module):
             sizes.insert(0, tuple(n // f for n, f in zip(sizes[0], factor, strict=True)))
         return sizes
 
-    def forward(self, x: Tensor, skips: Sequence[Tensor | None], plan: DecoderPlan) -> Tensor:
-        """Decode the deepest features (b, c, *spatial) with one skip (or None) per block, all cut as planned."""
-        for block, skip, computed, kept in zip(self.blocks, skips, plan.computed, plan.kept, strict=True):
+    def forward(
+        self, x: Tensor, skips: Sequence[Tensor | None], plan: DecoderPlan, blocks: slice = slice(None)
+    ) -> Tensor:
+        """Decode features (b, c, *spatial) through some blocks with one skip (or None) each, all cut as planned."""
+        for block, skip, computed, kept in zip(self.blocks[blocks], skips, plan.computed, plan.kept, strict=True):
             x = cut(block(x, skip), kept, of=computed)
         return x
 
@@ -191,28 +213,66 @@ class ConvUNetR(nn.Module):
         voxels per level, so that the costly fine levels shrink to little more than the window; the coarse ones,
         which reach far, stay nearly whole.
         """
-        # Containers of torch forget what they hold.
+        image_size = encoded.image.shape[2:]
+        plan = self._plan(view, whole(image_size) if window is None else window)
+        sources = self._sources(view, encoded)
+        skips = self._skips(view, sources, (plan.deepest, *plan.computed[:-1]))
+        skips.append(_adjust(self.dec_image_conv_block_dict[view], encoded.image, plan.computed[-1]))
+        logits: Tensor = self.pred_head_dict[view](self._decoder(view)(cast(Tensor, skips[0]), skips[1:], plan))
+        return logits
+
+    def half_decode(self, view: str, encoded: EncodedView, n_last: int) -> HalfDecoded:
+        """Decode the whole image up to the last few blocks, for :meth:`finish`; there are more blocks than those."""
+        decoder = self._decoder(view)
+        plan = self._plan(view, whole(encoded.image.shape[2:]))
+        skips = self._skips(view, self._sources(view, encoded), (plan.deepest, *plan.computed[:-1]))
+        n_first = len(decoder.factors) - n_last
+        begun = replace(plan, computed=plan.computed[:n_first], kept=plan.kept[:n_first])
+        features = decoder(cast(Tensor, skips[0]), skips[1 : 1 + n_first], begun, slice(n_first))
+        return HalfDecoded(encoded.image, features, tuple(skips[1 + n_first :]))
+
+    def finish(self, view: str, half: HalfDecoded, window: Region | None = None) -> Tensor:
+        """Logits that :meth:`decode` gives, from the last few blocks on."""
+        image_size = half.image.shape[2:]
+        n_last = len(half.skips) + 1
+        plan = self._plan(view, whole(image_size) if window is None else window, n_last)
+        skips = [
+            None if skip is None else cut(skip, region)
+            for skip, region in zip(half.skips, plan.computed[:-1], strict=True)
+        ]
+        skips.append(_adjust(self.dec_image_conv_block_dict[view], half.image, plan.computed[-1]))
+        decoded = self._decoder(view)(cut(half.features, plan.deepest), skips, plan, slice(-n_last, None))
+        logits: Tensor = self.pred_head_dict[view](decoded)
+        return logits
+
+    def _decoder(self, view: str) -> Decoder:
+        return cast(Decoder, self.decoder_dict[view])  # containers of torch forget what they hold
+
+    def _plan(self, view: str, window: Region, n_last: int | None = None) -> DecoderPlan:
+        """Plan a part of the image through the last blocks of the decoder, by default all of them."""
+        sizes = self._decoder(view).level_sizes(self.view_inputs[view].image_size)
+        return plan_decoder(window, sizes if n_last is None else sizes[-n_last - 1 :], DECODER_BLOCK_REACH)
+
+    def _sources(self, view: str, encoded: EncodedView) -> list[Tensor]:
+        """Collect what the skips are made of, finest first; the last one is the deepest features."""
         grid = cast(ViewEncoder, self.enc_down_dict[view]).grid
-        downs = cast(nn.ModuleList, self.dec_down_blocks_dict[view])
-        blocks = cast(nn.ModuleList, self.dec_conv_blocks_dict[view])
-        decoder = cast(Decoder, self.decoder_dict[view])
         tokens = encoded.tokens
         features = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)  # (b, n, c) -> (b, c, *grid)
         sources = [*encoded.stages, features]
-        for down in downs:
+        for down in cast(nn.ModuleList, self.dec_down_blocks_dict[view]):
             sources.append(down(sources[-1]))
+        return sources
 
-        image_size = encoded.image.shape[2:]
-        sizes = decoder.level_sizes(image_size)
-        plan = plan_decoder(whole(image_size) if window is None else window, sizes, DECODER_BLOCK_REACH)
-        regions = (plan.deepest, *plan.computed)  # of every level, deepest first
-        # Fine to coarse there is a skip from the image, none for some levels, then one from each source.
+    def _skips(self, view: str, sources: Sequence[Tensor], regions: Sequence[Region]) -> list[Tensor | None]:
+        """Deepest features and skips of the levels before the image, deepest first, cut to the region of each level.
+
+        Fine to coarse there is none for some levels, then one from each source.
+        """
         skips: list[Tensor | None] = [None] * len(regions)
-        skips[-1] = _adjust(self.dec_image_conv_block_dict[view], encoded.image, regions[-1])
+        blocks = cast(nn.ModuleList, self.dec_conv_blocks_dict[view])
         for level, (block, source) in enumerate(zip(reversed(blocks), reversed(sources), strict=True)):
             skips[level] = _adjust(block, source, regions[level])
-        logits: Tensor = self.pred_head_dict[view](decoder(cast(Tensor, skips[0]), skips[1:], plan))
-        return logits
+        return skips
 
 
 def _adjust(block: nn.Module, source: Tensor, region: Region) -> Tensor:

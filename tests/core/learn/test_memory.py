@@ -87,8 +87,8 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, fits: int) -> list[int]:
     true_step = bench.fit.__globals__["take_step"]
 
     def step(network: Any, view: str, batch: Any, *rest: Any) -> Any:
-        tried.append(len(batch.image))
-        if len(batch.image) > fits and len(tried) > 1:
+        tried.append(len(batch.labels))
+        if len(batch.labels) > fits and len(tried) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return true_step(network, view, batch, *rest)
 
