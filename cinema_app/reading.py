@@ -170,6 +170,19 @@ class Reading:
         """Slices that nobody vouched for, those first on which most of today's ejection fraction is at stake."""
         return rank_for_review(self._slice_facts())
 
+    def follow(self, suggestion: Suggestion) -> None:
+        """Note that the reader is led to a slice, if it was drawn at random: see :meth:`chance_estimate`."""
+        if suggestion.by_chance:
+            self.project.note_random_suggestion(suggestion.study_id, suggestion.t, suggestion.z)
+
+    def chance_estimate(self) -> str:
+        """Say how many slices drawn at random were accepted as the current model drew them; empty if too few were."""
+        try:
+            model = self.model_card.sha256
+        except CheckpointError:
+            return ""  # its files are gone; the panel of the models says so
+        return self.project.chance_estimate(model).text
+
     def teach_queue(self) -> list[Suggestion]:
         """Slices of the open study whose labels teach the model most; empty once it has taught its share."""
         return rank_for_teaching(self._slice_facts(), limit=SLICES_PER_STUDY)

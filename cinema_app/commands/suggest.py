@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from cinema_core.learn.select import SliceFacts, Suggestion
-    from cinema_core.project import Project, StudySnapshot
+    from cinema_core.project import ChanceEstimate, Project, StudySnapshot
 
 REVIEW_BASIS: Final = "points of EF at stake: what rests on the slice, times the signs that it is drawn wrong"
 
@@ -46,21 +46,26 @@ def suggest(
     Slices that you corrected or accepted are in neither. One slice in five is drawn at random, so that the share of
     these that need a correction tells how good the model is.
     """
-    from cinema_app.terminal import say_json
+    from cinema_app.terminal import say, say_json
     from cinema_core.learn.select import rank_for_review
     from cinema_core.learn.teach import Strategy, rank_for_teaching
     from cinema_core.project import Project
 
     with Project.open(project) as opened:
         facts = _facts(opened)
+        estimate = _estimate(opened)
     queues = {
         "review": (REVIEW_BASIS, rank_for_review(facts, limit, seed)),
         "teach": (rule.basis, rank_for_teaching(facts, limit, seed, Strategy(rule.value))),
     }
     if as_json:
-        say_json({name: _to_json(basis, found) for name, (basis, found) in queues.items()})
+        answer = {name: _to_json(basis, found) for name, (basis, found) in queues.items()}
+        answer["review"]["random"] = _estimate_to_json(estimate)
+        say_json(answer)
     else:
         _tell(queues)
+        if estimate is not None and estimate.text:
+            say(f"{estimate.text}.")
 
 
 def _facts(project: Project) -> list[SliceFacts]:
@@ -86,9 +91,41 @@ def _ed_es(snapshot: StudySnapshot) -> tuple[int, ...]:
     return max(cavity_px, key=lambda t: cavity_px[t]), min(cavity_px, key=lambda t: cavity_px[t])
 
 
+def _estimate(project: Project) -> ChanceEstimate | None:
+    """How good the project's model is by its random slices; None if its files are gone."""
+    from cinema_core.cards import resolve_model
+    from cinema_core.errors import CheckpointError
+
+    try:
+        card = resolve_model(project.current_model(), project_models=project.models_folder).card
+    except CheckpointError:
+        return None
+    return project.chance_estimate(card.sha256)
+
+
+def _estimate_to_json(found: ChanceEstimate | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "slices": found.n,
+        "accepted_as_drawn": found.n_as_drawn,
+        "undecided": found.n_open,
+        "interval_95": [round(end, 4) for end in found.interval] if found.n else None,
+        "mean_dice_corrected": None if found.mean_dice_corrected is None else round(found.mean_dice_corrected, 4),
+    }
+
+
 def _to_json(basis: str, found: list[Suggestion]) -> dict[str, Any]:
     slices = [
-        {"study_id": s.study_id, "t": s.t, "z": s.z, "score": round(s.score, 4), "reason": s.reason} for s in found
+        {
+            "study_id": s.study_id,
+            "t": s.t,
+            "z": s.z,
+            "score": round(s.score, 4),
+            "reason": s.reason,
+            "by_chance": s.by_chance,
+        }
+        for s in found
     ]
     return {"basis": basis, "slices": slices}
 

@@ -33,6 +33,10 @@ SHORT_WORDS = {LabelState.ABSENT: "no contours"}
 NEXT_TIP = "Go to the slice on which most of the ejection fraction is at stake"
 TEACH_TIP = "Go to a slice to correct or accept for the model's sake: at random, over base, middle and apex"
 BASE_TIP = "Leave the basal slice out or bring it back, and see first what that does to the ejection fraction"
+ESTIMATE_TIP = (
+    "One slice in five that Next to check leads to is drawn at random. In brackets, what the true share may be (95 %); "
+    "of the model in use, over all studies of the project"
+)
 NO_PHASES = "ED and ES are not known yet: segment the cine, or set them."
 NOTHING_TO_CHECK = "Every slice with a heart is accepted or corrected."
 NOTHING_TO_TEACH = "This study has taught its share: slices of another study teach the model more. Open the next one."
@@ -80,6 +84,9 @@ class ReviewPanel(QWidget):
             reading.events.measures_changed,
         ):
             signal.connect(self._show)
+        self._show_estimate()
+        for signal in (reading.events.cine_changed, reading.events.labels_changed, reading.events.model_changed):
+            signal.connect(self._show_estimate)
         reading.events.cine_changed.connect(self._forget_reason)
         layers.moved.connect(self._show_slice)
         layers.tool_changed.connect(self._show_tool)
@@ -100,6 +107,9 @@ class ReviewPanel(QWidget):
         layout.addLayout(self._build_accept())
         self.why = muted()
         layout.addWidget(self.why)
+        self.estimate = muted()
+        self.estimate.setToolTip(ESTIMATE_TIP)
+        layout.addWidget(self.estimate)
 
     def _build_position(self) -> QHBoxLayout:
         self._where = strong()
@@ -207,6 +217,11 @@ class ReviewPanel(QWidget):
             rows.addLayout(row)
         return rows
 
+    @property
+    def last_line(self) -> QWidget:
+        """Lowest of the lines that say why a slice was suggested, and how good the model is."""
+        return self.estimate if self.estimate.text() else self.why
+
     # ---------------------------------------------------------------- actions, also bound to keys
 
     def toggle_contours(self) -> None:
@@ -252,6 +267,7 @@ class ReviewPanel(QWidget):
         ):  # corrected or accepted meanwhile, it has left the queue and the next took its place
             k = (places.index(here) + 1 if here in places else self._rank) % len(queue)
         self._checking, self._along, self._rank = places[k], kind, k
+        self._reading.follow(queue[k])
         self._layers.go_to(*places[k])
         self._reason = f"{k + 1} of {len(queue)} {words}: {queue[k].reason}"
         self._show_why()
@@ -292,6 +308,10 @@ class ReviewPanel(QWidget):
         """Say why the slice on show was suggested; nothing on any other."""
         self.why.setText(self._reason if self._reading.is_open and self._layers.here == self._checking else "")
         self.why.setVisible(bool(self.why.text()))
+
+    def _show_estimate(self, *_: object) -> None:
+        self.estimate.setText(self._reading.chance_estimate() if self._reading.is_open else "")
+        self.estimate.setVisible(bool(self.estimate.text()))
 
     def _show_slice(self, *_: object) -> None:
         is_open = self._reading.is_open

@@ -194,7 +194,7 @@ class Workspace(QWidget):
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(content)
-        self.review.suggested.connect(lambda: scroll.reveal(self.review.why))  # below the fold of a small screen
+        self.review.suggested.connect(lambda: scroll.reveal(self.review.last_line))  # below the fold of a small screen
         targets = (
             self.study.open_folder,
             self.segment.segment,

@@ -6,6 +6,7 @@ is often not the one that teaches most.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -103,6 +104,8 @@ class Suggestion:
     score: float
     reason: str
     queue: Queue
+    by_chance: bool = False
+    """Whether it was drawn at random among all unread slices, whatever the signs on it."""
 
 
 def slice_facts(
@@ -184,20 +187,33 @@ def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None, seed:
     """Order unread slices by how much they may change today's ejection fraction, most first; one in five by chance.
 
     Slices that were read count: a reader who always takes the first suggestion meets one of chance every fifth time.
+    Chance draws among all unread slices with a heart, those of the highest risk too, in an order that is the same at
+    every call: a slice that is passed over is not exchanged for another, which would choose the sample.
     """
     known = list(facts)
     unread = [fact for fact in known if not fact.state.is_teaching and fact.has_heart]
     unread.sort(key=lambda fact: (-fact.risk, fact.study_id, fact.t, fact.z))
     n_read = sum(fact.state.is_teaching for fact in known)
     top = max((fact.risk for fact in unread), default=0.0) or 1.0
+    length = len(unread) if limit is None else min(limit, len(unread))
+    # Where nothing else is left there is no draw.
+    chances = [k for k in range(length) if is_by_chance(n_read + k) and k < len(unread) - 1]
+    # Drawn before the rest is ordered: else what stands ahead by its risk could not be drawn.
+    drawn = dict(zip(chances, sorted(unread, key=lambda fact: _lot(fact, seed)), strict=False))
+    taken = {(fact.study_id, fact.t, fact.z) for fact in drawn.values()}
+    by_risk = iter([fact for fact in unread if (fact.study_id, fact.t, fact.z) not in taken])
     queue: list[Suggestion] = []
-    while unread and (limit is None or len(queue) < limit):
-        place = n_read + len(queue)
-        by_chance = is_by_chance(place) and len(unread) > 1
-        fact = unread.pop(int(np.random.default_rng([seed, place]).integers(len(unread))) if by_chance else 0)
+    for place in range(length):
+        by_chance = place in drawn
+        fact = drawn[place] if by_chance else next(by_risk)
         reason = f"{BY_CHANCE} ({_review_reason(fact)})" if by_chance else _review_reason(fact)
-        queue.append(Suggestion(fact.study_id, fact.t, fact.z, fact.risk / top, reason, Queue.REVIEW))
+        queue.append(Suggestion(fact.study_id, fact.t, fact.z, fact.risk / top, reason, Queue.REVIEW, by_chance))
     return queue
+
+
+def _lot(fact: SliceFacts, seed: int) -> bytes:
+    """Return a slice's place in the order of chance: its own, whatever other slices there are."""
+    return hashlib.sha256(f"{seed} {fact.study_id} {fact.t} {fact.z}".encode()).digest()
 
 
 def is_by_chance(place: int) -> bool:

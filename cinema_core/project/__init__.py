@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cinema_core.project.chance import ChanceEstimate
 from cinema_core.project.effort import Effort
 from cinema_core.project.export import (
     StudySnapshot,
@@ -33,6 +34,7 @@ from cinema_core.project.store import Project
 __all__ = [
     "MODEL_TOOL",
     "ApprovalRecord",
+    "ChanceEstimate",
     "EditSince",
     "Effort",
     "Event",

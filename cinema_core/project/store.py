@@ -23,6 +23,7 @@ from cinema_core.io.study import ImportChoices
 from cinema_core.measure.choices import ReportChoices
 from cinema_core.measure.segments import Insertions
 from cinema_core.project.approvals import append_approval, append_choices, newest_approval, newest_choices
+from cinema_core.project.chance import ChanceEstimate, chance_outcomes, estimate_of, note_random_suggestion
 from cinema_core.project.database import Database
 from cinema_core.project.effort import Effort, read_effort
 from cinema_core.project.events import append_event, read_events
@@ -393,6 +394,20 @@ class Project:
         """
         with self._database.reading() as rows:
             return read_effort(rows, study_id, pixel_spacing_mm)
+
+    def note_random_suggestion(self, study_id: str, t: int, z: int) -> None:
+        """Note that the reader was led to a slice that was drawn at random; once per drawing of a model.
+
+        Nothing is noted in a project that is only read.
+        """
+        if not self.read_only:
+            with self._database.writing() as rows:
+                note_random_suggestion(rows, study_id, t, z, _utc_now())
+
+    def chance_estimate(self, model_sha256: str) -> ChanceEstimate:
+        """Return how good the drawings of a model are, by slices of all studies that were drawn at random."""
+        with self._database.reading() as rows:
+            return estimate_of(chance_outcomes(rows), model_sha256)
 
     def journal_position(self) -> int:
         """Return the number of the newest row, 0 if there is none; with it a report names what it was made from."""

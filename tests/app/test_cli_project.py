@@ -19,7 +19,7 @@ from cinema_core.cine import BsaFormula
 from cinema_core.io import load_study
 from cinema_core.measure import ReportChoices
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
-from cinema_core.project import PhaseChoice, Project, SliceEdit, Source, study_snapshots
+from cinema_core.project import ChanceEstimate, PhaseChoice, Project, SliceEdit, Source, study_snapshots
 
 
 @pytest.fixture
@@ -252,6 +252,24 @@ def test_suggest_says_what_it_rests_on(project: Path, capsys: pytest.CaptureFixt
     assert cli.run(["suggest", "--project", str(project), "--limit", "3", "--json"]) == 0
     for found in json.loads(capsys.readouterr().out)["review"]["slices"]:
         assert re.search(r"\(\d+ points of (LV|RV) EF.* rest on this slice\)", found["reason"])
+
+
+def test_suggest_tells_what_became_of_random_slices(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.run(["suggest", "--project", str(project), "--json"]) == 0
+    review = json.loads(capsys.readouterr().out)["review"]
+    assert review["random"] == {
+        "slices": 0,
+        "accepted_as_drawn": 0,
+        "undecided": 0,
+        "interval_95": None,
+        "mean_dice_corrected": None,
+    }
+    assert any(found["by_chance"] for found in review["slices"])
+    monkeypatch.setattr(Project, "chance_estimate", lambda *_: ChanceEstimate(6, 5, 1, 0.8))
+    assert cli.run(["suggest", "--project", str(project)]) == 0
+    assert "Of 6 slices drawn at random, 5 were accepted as drawn: 83 %" in capsys.readouterr().out
 
 
 def test_review_queue_starts_at_ed_or_es(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

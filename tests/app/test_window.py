@@ -238,6 +238,28 @@ def test_the_two_queues_do_not_take_each_others_place(workspace: Workspace, segm
     assert workspace.layers.here == (review[0].t, review[0].z)
 
 
+def test_what_became_of_random_slices_is_told_and_goes_with_the_model(
+    workspace: Workspace, segmented: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = workspace.review
+    for n_read in range(15):
+        assert not review.estimate.isVisible()
+        queue = segmented.review_queue()
+        assert queue[0].by_chance is (n_read % 5 == 4)
+        click(review.next)
+        assert workspace.layers.here == (queue[0].t, queue[0].z)
+        segmented.accept([workspace.layers.here])
+    assert review.estimate.text() == "Of 3 slices drawn at random, 3 were accepted as drawn: 100 % (44–100 %)"
+    assert review.estimate.isVisible()
+    segmented.undo()
+    assert not review.estimate.isVisible()
+    segmented.redo()
+    assert review.estimate.isVisible()
+    monkeypatch.setattr(Reading, "model_card", segmented.model_card.model_copy(update={"sha256": "d" * 64}))
+    segmented.events.model_changed.emit()
+    assert not review.estimate.isVisible()  # another model, another share
+
+
 def test_a_reason_is_not_said_of_another_study(
     workspace: Workspace, segmented: Reading, hand: Any, another_heart: PhantomStudy, study: Any
 ) -> None:
