@@ -187,25 +187,19 @@ def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None, seed:
     """Order unread slices by how much they may change today's ejection fraction, most first; one in five by chance.
 
     Slices that were read count: a reader who always takes the first suggestion meets one of chance every fifth time.
-    Chance draws among all unread slices with a heart, those of the highest risk too, in an order that is the same at
-    every call: a slice that is passed over is not exchanged for another, which would choose the sample.
+    Chance draws among all slices with a heart that are unread by then, in an order that is the same at every call: a
+    slice that is passed over is not exchanged for another, which would choose the sample.
     """
     known = list(facts)
     unread = [fact for fact in known if not fact.state.is_teaching and fact.has_heart]
     unread.sort(key=lambda fact: (-fact.risk, fact.study_id, fact.t, fact.z))
     n_read = sum(fact.state.is_teaching for fact in known)
     top = max((fact.risk for fact in unread), default=0.0) or 1.0
-    length = len(unread) if limit is None else min(limit, len(unread))
-    # Where nothing else is left there is no draw.
-    chances = [k for k in range(length) if is_by_chance(n_read + k) and k < len(unread) - 1]
-    # Drawn before the rest is ordered: else what stands ahead by its risk could not be drawn.
-    drawn = dict(zip(chances, sorted(unread, key=lambda fact: _lot(fact, seed)), strict=False))
-    taken = {(fact.study_id, fact.t, fact.z) for fact in drawn.values()}
-    by_risk = iter([fact for fact in unread if (fact.study_id, fact.t, fact.z) not in taken])
     queue: list[Suggestion] = []
-    for place in range(length):
-        by_chance = place in drawn
-        fact = drawn[place] if by_chance else next(by_risk)
+    while unread and (limit is None or len(queue) < limit):
+        by_chance = is_by_chance(n_read + len(queue)) and len(unread) > 1
+        fact = min(unread, key=lambda fact: _lot(fact, seed)) if by_chance else unread[0]
+        unread.remove(fact)
         reason = f"{BY_CHANCE} ({_review_reason(fact)})" if by_chance else _review_reason(fact)
         queue.append(Suggestion(fact.study_id, fact.t, fact.z, fact.risk / top, reason, Queue.REVIEW, by_chance))
     return queue

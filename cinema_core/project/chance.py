@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import FOREGROUND
 from cinema_core.measure.agreement import dice
 from cinema_core.project.events import append_event
-from cinema_core.project.journal import MODEL_TOOL, label_of_row, slice_history
+from cinema_core.project.journal import MODEL_TOOL, label_of_row, newest_row, slice_history
 
 EVENT: Final = "random suggestion"
 
@@ -117,22 +117,35 @@ def note_random_suggestion(rows: sqlite3.Connection, study_id: str, t: int, z: i
         append_event(rows, EVENT, detail, utc)
 
 
-def chance_outcomes(rows: sqlite3.Connection) -> list[ChanceOutcome]:
+Known = dict[int, tuple[int, ChanceOutcome | None]]
+"""By the row of the model's drawing: the newest row of that slice, and what had become of it by then."""
+
+
+def chance_outcomes(rows: sqlite3.Connection, known: Known) -> list[ChanceOutcome]:
     """Return what became of every slice that was suggested at random, in the order of the suggestions.
 
     A slice that a model drew again before the reader decided is left out: nobody judged that drawing.
+
+    Parameters
+    ----------
+    known
+        What an earlier call found, to be asked after every edit; brought up to date.
     """
-    found = []
     for noted in _noted(rows):
-        study_id, t, z = noted["study"], int(noted["t"]), int(noted["z"])
-        drawn = label_of_row(rows, int(noted["row"]))
-        since = [label for label in slice_history(rows, study_id, t, z) if label.row_id > drawn.row_id]
-        if any(label.tool == MODEL_TOOL for label in since):
-            continue
-        decided = bool(since) and since[-1].state.is_teaching
-        overlap = mean_dice(drawn.mask, since[-1].mask) if decided else None
-        found.append(ChanceOutcome(study_id, t, z, drawn.model_sha256, overlap))
-    return found
+        study_id, t, z, row = noted["study"], int(noted["t"]), int(noted["z"]), int(noted["row"])
+        newest = newest_row(rows, study_id, t, z) or row
+        if row not in known or known[row][0] != newest:
+            known[row] = newest, _outcome(rows, study_id, t, z, row)
+    return [outcome for _, outcome in known.values() if outcome is not None]
+
+
+def _outcome(rows: sqlite3.Connection, study_id: str, t: int, z: int, row: int) -> ChanceOutcome | None:
+    drawn = label_of_row(rows, row)
+    since = [label for label in slice_history(rows, study_id, t, z) if label.row_id > row]
+    if any(label.tool == MODEL_TOOL for label in since):
+        return None
+    decided = bool(since) and since[-1].state.is_teaching
+    return ChanceOutcome(study_id, t, z, drawn.model_sha256, mean_dice(drawn.mask, since[-1].mask) if decided else None)
 
 
 def estimate_of(outcomes: Iterable[ChanceOutcome], model_sha256: str) -> ChanceEstimate:

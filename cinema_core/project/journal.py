@@ -42,7 +42,7 @@ def append_slice(rows: sqlite3.Connection, edit: SliceEdit, reader: str, utc: st
         "INSERT INTO journal (parent_id, study_id, t, z, state, tool, reader, model_sha256, utc, "
         "n_rows, n_columns, mask) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            _newest_row(rows, edit.study_id, int(edit.t), int(edit.z)),
+            newest_row(rows, edit.study_id, int(edit.t), int(edit.z)),
             edit.study_id,
             int(edit.t),
             int(edit.z),
@@ -68,7 +68,7 @@ def label_of_row(rows: sqlite3.Connection, row_id: int) -> SliceLabel:
 
 def newest_label(rows: sqlite3.Connection, study_id: str, t: int, z: int) -> SliceLabel:
     """Label that counts now of a slice that has one."""
-    row_id = _newest_row(rows, study_id, t, z)
+    row_id = newest_row(rows, study_id, t, z)
     assert row_id is not None
     return label_of_row(rows, row_id)
 
@@ -127,7 +127,8 @@ def journal_position(rows: sqlite3.Connection) -> int:
     return int(rows.execute("SELECT coalesce(max(row_id), 0) FROM journal").fetchone()[0])
 
 
-def _newest_row(rows: sqlite3.Connection, study_id: str, t: int, z: int) -> int | None:
+def newest_row(rows: sqlite3.Connection, study_id: str, t: int, z: int) -> int | None:
+    """Return the newest row of a slice, None if it has none."""
     where = (study_id, t, z)
     found = rows.execute("SELECT max(row_id) FROM journal WHERE study_id = ? AND t = ? AND z = ?", where)
     newest: int | None = found.fetchone()[0]

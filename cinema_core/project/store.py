@@ -23,7 +23,7 @@ from cinema_core.io.study import ImportChoices
 from cinema_core.measure.choices import ReportChoices
 from cinema_core.measure.segments import Insertions
 from cinema_core.project.approvals import append_approval, append_choices, newest_approval, newest_choices
-from cinema_core.project.chance import ChanceEstimate, chance_outcomes, estimate_of, note_random_suggestion
+from cinema_core.project.chance import ChanceEstimate, Known, chance_outcomes, estimate_of, note_random_suggestion
 from cinema_core.project.database import Database
 from cinema_core.project.effort import Effort, read_effort
 from cinema_core.project.events import append_event, read_events
@@ -101,6 +101,7 @@ class Project:
         self.folder = folder
         self.reader = reader
         self._database = database
+        self._chance: Known = {}
 
     @classmethod
     def open(cls, folder: Path | str, *, create: bool = False, reader: str = "") -> Self:
@@ -407,7 +408,7 @@ class Project:
     def chance_estimate(self, model_sha256: str) -> ChanceEstimate:
         """Return how good the drawings of a model are, by slices of all studies that were drawn at random."""
         with self._database.reading() as rows:
-            return estimate_of(chance_outcomes(rows), model_sha256)
+            return estimate_of(chance_outcomes(rows, self._chance), model_sha256)
 
     def journal_position(self) -> int:
         """Return the number of the newest row, 0 if there is none; with it a report names what it was made from."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up_facts import fact, heart
@@ -94,19 +96,19 @@ def test_one_suggestion_in_five_is_drawn_at_random_whatever_was_read_before() ->
     assert len(firsts) > 5
 
 
-def test_chance_may_draw_the_slice_of_highest_risk_and_keeps_to_it() -> None:
+def test_chance_draws_among_all_unread_slices_and_keeps_to_its_draw() -> None:
+    read = [fact(t=1, z=z, state=LabelState.ACCEPTED) for z in range(4)]
     facts = [fact(z=z, signs=(Sign(0.9 - 0.1 * z, "the ring is open"),)) for z in range(6)]
-    drawn = {next(s.z for s in rank_for_review(facts, seed=seed) if s.by_chance) for seed in range(60)}
-    assert drawn == set(range(6))  # of all, whatever the risk
-    queue = rank_for_review(facts, seed=5)
-    assert [s.by_chance for s in queue] == [False] * 4 + [True, False]
-    chance = queue[4].z
-    # Read first what stands before it: chance keeps to its slice, and it is still the fifth.
-    read = [
-        fact(z=f.z, signs=f.signs, state=LabelState.ACCEPTED) if f.z in {s.z for s in queue[:4]} else f for f in facts
-    ]
-    (first, *_) = rank_for_review(read, seed=5)
-    assert (first.z, first.by_chance) == (chance, True)
+    draws = [rank_for_review([*read, *facts], seed=seed)[0] for seed in range(60)]
+    assert all(first.by_chance for first in draws)
+    assert {first.z for first in draws} == set(range(6))  # of all, whatever the risk
+    for seed in range(20):
+        queue = rank_for_review(facts, seed=seed)
+        assert [s.by_chance for s in queue] == [False] * 4 + [True, False]
+        assert [s.z for s in queue[:4]] == [0, 1, 2, 3]  # what is most at risk is not put off
+        before = [replace(f, state=LabelState.ACCEPTED) if f.z < 4 else f for f in facts]
+        (first, *_) = rank_for_review(before, seed=seed)
+        assert (first.z, first.by_chance) == (queue[4].z, True)
 
 
 def test_an_empty_review_is_an_empty_list() -> None:
