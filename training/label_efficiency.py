@@ -256,6 +256,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figure", type=Path, help="file of a figure of all runs of the table: .png, .svg or .pdf")
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--steps", type=int, help="steps of every run, instead of what the time budget buys")
+    parser.add_argument(
+        "--tier",
+        choices=[str(tier) for tier in Tier],
+        default=str(Tier.AUTO),
+        help="how much of the bundled model is trained; each tier has a table of its own",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the training process")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the table of runs")
@@ -267,7 +273,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.figure is not None:
             check_figure(given.figure)
         base = zoo.load(given.model, device=given.device)
-        path = table_of(given.out, "runs", base.card.sha256)
+        tier = Tier(given.tier)
+        path = table_of(given.out, "runs" if tier is Tier.AUTO else f"runs-{tier}", base.card.sha256)
         rows = read_rows(path, Row)
         wanted = [
             (seed, budget, method, strategy)
@@ -279,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         if wanted:
             trial = Trial(given.acdc, given.sunnybrook if given.sunnybrook.is_dir() else None, base)
-            settings = FineTuneSettings(device=given.device, steps=given.steps)
+            settings = FineTuneSettings(device=given.device, steps=given.steps, tier=tier)
         for seed, budget, method, strategy in wanted:
             rows.append(trial.run(method, budget, strategy, seed, settings))
             append_row(path, rows[-1])
