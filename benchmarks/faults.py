@@ -37,7 +37,7 @@ from cinema_core.cards import ModelCard, file_sha256, resolve_model, write_model
 from cinema_core.engine.parcel import LINUX_SHARED_MEMORY, block_prefix
 from cinema_core.errors import CinemaError
 from cinema_core.phantom import HeartParameters, make_phantom, write_phantom
-from cinema_core.project import Project
+from cinema_core.project import Project, label_set_sha256, training_slices
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 WAIT_S: Final = 300.0
@@ -333,7 +333,18 @@ def _violations_in(project: Project, run: Run) -> list[str]:
     in_use = project.current_model(project.studies()[0].study_id)
     if in_use not in recorded or (kept and in_use != kept[-1]):
         found.append(f"the model in use is {in_use}")
-    return found
+    return found + _violations_of_the_record(project)
+
+
+def _violations_of_the_record(project: Project) -> list[str]:
+    """Whether a fine-tuning that was cut off can be run again: its record can be read, and its labels are there."""
+    pending = project.pending_run()
+    if pending is None:
+        return []
+    rows = training_slices(project, at=pending.journal_position, studies=[study.study_id for study in pending.studies])
+    if label_set_sha256(rows) != pending.label_set_sha256:
+        return ["the labels of the fine-tuning that was cut off are not there"]
+    return []
 
 
 def _of(said: Sequence[Sequence[str]], word: str, n_words: int) -> list[Sequence[str]]:

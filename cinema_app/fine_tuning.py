@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from cinema_app.interrupted import FineTuneRun, Interrupted, RunRecord, collect_as_then, found_in, settings_of
 from cinema_app.labelling import Slice
+from cinema_app.news import Severity
 from cinema_app.teaching import TeachingSet, collect_teaching_set
 from cinema_app.work import WorkEnd
 from cinema_core.cards import read_card, resolve_model
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 WHOLE_PROJECT: Final = "project"
 THIS_STUDY: Final = "this study only"
 """What ``FineTuneOutcome.scopes`` and the cards of versions call them."""
+
+NOT_INTERRUPTED: Final = "No fine-tuning was interrupted. Press Fine-tune on my labels."
 
 NAMED_STUDIES: Final = 3
 """So many studies are named in a sentence; more would not be read."""
@@ -45,7 +51,8 @@ class Trial:
     def slice_of(self, changed: ChangedSlice, open_cine: Cine) -> Slice:
         """Phase and slice of the open study, which the picture is of; a model is shown the slices from base to apex."""
         # The cine that was on show then, as it was taken then: the reader may have turned it since.
-        cine = self.teaching.open_cine if changed.study_id == self.study_id else open_cine
+        then = self.teaching.open_cine if changed.study_id == self.study_id else None
+        cine = then or open_cine
         return changed.t, cine.n_slices - 1 - changed.z if cine.apex_first else changed.z
 
     def may_be_kept(self, *, this_study_only: bool) -> bool:
@@ -54,15 +61,6 @@ class Trial:
             return True
         # Where other studies alone have labels, nothing is known of this one.
         return this_study_only and THIS_STUDY in self.outcome.scopes and self.study_id in self.teaching.study_ids
-
-
-@dataclass(frozen=True, eq=False)
-class FineTuneRun:
-    """What a fine-tuning was started with: started again with the same, it makes the same model."""
-
-    teaching: TeachingSet
-    settings: FineTuneSettings
-    base: str
 
 
 class FineTuning:
@@ -79,18 +77,52 @@ class FineTuning:
     trial
         The model that waits for a decision; None if there is none.
     interrupted
-        The last run, if the engine ended under it; :meth:`repeat_interrupted` starts it again.
+        The last run, if the engine ended under it, or the program: :meth:`repeat_interrupted` starts it again.
     """
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self.trial: Trial | None = None
-        self.interrupted: FineTuneRun | None = None
+        self.interrupted: Interrupted | None = found_in(reading.project)
+        self._record: RunRecord | None = None
+        self._is_closed = False
 
     def collect_teaching_set(self) -> TeachingSet:
         """Collect what the project's readers vouched for; :meth:`TeachingSet.load` then reads the images."""
+        return self.teaching_collector()()
+
+    def teaching_collector(self) -> Callable[[], TeachingSet]:
+        """Return what collects the same in another thread: the labels as they are now, whatever is drawn meanwhile."""
+        reading, project = self._reading, self._reading.project
+        return partial(
+            collect_teaching_set,
+            project,
+            reading.study_id,
+            reading.cine,
+            reading.phases,
+            at=project.journal_position(),
+            ledger=project.ledger(),
+        )
+
+    def interrupted_collector(self) -> Callable[[], TeachingSet]:
+        """Return what collects, in another thread, what the interrupted run of a killed program learned from.
+
+        Raises
+        ------
+        CinemaError
+            If there is no such run.
+        """
+        record = self.interrupted.record if self.interrupted else None
+        if record is None:
+            raise CinemaError(NOT_INTERRUPTED)
         reading = self._reading
-        return collect_teaching_set(reading.project, reading.study_id, reading.cine, reading.phases)
+        return partial(
+            collect_as_then,
+            reading.project,
+            record,
+            reading.study_id,
+            reading.cine if reading.is_open else None,
+        )
 
     def finetune(self, teaching: TeachingSet, settings: FineTuneSettings | None = None, base: str | None = None) -> Job:
         """Let the engine make a new model from the project's labels; the current one stays in use.
@@ -120,39 +152,81 @@ class FineTuning:
             project_models=self._reading.project.models_folder,
             ledger=teaching.ledger,
         )
+        record = self._record = RunRecord(self._reading.project, run)
+        not_kept = record.begin()
+        # The number of steps comes before the first progress.
+        job.events.progressed.connect(lambda *_: record.planned(job.steps), thread="main")
 
         def take(outcome: FineTuneOutcome) -> None:
             self.trial = Trial(outcome, run.base, teaching.open_study_id, teaching)
             self._reading.events.trial_changed.emit()
 
         def ended(end: WorkEnd) -> None:
+            if self._is_closed:
+                return  # the project may be another window's by now
             if job.engine_died:
                 steps = job.steps or run.settings.steps
-                self.interrupted = replace(run, settings=run.settings.model_copy(update={"steps": steps}))
+                record.planned(steps)
+                again = replace(run, settings=run.settings.model_copy(update={"steps": steps}))
+                self.interrupted = Interrupted(run=again)
+            else:
+                record.end()
             if self.trial is None and end.outcome is None:
                 self._reading.project.clear_trials()  # an engine that was killed cannot clear up itself
 
         self.interrupted = None
         self._reading.work.follow(job, take, ended, may_pause=True)
+        if not_kept:
+            self._reading.notify(not_kept, Severity.WARNING)
         return job
 
-    def repeat_interrupted(self) -> Job:
-        """Start the fine-tuning again under which the engine ended: the labels of then, base, seed and steps.
+    def repeat_interrupted(self, teaching: TeachingSet | None = None) -> Job:
+        """Start the fine-tuning again that was cut off: the labels of then, base, seed and steps.
+
+        Parameters
+        ----------
+        teaching
+            From :meth:`interrupted_collector`, with its images read; None if this window has it still.
 
         Raises
         ------
         CinemaError
-            If there is none, or the engine is at work.
+            If there is none, a study of it cannot be read, or the engine is at work.
         """
-        run = self.interrupted
-        if run is None:
-            raise CinemaError("No fine-tuning was interrupted. Press Fine-tune on my labels.")
-        return self.finetune(run.teaching, run.settings, run.base)
+        interrupted = self.interrupted
+        if interrupted is not None and interrupted.run is not None:
+            return self.finetune(interrupted.run.teaching, interrupted.run.settings, interrupted.run.base)
+        if interrupted is None or interrupted.record is None or teaching is None:
+            raise CinemaError(NOT_INTERRUPTED)
+        if teaching.left_out:
+            raise CinemaError(
+                f"The interrupted fine-tuning was not started: {' '.join(teaching.left_out)} Without it another model "
+                "would come of it. Bring the images back, or press Fine-tune on my labels."
+            )
+        return self.finetune(teaching, settings_of(interrupted.record), interrupted.record.base)
+
+    def cannot_repeat(self, why: str) -> None:
+        """Remember why the fine-tuning that was cut off cannot be run again as it was."""
+        if self.interrupted is not None:
+            self.interrupted = replace(self.interrupted, trouble=why)
+            self._reading.events.trial_changed.emit()
 
     def forget_interrupted(self) -> None:
-        """Give up the fine-tuning under which the engine ended."""
+        """Give up the fine-tuning that was cut off."""
         self.interrupted = None
+        self._reading.project.clear_pending_run()
         self._reading.events.trial_changed.emit()
+
+    @property
+    def is_offered_again(self) -> bool:
+        """Whether a run is under way that is offered again at the next opening, should the window close now."""
+        return self._reading.work.may_pause and self._record is not None and self._record.is_kept
+
+    def close_down(self) -> None:
+        """Leave the project to the next window, with the record of a run that is under way."""
+        self._is_closed = True
+        if self._record is not None:
+            self._record.let_go()
 
     def _base(self) -> str:
         """Name the model to start from: not a version but what it was made from, so that nothing drifts."""

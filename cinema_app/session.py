@@ -39,6 +39,7 @@ class Session:
 
     def close(self) -> None:
         """End the engine's process and let go of the project; a second call does nothing."""
+        self.reading.learning.close_down()
         self.engine.close()
         self.project.close()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -17,6 +18,7 @@ from cinema_core.progress import Progress, no_progress
 from cinema_core.project import (
     PhaseChoice,
     Project,
+    SliceLabel,
     StudyRecord,
     TeachingFrame,
     label_set_sha256,
@@ -30,19 +32,21 @@ from cinema_core.project import (
 class TeachingSet:
     """Labels of a project that a model may learn from.
 
-    Collecting them needs the project and is quick; reading the images takes time: :meth:`load` may run in
-    another thread.
+    Collecting them unpacks every mask, and :meth:`load` reads the images: both may run in another thread.
 
     Attributes
     ----------
     frames
         One per labelled phase of a study.
     label_set_sha256, journal_position
-        Pin the labels as they are now.
+        Pin the labels as they were taken.
     ledger
         The project's split ledger: fold by patient.
     open_study_id, open_cine
-        The study on show, whose image need not be read again.
+        The study on show when the teaching began, and its image, which need not be read again; None if another study,
+        or none, is on show by now.
+    collected
+        Number of labelled slices by study, those included whose images cannot be read.
     cases, left_out
         After :meth:`load`: the cases, and why a study could not be used, one line each.
     moved
@@ -54,8 +58,9 @@ class TeachingSet:
     journal_position: int
     ledger: dict[str, int]
     open_study_id: str
-    open_cine: Cine
+    open_cine: Cine | None
     choices: Callable[[str], ImportChoices]
+    collected: dict[str, int]
     cases: list[TrainingCase] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     moved: list[StudyRecord] = field(default_factory=list)
@@ -85,7 +90,7 @@ class TeachingSet:
             frames = list(group)
             progress(k / len(self.study_ids), f"Reading study {k + 1} of {len(self.study_ids)}")
             try:
-                cine = self.open_cine if study_id == self.open_study_id else read_again(frames[0].study, self.choices)
+                cine = self._image_of(frames[0].study)
             except CinemaError as error:
                 self.left_out.append(f"{study_id} was left out: {error}")
                 if not frames[0].study.image_path.exists():
@@ -98,34 +103,74 @@ class TeachingSet:
             raise InputError("None of the labelled studies can be read. " + " ".join(self.left_out))
         self.frames = used
 
+    def _image_of(self, study: StudyRecord) -> Cine:
+        if study.study_id != self.open_study_id:
+            return read_again(study, self.choices)
+        if self.open_cine is None:
+            self.open_cine = read_again(study, self.choices)
+        return self.open_cine
+
 
 def collect_teaching_set(
-    project: Project, open_study_id: str, open_cine: Cine, open_phases: PhaseChoice | None = None
+    project: Project,
+    open_study_id: str,
+    open_cine: Cine,
+    open_phases: PhaseChoice | None = None,
+    *,
+    at: int | None = None,
+    ledger: dict[str, int] | None = None,
 ) -> TeachingSet:
-    """Take from the project every slice that is corrected or accepted, as it is now.
+    """Take from the project every slice that is corrected or accepted.
+
+    Nobody has to wait for it; it may run in another thread.
 
     Parameters
     ----------
     open_phases
         ED and ES of the study on show, which may be proposed by the volume curve and not yet be the reader's: its
         ejection fraction can be compared before and after all the same.
+    at, ledger
+        The journal's position and the split ledger when the reader asked for it; None for those of now.
     """
-    with project.unchanging():
-        frames = training_frames(project)
-        if open_phases is not None:
-            frames = [
-                replace(f, phase=phase_name(open_phases, f.t)) if f.study.study_id == open_study_id else f
-                for f in frames
-            ]
-        return TeachingSet(
-            frames,
-            label_set_sha256(training_slices(project)),
-            project.journal_position(),
-            project.ledger(),
-            open_study_id,
-            open_cine,
-            project.import_choices,
-        )
+    at = project.journal_position() if at is None else at
+
+    def phase_of(frame: TeachingFrame) -> str:
+        is_open = open_phases is not None and frame.study.study_id == open_study_id
+        return phase_name(open_phases, frame.t) if is_open else frame.phase
+
+    rows = training_slices(project, at=at)
+    ledger = project.ledger() if ledger is None else ledger
+    return teaching_set_of(project, rows, at, ledger, open_study_id, open_cine, phase_of)
+
+
+def teaching_set_of(
+    project: Project,
+    rows: Sequence[SliceLabel],
+    journal_position: int,
+    ledger: dict[str, int],
+    open_study_id: str,
+    open_cine: Cine | None,
+    phase_of: Callable[[TeachingFrame], str],
+) -> TeachingSet:
+    """Make a teaching set of labels that were taken from a project.
+
+    Parameters
+    ----------
+    rows
+        From :func:`~cinema_core.project.training_slices`.
+    phase_of
+        Says whether a frame is ``ed``, ``es`` or neither.
+    """
+    return TeachingSet(
+        frames=[replace(frame, phase=phase_of(frame)) for frame in training_frames(project, rows)],
+        label_set_sha256=label_set_sha256(rows),
+        journal_position=journal_position,
+        ledger=ledger,
+        open_study_id=open_study_id,
+        open_cine=open_cine,
+        choices=project.import_choices,
+        collected=dict(Counter(row.study_id for row in rows)),
+    )
 
 
 def _case(frame: TeachingFrame, cine: Cine, heart: HeartRegion) -> TrainingCase:

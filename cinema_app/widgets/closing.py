@@ -37,8 +37,11 @@ class CloseGuard(QObject):
 
     def _what_is_lost(self) -> str:
         """Say what closing gives up, and ask; empty if nothing."""
-        trial, busy = self._workspace.reading.learning.trial, self._workspace.reading.work.busy
+        learning, busy = self._workspace.reading.learning, self._workspace.reading.work.busy
+        trial = learning.trial
         parts = ["The model is still at work; closing stops it."] if busy else []
+        if learning.is_offered_again:
+            parts.append("It is offered again when the project is opened the next time.")
         if trial is not None:
             parts.append(
                 f"The new model {trial.name} waits for your decision on the tab Fine-tune; closing discards it."

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
-from cinema_app.fine_tuning import FineTuneRun
+from cinema_app.interrupted import Interrupted, LabelsDifferError
 from cinema_app.news import Severity
 from cinema_app.reading import Reading
 from cinema_app.teaching import TeachingSet
 from cinema_app.widgets.answering import answered
-from cinema_app.widgets.appearance import allow, button, counted, muted
+from cinema_app.widgets.appearance import allow, button, counted, keep_height, muted
 from cinema_app.widgets.trial import TrialPanel
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import Cancelled, CinemaError
@@ -28,7 +30,9 @@ log = logging.getLogger(__name__)
 TIP = (
     "Make a new model that learns from every slice you corrected or accepted. The current model stays until you decide."
 )
+AGAIN, TODAY = "Run it again", "Start with today's labels"
 AGAIN_TIP = "Start the interrupted fine-tuning again; labels that you changed since are not in it"
+TODAY_TIP = "Fine-tune on the labels as they are now instead"
 FORGET_TIP = "Put this away; Fine-tune on my labels starts with the labels as they are now"
 
 
@@ -48,6 +52,7 @@ class TrainPanel(QWidget):
         self._reading = reading
         self._settings = settings
         self._is_closed = False
+        self._go_on: Callable[[TeachingSet], object] = reading.learning.finetune
         self._build()
         self._show_button()
         for signal in (reading.events.cine_changed, reading.events.labels_changed, reading.events.job_changed):
@@ -74,9 +79,9 @@ class TrainPanel(QWidget):
         self._interrupted = QWidget()
         self._interrupted_words = QLabel()
         self._interrupted_words.setWordWrap(True)
-        learning = self._reading.learning
-        self.again = button("Run it again", AGAIN_TIP, answered(self._reading, learning.repeat_interrupted))
-        self.forget = button("Not now", FORGET_TIP, learning.forget_interrupted)
+        self._interrupted_words.installEventFilter(self)
+        self.again = button(AGAIN, AGAIN_TIP, answered(self._reading, self._run_again))
+        self.forget = button("Not now", FORGET_TIP, self._reading.learning.forget_interrupted)
         buttons = QHBoxLayout()
         for made in (self.again, self.forget):
             buttons.addWidget(made)
@@ -94,16 +99,29 @@ class TrainPanel(QWidget):
         self._labels_line.setVisible(self._reading.learning.trial is None)  # it is about the next model
         self._labels_line.setText(_labels_words(n_here, *self._reading.labelled_besides))
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
-        run = self._reading.learning.interrupted
-        self._interrupted.setVisible(run is not None)
-        if run is not None:
-            self._interrupted_words.setText(_interrupted_words(run))
-            busy = "The engine is still at work." if self._reading.work.busy else ""
-            allow(self.again, not busy, busy, AGAIN_TIP)
+        self._show_interrupted(why)
+
+    def _show_interrupted(self, why_not_today: str) -> None:
+        interrupted = self._reading.learning.interrupted
+        self._interrupted.setVisible(interrupted is not None)
+        if interrupted is None:
+            return
+        busy = "The engine is still at work." if self._reading.work.busy else ""
+        why_not = why_not_today if interrupted.trouble else busy
+        self._interrupted_words.setText(_interrupted_words(interrupted))
+        keep_height(self._interrupted_words)
+        self.again.setText(TODAY if interrupted.trouble else AGAIN)
+        allow(self.again, not why_not, why_not, TODAY_TIP if interrupted.trouble else AGAIN_TIP)
+        allow(self.forget, not busy, busy, FORGET_TIP)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Add up the effort when the mouse rests on the line: the whole journal is too much for every stroke."""
-        if event.type() == QEvent.Type.ToolTip and self._reading.is_open:
+        """Add up the effort when the mouse rests on the line: the whole journal is too much for every stroke.
+
+        And give the words on what was interrupted their height, which goes by their width.
+        """
+        if event.type() == QEvent.Type.Resize and watched is self._interrupted_words:
+            keep_height(self._interrupted_words)
+        if event.type() == QEvent.Type.ToolTip and watched is self._labels_line and self._reading.is_open:
             self._labels_line.setToolTip(_effort_words(self._reading.effort()))
         return bool(super().eventFilter(watched, event))
 
@@ -128,11 +146,26 @@ class TrainPanel(QWidget):
     # ---------------------------------------------------------------- starting
 
     def _start(self) -> None:
+        learning = self._reading.learning
+        self._prepare(learning.teaching_collector(), lambda teaching: learning.finetune(teaching, self._settings))
+
+    def _run_again(self) -> None:
+        """Repeat what was cut off, or start anew where that cannot be."""
+        learning = self._reading.learning
+        interrupted = learning.interrupted
+        if interrupted is not None and interrupted.trouble:
+            self._start()
+        elif interrupted is not None and interrupted.run is None:
+            self._prepare(learning.interrupted_collector(), learning.repeat_interrupted)
+        else:
+            learning.repeat_interrupted()
+
+    def _prepare(self, collect: Callable[[], TeachingSet], go_on: Callable[[TeachingSet], object]) -> None:
         """Read the labelled studies in another thread, then hand them to the engine, which is held for them."""
-        teaching = self._reading.learning.collect_teaching_set()
         cancel = self._reading.work.prepare("Reading the labelled studies…")
+        self._go_on = go_on
         # napari would show the words of a fault, which may name a folder and with it a patient.
-        worker = create_worker(_loaded, teaching, cancel, _ignore_errors=True)
+        worker = create_worker(_loaded, collect, cancel, _ignore_errors=True)
         worker.returned.connect(self._prepared)
         worker.errored.connect(self._not_prepared)
         worker.start()
@@ -142,7 +175,7 @@ class TrainPanel(QWidget):
         self._is_closed = True
         self._reading.work.cancel_preparing()
 
-    def _prepared(self, result: tuple[TeachingSet, CancelToken, str]) -> None:
+    def _prepared(self, result: tuple[TeachingSet | None, CancelToken, CinemaError | None]) -> None:
         if self._is_closed:
             return
         teaching, cancel, trouble = result
@@ -150,14 +183,16 @@ class TrainPanel(QWidget):
         if cancel.cancelled:
             self._reading.notify("Stopped at your request; nothing was changed.")
             return
-        if trouble:
-            self._reading.notify(trouble, Severity.ERROR)
+        if isinstance(trouble, LabelsDifferError):
+            self._reading.learning.cannot_repeat(str(trouble))
+        if trouble is not None or teaching is None:
+            self._reading.notify(str(trouble), Severity.ERROR)
         else:
-            answered(self._reading, lambda: self._reading.learning.finetune(teaching, self._settings))()
+            answered(self._reading, lambda: self._go_on(teaching))()
             # Said now: the start of work takes away what was said before it.
             for line in teaching.left_out if self._reading.work.busy else ():
                 self._reading.notify(line, Severity.WARNING)
-        if teaching.moved:
+        if teaching is not None and teaching.moved:
             self._reading.events.images_missing.emit((teaching.moved[0],))
 
     def _not_prepared(self, error: Exception) -> None:
@@ -168,15 +203,19 @@ class TrainPanel(QWidget):
             self._reading.notify(_fault_words(error), Severity.ERROR)
 
 
-def _loaded(teaching: TeachingSet, cancel: CancelToken) -> tuple[TeachingSet, CancelToken, str]:
-    """Read the images, or say in one line why not; superqt takes a returned exception for a fault."""
+def _loaded(
+    collect: Callable[[], TeachingSet], cancel: CancelToken
+) -> tuple[TeachingSet | None, CancelToken, CinemaError | None]:
+    """Collect the labels and read the images, or return why not; superqt takes a bare exception for a fault."""
+    teaching = None
     try:
+        teaching = collect()
         teaching.load(lambda *_: cancel.raise_if_cancelled())
     except Cancelled:
         pass
     except CinemaError as error:
-        return teaching, cancel, str(error)
-    return teaching, cancel, ""
+        return teaching, cancel, error
+    return teaching, cancel, None
 
 
 def _fault_words(error: Exception) -> str:
@@ -195,17 +234,35 @@ def _fault_words(error: Exception) -> str:
     return "The labelled studies could not be read because of a fault in the program, so no model was made."
 
 
-def _interrupted_words(run: FineTuneRun) -> str:
+def _interrupted_words(interrupted: Interrupted) -> str:
     """Say what happened and what running it again makes."""
-    with_what = f"the same {counted(run.teaching.n_slices, 'slice')} and the same seed"
-    if run.settings.steps is None:
+    if interrupted.trouble:
+        return f"{interrupted.trouble} The model in use is unchanged."
+    with_what = f"the same {counted(interrupted.n_slices, 'slice')} and the same seed"
+    if interrupted.steps is None:
         again = f"Run again, it starts from the beginning with {with_what}."
+    elif interrupted.another_program:
+        again = (
+            f"Run again, it starts from the beginning with {with_what} and number of steps ({interrupted.steps}); "
+            f"it began in napari-cinema {interrupted.another_program}, so this one may make another model of them."
+        )
     else:
         again = (
-            f"Run again, it starts from the beginning with {with_what} and number of steps ({run.settings.steps}), "
+            f"Run again, it starts from the beginning with {with_what} and number of steps ({interrupted.steps}), "
             "and makes the very model that this run would have made."
         )
-    return f"The fine-tuning was interrupted: the engine ended. The model in use is unchanged. {again}"
+    what = "The fine-tuning was interrupted: the engine ended."
+    if interrupted.record is not None:
+        what = f"The fine-tuning of {_when(interrupted.record.started_utc)} was interrupted: the program ended."
+    return f"{what} The model in use is unchanged. {again}"
+
+
+def _when(utc: str) -> str:
+    """Time of an event on the clock of this computer; as it is kept, if that cannot be understood."""
+    try:
+        return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return utc
 
 
 def _labels_words(n_here: int, n_besides: int, n_patients: int) -> str:

@@ -367,6 +367,8 @@ class Workspace(QWidget):
         self.tabs.setCurrentIndex(0)
         kept = len(self.reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
         words = f" Your {kept} corrected or accepted slices are back." if kept else ""
+        if self.reading.learning.interrupted is not None:
+            words += " A fine-tuning was interrupted: see the tab Fine-tune."
         self.reading.notify(f"Opened {study.id}: {len(study.cines)} cine{'s' if len(study.cines) > 1 else ''}.{words}")
 
     def _open_failed(self, error: Exception) -> None:

@@ -15,6 +15,7 @@ from cinema_core.project.export import (
     training_slices,
 )
 from cinema_core.project.journal import MODEL_TOOL
+from cinema_core.project.pending import PendingRun, PendingStudy
 from cinema_core.project.records import (
     ApprovalRecord,
     EditSince,
@@ -40,6 +41,8 @@ __all__ = [
     "Event",
     "InsertionEdit",
     "LandmarkSet",
+    "PendingRun",
+    "PendingStudy",
     "PhaseChoice",
     "Project",
     "Restored",

@@ -145,24 +145,42 @@ def study_snapshots(project: Project) -> Iterator[StudySnapshot]:
         yield study_snapshot(project, study.study_id)
 
 
-def training_slices(project: Project) -> list[SliceLabel]:
+def training_slices(
+    project: Project, *, at: int | None = None, studies: Iterable[str] | None = None
+) -> list[SliceLabel]:
     """Return every short-axis slice that a reader corrected or accepted, ordered by study, phase and slice.
 
     A slice that was only looked at is not among them: scrolling past is not a label. Neither are slices of other views,
-    which no model that can be fine-tuned draws.
+    which no model that can be fine-tuned draws. Nobody has to wait for it: the journal's position pins what is taken,
+    whatever is written meanwhile.
+
+    Parameters
+    ----------
+    at
+        Journal position to look back to; None for the present one.
+    studies
+        Those to look at, in this order; None for all that are taken as a short axis now.
     """
-    with project.unchanging():
-        return [row for study in project.short_axis_studies() for row in _teaching_rows(project, study.study_id)]
+    at = project.journal_position() if at is None else at
+    if studies is None:
+        studies = [study.study_id for study in project.short_axis_studies()]
+    return [row for study_id in studies for row in project.teaching_slices(study_id, at=at)]
 
 
-def training_frames(project: Project) -> list[TeachingFrame]:
-    """Return the same slices as frames (z, y, x) in which everything else is unlabelled."""
-    with project.unchanging():
-        return [
-            _teaching_frame(project, study, t, list(rows))
-            for study in project.short_axis_studies()
-            for t, rows in groupby(_teaching_rows(project, study.study_id), key=lambda row: row.t)
-        ]
+def training_frames(project: Project, rows: Iterable[SliceLabel] | None = None) -> list[TeachingFrame]:
+    """Return slices as frames (z, y, x) in which everything else is unlabelled.
+
+    Parameters
+    ----------
+    rows
+        From :func:`training_slices`; None for all as they are now.
+    """
+    taken = training_slices(project) if rows is None else rows
+    return [
+        frame
+        for study_id, of_study in groupby(taken, key=lambda row: row.study_id)
+        for frame in _frames_of_study(project, study_id, of_study)
+    ]
 
 
 def label_set_sha256(slices: Iterable[SliceLabel]) -> str:
@@ -174,18 +192,19 @@ def label_set_sha256(slices: Iterable[SliceLabel]) -> str:
     return digest.hexdigest()
 
 
-def _teaching_rows(project: Project, study_id: str) -> list[SliceLabel]:
-    # A cine has hundreds of predicted slices for a handful of taught ones: look before unpacking the masks.
-    if not any(state.is_teaching for state in project.states(study_id).values()):
-        return []
-    return [row for row in project.slices(study_id).values() if row.state.is_teaching]
+def _frames_of_study(project: Project, study_id: str, rows: Iterable[SliceLabel]) -> list[TeachingFrame]:
+    study, choice = project.study(study_id), project.phases(study_id)
+    return [
+        _teaching_frame(study, t, list(of_phase), phase_name(choice, t))
+        for t, of_phase in groupby(rows, key=lambda row: row.t)
+    ]
 
 
-def _teaching_frame(project: Project, study: StudyRecord, t: int, rows: list[SliceLabel]) -> TeachingFrame:
+def _teaching_frame(study: StudyRecord, t: int, rows: list[SliceLabel], phase: str) -> TeachingFrame:
     labels = np.full(study.shape[1:], UNLABELLED, dtype=np.uint8)
     for row in rows:
         labels[row.z] = without_outside(row.mask)
-    return TeachingFrame(study, t, labels, tuple(row.z for row in rows), phase_name(project.phases(study.study_id), t))
+    return TeachingFrame(study, t, labels, tuple(row.z for row in rows), phase)
 
 
 def phase_name(choice: PhaseChoice | None, t: int) -> str:

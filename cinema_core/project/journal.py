@@ -80,7 +80,18 @@ def newest_labels(rows: sqlite3.Connection, study_id: str, at: int | None = None
         "(SELECT max(row_id) FROM journal WHERE study_id = ? AND row_id <= ? GROUP BY t, z) ORDER BY t, z",
         (study_id, _LAST_ROW if at is None else at),
     )
-    return {(label.t, label.z): label for label in _slice_labels(found)}
+    return {(label.t, label.z): label for label in slice_labels(found)}
+
+
+def newest_teaching_rows(rows: sqlite3.Connection, study_id: str, at: int | None = None) -> list[sqlite3.Row]:
+    """Rows of a study's slices that were corrected or accepted, now or at ``at``; for :func:`slice_labels`."""
+    found = rows.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE row_id IN "
+        "(SELECT max(row_id) FROM journal WHERE study_id = ? AND row_id <= ? GROUP BY t, z) "
+        "AND state IN (?, ?) ORDER BY t, z",
+        (study_id, _LAST_ROW if at is None else at, LabelState.CORRECTED, LabelState.ACCEPTED),
+    )
+    return found.fetchall()
 
 
 def newest_states(rows: sqlite3.Connection, study_id: str) -> dict[tuple[int, int], LabelState]:
@@ -110,7 +121,7 @@ def slice_history(rows: sqlite3.Connection, study_id: str, t: int, z: int) -> li
     found = rows.execute(
         f"SELECT {_COLUMNS} FROM journal WHERE study_id = ? AND t = ? AND z = ? ORDER BY row_id", (study_id, t, z)
     )
-    return _slice_labels(found)
+    return slice_labels(found)
 
 
 def drawn_by_model_since(rows: sqlite3.Connection, label: SliceLabel) -> bool:
@@ -135,7 +146,8 @@ def newest_row(rows: sqlite3.Connection, study_id: str, t: int, z: int) -> int |
     return newest
 
 
-def _slice_labels(found: Iterable[sqlite3.Row]) -> list[SliceLabel]:
+def slice_labels(found: Iterable[sqlite3.Row]) -> list[SliceLabel]:
+    """Unpack rows of the journal."""
     return [_slice_label(row) for row in found]
 
 

@@ -35,10 +35,19 @@ from cinema_core.project.journal import (
     journal_position,
     newest_labels,
     newest_states,
+    newest_teaching_rows,
     slice_history,
+    slice_labels,
 )
 from cinema_core.project.landmarks import append_landmarks, newest_landmarks
 from cinema_core.project.ledger import assign_fold, read_ledger
+from cinema_core.project.pending import (
+    PendingRun,
+    clear_partial_pending,
+    read_pending,
+    remove_pending,
+    write_pending,
+)
 from cinema_core.project.phases import append_phases, phases_history
 from cinema_core.project.records import (
     ApprovalRecord,
@@ -141,6 +150,7 @@ class Project:
                 raise
         elif not project.read_only:
             settle_trials(project.models_folder, project.versions())
+            clear_partial_pending(folder)
         return project
 
     def close(self) -> None:
@@ -367,6 +377,21 @@ class Project:
         with self._database.reading() as rows:
             return newest_states(rows, study_id)
 
+    def teaching_slices(self, study_id: str, *, at: int | None = None) -> list[SliceLabel]:
+        """Labels of a study that a reader corrected or accepted, ordered by phase and slice.
+
+        Others wait only while the rows are read, not while the masks are unpacked: that may take long.
+
+        Parameters
+        ----------
+        at
+            Journal position to look back to, as for :meth:`slices`.
+        """
+        with self._database.reading() as rows:
+            found = newest_teaching_rows(rows, study_id, at)
+        with self._database.in_words():
+            return slice_labels(found)
+
     def labelled_besides(self, study_id: str) -> tuple[int, int]:
         """Count what a model may learn from in all other studies: short-axis slices, and patients that they are of."""
         with self._database.reading() as rows:
@@ -531,6 +556,37 @@ class Project:
         """Fold by patient, in the order in which they were decided."""
         with self._database.reading() as rows:
             return read_ledger(rows)
+
+    # The fine-tuning under way
+
+    def set_pending_run(self, run: PendingRun) -> None:
+        """Keep what is needed to run a fine-tuning again, in place of what was kept before.
+
+        Raises
+        ------
+        ProjectError
+            If the project is read-only.
+        StorageError
+            If the disk is full or gone; what was kept before still is.
+        """
+        if self.read_only:
+            raise ProjectError(self.read_only_reason)
+        write_pending(self.folder, run)
+
+    def pending_run(self) -> PendingRun | None:
+        """Return the fine-tuning that was started and did not end; None if there is none.
+
+        Raises
+        ------
+        ProjectError
+            If its record cannot be read, or is of a newer program.
+        """
+        return read_pending(self.folder)
+
+    def clear_pending_run(self) -> None:
+        """Forget it, because it ended or was given up; nothing if the project is read-only."""
+        if not self.read_only:
+            remove_pending(self.folder)
 
     # Models
 
