@@ -16,6 +16,7 @@ from cinema_app.work import WorkEnd
 from cinema_core.cards import read_card, resolve_model
 from cinema_core.cine import Cine
 from cinema_core.errors import CheckpointError, CinemaError
+from cinema_core.incoming import ancestors
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.project import VersionRecord
 
@@ -70,7 +71,9 @@ class FineTuning:
 
     * A fine-tuned model is in use only after the reader kept it.
     * A version that the gate did not offer for the whole project draws only those studies that it learned from,
-      however it is chosen: what it does on other hearts is not known.
+      however it is chosen: what it does on other hearts is not known. Imported elsewhere, it draws none.
+    * A run starts from the base of the model in use. An imported model is a base, and if it was fine-tuned where it
+      comes from, the reader is told so before (:meth:`base_words`): nobody chains models without knowing it.
 
     Attributes
     ----------
@@ -236,6 +239,15 @@ class FineTuning:
             name = made_from[name]
         return name
 
+    def base_words(self) -> str:
+        """Tell that the next run starts from a model that was itself fine-tuned elsewhere; empty if it does not."""
+        base = self._base()
+        try:
+            older = ancestors(resolve_model(base, project_models=self._reading.project.models_folder).card)
+        except CheckpointError:
+            return ""
+        return f"The new model will start from {base}, itself fine-tuned from {older[0]['name']}." if older else ""
+
     def why_no_base(self) -> str:
         """Tell why there is no model to start a fine-tuning from, for the reader; empty if there is one."""
         try:
@@ -292,7 +304,7 @@ class FineTuning:
         return ""
 
     def is_for_its_studies(self, model: str) -> bool:
-        """Whether a model is a version that may draw only those studies that it learned from.
+        """Whether a model is a version, of this project or another, that may draw only those it learned from.
 
         Raises
         ------
@@ -300,9 +312,18 @@ class FineTuning:
             If it is a version whose card cannot be read.
         """
         project = self._reading.project
-        if model not in {version.name for version in project.versions()}:
-            return False
-        return bool(read_card(project.models_folder / model).lineage.get("scope", WHOLE_PROJECT) != WHOLE_PROJECT)
+        if self._was_made_here(model):
+            card = read_card(project.models_folder / model)
+        else:
+            # One that was made elsewhere says so, too; a model without files is the business of whoever loads it.
+            try:
+                card = resolve_model(model, project_models=project.models_folder).card
+            except CheckpointError:
+                return False
+        return bool(card.lineage.get("scope", WHOLE_PROJECT) != WHOLE_PROJECT)
+
+    def _was_made_here(self, model: str) -> bool:
+        return model in {version.name for version in self._reading.project.versions()}
 
     def why_not_here(self, model: str) -> str:
         """Tell why a model may not draw the open study, for the reader; empty if it may."""
@@ -311,6 +332,11 @@ class FineTuning:
                 return ""
         except CheckpointError as error:
             return str(error)
+        if not self._was_made_here(model):
+            return (
+                f"Model {model} was made elsewhere and is only for the studies that it learned from there: how it "
+                "draws other hearts was not measured. Label slices here and fine-tune instead."
+            )
         studies = self._reading.project.studies_of_version(model)
         if self._reading.study_id in studies:
             return ""

@@ -22,6 +22,11 @@ def say(line: str = "") -> None:
     print(line, flush=True)
 
 
+def say_aside(line: str) -> None:
+    """Print a line for the reader on standard error: what a program that reads the answer need not see."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def say_json(values: Any) -> None:
     """Print an answer for a program: ASCII, so that no terminal or pipe can garble it."""
     print(json.dumps(values, indent=2, allow_nan=False), flush=True)

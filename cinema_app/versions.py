@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cinema_app.reading import Reading
-from cinema_core.cards import export_model, resolve_model
+from cinema_core.cards import ModelCard, export_model, list_models_of, resolve_model
 from cinema_core.engine.messages import SegmentOutcome, SegmentRequest
-from cinema_core.errors import CheckpointError, CinemaError
+from cinema_core.errors import CheckpointError, CinemaError, ProjectError
+from cinema_core.incoming import ancestors, is_imported, origin_of
 from cinema_core.measure import study_measures
 from cinema_core.project import Project, VersionRecord
 
@@ -34,8 +35,12 @@ class VersionLine:
         All their figures (:meth:`cinema_core.learn.guard.Figures.to_json`); empty if it was not made here.
     judged_on
         What they were measured on; empty if that is not known.
+    imported
+        What is known of a model that was imported, in words; empty for others.
     label_set_sha256
         Hash of the labels that it learned from; empty if it was not made here.
+    made_here
+        Whether it is a version of this project.
     in_use
         Whether it draws for the open study, or for the project if none is open.
     stays_because
@@ -54,7 +59,9 @@ class VersionLine:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     judged_on: str
+    imported: str
     label_set_sha256: str
+    made_here: bool
     in_use: bool
     stays_because: str
     not_here_because: str
@@ -74,7 +81,8 @@ class Versions:
         """Every base with the versions made from it below, oldest first."""
         kept = self._project.versions(removed=False)
         names = {version.name for version in kept}
-        bases = list(dict.fromkeys(version.base_name for version in kept if version.base_name not in names))
+        made_from = (version.base_name for version in kept if version.base_name not in names)
+        bases = list(dict.fromkeys([*made_from, *(card.name for card in self._imported())]))
         current = self._reading.model
         if current not in names and current not in bases:
             bases.append(current)
@@ -91,7 +99,14 @@ class Versions:
             add(base, 0)
         return lines
 
+    def _imported(self) -> list[ModelCard]:
+        """Cards of the models that were imported into this project."""
+        own = {version.name for version in self._project.versions()}
+        cards = list_models_of(self._project.models_folder)
+        return [card for card in cards if is_imported(card) and card.name not in own]
+
     def _line(self, name: str, depth: int, own: VersionRecord | None, current: str) -> VersionLine:
+        imported = None if own else next((card for card in self._imported() if card.name == name), None)
         lineage = self._card_lineage(name) if own else {}
         return VersionLine(
             name=name,
@@ -104,11 +119,20 @@ class Versions:
             before=own.before if own else {},
             after=own.after if own else {},
             judged_on=str(lineage.get("validation", "")),
+            imported=imported_words(imported) if imported else "",
             label_set_sha256=own.label_set_sha256 if own else "",
+            made_here=own is not None,
             in_use=name == current,
-            stays_because=self._project.what_rests_on(name) if own else "It was not made in this project.",
-            not_here_because=self._reading.learning.why_not_here(name) if own else "",
+            stays_because=self._why_it_stays(name, own, imported),
+            not_here_because=self._reading.learning.why_not_here(name) if own or imported else "",
         )
+
+    def _why_it_stays(self, name: str, own: VersionRecord | None, imported: ModelCard | None) -> str:
+        if own:
+            return self._project.what_rests_on(name)
+        if imported:
+            return self._project.what_rests_on_imported(name, imported.sha256)
+        return "It was not made in this project."
 
     def _card_lineage(self, name: str) -> dict[str, Any]:
         try:
@@ -127,13 +151,21 @@ class Versions:
         self._reading.events.model_changed.emit()
 
     def remove(self, name: str) -> None:
-        """Give up a version's weights.
+        """Give up the weights of a version or an imported model.
 
         Raises
         ------
         ProjectError
             If something rests on it.
         """
+        imported = next((card for card in self._imported() if card.name == name), None)
+        if imported is not None:
+            if why := self._why_it_stays(name, None, imported):
+                raise ProjectError(why)
+            self._project.log_event("imported model removed", {"model": name, "sha256": imported.sha256})
+            shutil.rmtree(self._project.models_folder / name, ignore_errors=True)
+            self._reading.events.model_changed.emit()
+            return
         self._project.remove_version(name)  # before the files: a record without files says so, the reverse would not
         shutil.rmtree(self._project.models_folder / name, ignore_errors=True)
         self._reading.events.model_changed.emit()
@@ -179,6 +211,31 @@ class Versions:
     def export(self, name: str, folder: Path) -> Path:
         """Copy a model as ``FOLDER/NAME``; see :func:`cinema_core.cards.export_model`."""
         return export_model(name, folder, self._project.models_folder)
+
+
+def imported_words(card: ModelCard) -> str:
+    """Tell what an imported model is, and that its figures are not of this project's labels.
+
+    All of it comes from a file that may be anybody's, so only what has the expected form is told.
+    """
+    there = origin_of(card).get("name")
+    called = f" (there {there})" if isinstance(there, str) and there != card.name else ""
+    said = f"{card.name}: imported{called}; not measured on this project's labels."
+    chain = " ← ".join(link["name"] for link in ancestors(card))
+    if not chain:
+        return said
+    counts = [(card.lineage.get("n_slices"), "slice"), (card.lineage.get("n_patients"), "patient")]
+    learned = " of ".join(f"{n} {thing}{'' if n == 1 else 's'}" for n, thing in counts if isinstance(n, int))
+    made = f" Fine-tuned from {chain}" + (f" on {learned}" if learned else "")
+    old, new = (_mean_dice(card.lineage.get(when)) for when in ("before", "after"))
+    figures = f": Dice there {old:.3f} → {new:.3f}" if old is not None and new is not None else ""
+    return f"{said}{made}{figures}."
+
+
+def _mean_dice(figures: object) -> float | None:
+    dice = figures.get("dice") if isinstance(figures, Mapping) else None
+    mean = dice.get("mean") if isinstance(dice, Mapping) else None
+    return float(mean) if isinstance(mean, int | float) else None
 
 
 def _difference(name: str, now_pct: float | None, then_pct: float | None, n_yours: int) -> str:

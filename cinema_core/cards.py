@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,7 +49,7 @@ class ModelCard(BaseModel, frozen=True, extra="forbid"):
     sha256: str
     """Hash of the weights file; empty if the card was made without it."""
     kind: str = "local"
-    """``bundled``, ``published``, ``local`` or ``project``."""
+    """``bundled``, ``published``, ``local``, ``project`` or ``imported``."""
     description: str = ""
     trained_on: list[str] = Field(default_factory=list)
     licence: str = ""
@@ -117,13 +117,16 @@ def list_models(project_models: Path | None = None) -> list[ModelCard]:
 
     A folder whose card cannot be read is left out, with a line in the log.
     """
-    folders = [
-        bundled_folder(),
-        bundled_folder(BUNDLED_MAE),
-        *map(published_model_folder, PUBLISHED),
-        *_subfolders(local_models_folder()),
-        *_subfolders(project_models),
-    ]
+    own = [bundled_folder(), bundled_folder(BUNDLED_MAE), *map(published_model_folder, PUBLISHED)]
+    return [*_cards_of([*own, *_subfolders(local_models_folder())]), *list_models_of(project_models)]
+
+
+def list_models_of(project_models: Path | None) -> list[ModelCard]:
+    """Cards of the models that lie in a project's folder, versions and imported ones."""
+    return _cards_of(_subfolders(project_models))
+
+
+def _cards_of(folders: Iterable[Path]) -> list[ModelCard]:
     cards = []
     for folder in folders:
         if not (folder / CARD_FILE).is_file():

@@ -30,6 +30,7 @@ from cinema_core.cards import (
 from cinema_core.disk import disk_errors
 from cinema_core.download import OFFLINE, SHA256_DIGITS, RemoteFile, ask, fetch, hub_endpoint, is_offline
 from cinema_core.errors import CheckpointError, DownloadError, InputError, StorageError
+from cinema_core.incoming import card_beside, imported_card
 from cinema_core.model_files import check_config, check_weights
 from cinema_core.progress import CancelToken, Progress, no_progress
 from cinema_core.published import (
@@ -111,6 +112,8 @@ def pull(
 def add(weights: Path, config: Path, name: str | None = None) -> ModelFiles:
     """Copy a model that was brought by hand among those of this computer, whole or not at all.
 
+    A card that lies beside the weights comes along, lineage included, except under a published name.
+
     Parameters
     ----------
     name
@@ -122,7 +125,8 @@ def add(weights: Path, config: Path, name: str | None = None) -> ModelFiles:
     InputError
         If the name is taken or cannot be used.
     CheckpointError
-        If the weights are a pickle, or no whole safetensors file, or the config is none, or of another view.
+        If the weights are a pickle, or no whole safetensors file, or the config is none, or of another view, or the
+        weights are not those of the card beside them.
     StorageError
         If the files could not be copied.
     """
@@ -133,7 +137,10 @@ def add(weights: Path, config: Path, name: str | None = None) -> ModelFiles:
     folder = _free_place(name)
     if name in PUBLISHED:
         _check_view(PUBLISHED[name], settings, config)
-    card = _card_by_hand(name, weights, config)
+    own = None if name in PUBLISHED else card_beside(weights)
+    if own and own.sha256 not in ("", file_sha256(weights)):
+        raise CheckpointError(f"{weights} is not what the card beside it is of. Copy the whole model folder again.")
+    card = imported_card(own, name) if own else _card_by_hand(name, weights, config)
     with model_folder_in_making(folder) as partial:
         shutil.copyfile(weights, partial / WEIGHTS_FILE)
         shutil.copyfile(config, partial / CONFIG_FILE)

@@ -60,8 +60,9 @@ def finetune(
     from cinema_core.process import prepare_to_compute
 
     prepare_to_compute()
-    from cinema_app.terminal import progress_bar
+    from cinema_app.terminal import progress_bar, say_aside
     from cinema_core.cases import load_cases
+    from cinema_core.learn.finetune import chained
     from cinema_core.learn.finetune import finetune as teach
     from cinema_core.learn.settings import FineTuneSettings
     from cinema_core.learn.versions import refuse_existing
@@ -71,6 +72,8 @@ def finetune(
     refuse_existing(out)
     labelled = load_cases(cases)
     loaded = zoo.load(base, config, device)
+    for line in chained(loaded.card):
+        say_aside(line)
     asked = {"budget_s": budget, "steps": steps, "seed": seed, "device": device, "tier": _tier(tier)}
     settings = FineTuneSettings.model_validate({name: value for name, value in asked.items() if value is not None})
     folds = _kept_folds(ledger, labelled, settings)

@@ -97,7 +97,8 @@ class TrainPanel(QWidget):
     def _show_button(self, *_: object) -> None:
         n_here = len(self._reading.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))
         self._labels_line.setVisible(self._reading.learning.trial is None)  # it is about the next model
-        self._labels_line.setText(_labels_words(n_here, *self._reading.labelled_besides))
+        words = (_labels_words(n_here, *self._reading.labelled_besides), self._reading.learning.base_words())
+        self._labels_line.setText(" ".join(filter(None, words)))
         allow(self.finetune, not (why := self._why_not(n_here)), why, TIP)
         self._show_interrupted(why)
 

@@ -18,20 +18,26 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from cinema_app.model_import import ModelImport
 from cinema_app.reading import Reading
 from cinema_app.versions import VersionLine, Versions
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import NOT_KNOWN, allow, counted, muted, strong, tool_button
 from cinema_core.anatomy import FOREGROUND, VENTRICLES, Structure
+from cinema_core.incoming import config_beside, look_at
 
 COLUMNS = ("Model", "Learned from", "Dice before → after")
 ROW_HEIGHT = 20
 MOST_ROWS = 6
 
+WEIGHTS_FILTER = "Weights (*.safetensors);;All files (*)"
+CONFIG_FILTER = "Config (*.yaml *.yml)"
+
 USE_TIP = "Draw with this model from now on. Slices that you corrected or accepted stay; finished reports stay."
 RENAME_TIP = "Give it a name of your own; in reports it keeps its number"
 REMOVE_TIP = "Give up the weights of this version for good"
 EXPORT_TIP = "Copy weights, config and card to a folder, for another computer or program"
+IMPORT_TIP = "Bring a model from elsewhere into this project; it is checked first, and not put in use by itself"
 COMPARE_TIP = "Let this model draw the open study, change nothing, and say how the ejection fraction would differ"
 
 
@@ -42,6 +48,7 @@ class VersionsPanel(QWidget):
         super().__init__(parent)
         self._reading = reading
         self._versions = versions
+        self._imports = ModelImport(reading)
         self._lines: dict[str, VersionLine] = {}
         self._in_use = ""
         self._build()
@@ -64,11 +71,12 @@ class VersionsPanel(QWidget):
         self.compare = tool_button("What would change?", COMPARE_TIP, self._acting(self._versions.compare))
         self.rename = tool_button("Rename…", RENAME_TIP, self._acting(self._ask_title))
         self.export = tool_button("Export…", EXPORT_TIP, self._acting(self._ask_folder))
+        self.bring = tool_button("Import…", IMPORT_TIP, answered(self._reading, self._ask_model))
         self.remove = tool_button("Delete…", REMOVE_TIP, self._acting(self._ask_removal))
         self.details = muted()
         buttons = QGridLayout()
         buttons.setSpacing(3)
-        for k, made in enumerate((self.use, self.compare, self.rename, self.export, self.remove)):
+        for k, made in enumerate((self.use, self.compare, self.rename, self.export, self.bring, self.remove)):
             buttons.addWidget(made, k // 3, k % 3)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -93,6 +101,7 @@ class VersionsPanel(QWidget):
         for line in lines:
             item = QTreeWidgetItem(parents[line.depth], _words(line))
             item.setData(0, Qt.ItemDataRole.UserRole, line.name)
+            item.setToolTip(0, item.text(0))  # a narrow panel cuts long names
             if line.in_use:
                 font = item.font(0)
                 font.setBold(True)
@@ -122,7 +131,7 @@ class VersionsPanel(QWidget):
         busy = "The engine is still at work." if reading.work.busy else ""
         shut = "" if reading.is_open else "Open a study first."
         used = "It is in use already." if line and line.in_use else ""
-        made_here = "" if line and (line.depth or line.n_slices) else "It was not made in this project."
+        made_here = "" if line and line.made_here else "It was not made in this project."
         for widget, why, tip in (
             (self.use, locked or used or (line.not_here_because if line else ""), USE_TIP),
             (self.compare, busy or shut or ("" if reading.measures else "Segment the study first."), COMPARE_TIP),
@@ -132,6 +141,8 @@ class VersionsPanel(QWidget):
         ):
             why = why if line else nothing
             allow(widget, not why, why, tip)
+        why = self._imports.why_not_now()
+        allow(self.bring, not why, why, IMPORT_TIP)
 
     # ---------------------------------------------------------------- acting
 
@@ -147,14 +158,43 @@ class VersionsPanel(QWidget):
         if folder := QFileDialog.getExistingDirectory(self, f"Export {name}: choose a folder"):
             self._reading.notify(f"Model {name} was copied to {self._versions.export(name, Path(folder))}")
 
+    def _ask_model(self) -> None:
+        """Ask for weights, their config unless it lies beside them, and a name; then let the engine check them."""
+        chosen, _ = QFileDialog.getOpenFileName(self, "Import a model: choose its weights", "", WEIGHTS_FILTER)
+        if not chosen:
+            return
+        config = config_beside(weights := Path(chosen))
+        if config is None:
+            shown, _ = QFileDialog.getOpenFileName(
+                self, f"Import {weights.name}: choose its config", str(weights.parent), CONFIG_FILTER
+            )
+            if not shown:
+                return
+            config = Path(shown)
+        incoming = look_at(weights, config)
+        name, why = self._imports.proposed_name(incoming), ""
+        while True:
+            question = (
+                f"What to call the model in this project:\n{why}" if why else "What to call the model in this project:"
+            )
+            name, given = QInputDialog.getText(self, "Import a model", question, text=name)
+            if not given:
+                return
+            if not (why := self._imports.why_not_named(name)):
+                break
+        self._imports.begin(incoming, name)
+
     def _ask_removal(self, name: str) -> None:
-        question = f"Delete the weights of {name}? They cannot be brought back; the labels stay."
+        again = " unless you import them again" if self._lines[name].imported else ""
+        question = f"Delete the weights of {name}? They cannot be brought back{again}; the labels stay."
         if QMessageBox.question(self, "Delete version", question) == QMessageBox.StandardButton.Yes:
             self._versions.remove(name)
 
 
 def _details(line: VersionLine) -> str:
-    """Every figure of a version; empty for a model that was not made here."""
+    """Every figure of a version; what is known of an imported model; empty for others."""
+    if line.imported:
+        return line.imported
     if not line.after:
         return ""
     names = ((s, "muscle" if s is Structure.LV_MYOCARDIUM else s.key.upper()) for s in reversed(FOREGROUND))
@@ -175,6 +215,8 @@ def _words(line: VersionLine) -> list[str]:
     if line.n_slices is not None:
         parts = [(line.n_slices, "slice"), (line.n_patients, "patient")]
         learned = ", ".join(counted(n, thing) for n, thing in parts if n)
+    if line.imported:
+        return [f"{name} · in use" if line.in_use else name, "imported", "not measured"]
     known = line.dice_before is not None and line.dice_after is not None
     dice = f"{line.dice_before:.3f} → {line.dice_after:.3f}" if known else ""
     return [f"{name} · in use" if line.in_use else name, learned, dice]

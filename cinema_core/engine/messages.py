@@ -24,6 +24,7 @@ from cinema_core.cards import ModelCard
 from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine
 from cinema_core.engine.parcel import Parcel
+from cinema_core.incoming import Incoming
 from cinema_core.learn.settings import FineTuneSettings
 
 # ---------------------------------------------------------------- requests and their outcomes
@@ -189,6 +190,25 @@ class PredictRequest(Request):
 
 
 PredictOutcome = ClassAnswer | ValueAnswer | Landmarks
+
+
+@dataclass(frozen=True, eq=False)
+class ImportModelRequest(Request):
+    """Take in a model from elsewhere; see :func:`cinema_core.models.incoming.take_in`. The outcome is its card.
+
+    Attributes
+    ----------
+    name
+        How it will be called here.
+    staging
+        Folder to make, which no list of models shows.
+    """
+
+    doing: ClassVar[str] = "importing a model"
+
+    incoming: Incoming
+    name: str
+    staging: Path
 
 
 # ---------------------------------------------------------------- to the engine

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cinema_core.cards import resolve_ensemble
+from cinema_core.cards import ModelCard, resolve_ensemble
 from cinema_core.engine.messages import (
     MOST_CHANGED,
     ChangedSlice,
     FineTuneOutcome,
     FineTuneRequest,
+    ImportModelRequest,
     PredictOutcome,
     PredictRequest,
     Request,
@@ -39,7 +40,7 @@ class TorchTasks:
 
     def run(
         self, request: Request, progress: Report, cancel: CancelToken, /
-    ) -> SegmentOutcome | FineTuneOutcome | PredictOutcome:
+    ) -> SegmentOutcome | FineTuneOutcome | PredictOutcome | ModelCard:
         """Answer a request."""
         match request:
             case SegmentRequest():
@@ -48,6 +49,8 @@ class TorchTasks:
                 return self._finetune(request, progress, cancel)
             case PredictRequest():
                 return self._predict(request, progress, cancel)
+            case ImportModelRequest():
+                return self._import_model(request, progress, cancel)
         raise TypeError(f"The engine does not know {type(request).__name__}.")
 
     def _segment(self, request: SegmentRequest, progress: Progress, cancel: CancelToken) -> SegmentOutcome:
@@ -113,6 +116,11 @@ class TorchTasks:
         check_target(task, models)
         progress(0.3, f"Asking {len(models)} models" if len(models) > 1 else "Asking the model")
         return (classify if task.kind is TaskKind.CLASS else regress)(request.cines, models, request.phases)
+
+    def _import_model(self, request: ImportModelRequest, progress: Progress, cancel: CancelToken) -> ModelCard:
+        from cinema_core.models.incoming import take_in
+
+        return take_in(request.incoming, request.name, request.staging, progress, cancel)
 
     def _loaded_to_learn(self, request: FineTuneRequest, progress: Progress) -> LoadedModel:
         """Load a base to its device, or beside it where it has no room: fine-tuning knows how to do with less."""

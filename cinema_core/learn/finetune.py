@@ -1,9 +1,10 @@
 """Fine-tune on my labels: from the base and all labels to a version with its figures.
 
 ``model = f(base, labels, recipe, seed, split ledger)``: every run starts from the base, never from an earlier version,
-so that nothing drifts and any version can be made again. The labels are a set: the order in which they come does not
-matter. The time budget is turned into a number of steps at the start; that number, not the clock, decides what comes
-out.
+so that nothing drifts and any version can be made again. A base that was itself fine-tuned, elsewhere or by the command
+line, is taken as it is asked for; the notes say so, and the card names all that it comes from. The labels are a set:
+the order in which they come does not matter. The time budget is turned into a number of steps at the start; that
+number, not the clock, decides what comes out.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from cinema_core.cases import (
 )
 from cinema_core.errors import EngineError, InputError
 from cinema_core.folds import digests_of, extended
+from cinema_core.incoming import ancestors
 from cinema_core.learn.bench import VIEW, Bench
 from cinema_core.learn.fit import blend
 from cinema_core.learn.guard import Figures, Scope, Validation, Verdict, judge
@@ -41,7 +43,8 @@ from cinema_core.models.zoo import choose_device, short_axis_grid
 from cinema_core.progress import CancelToken, Progress, no_progress
 
 if TYPE_CHECKING:
-    from cinema_core.models.zoo import LoadedModel, ModelCard
+    from cinema_core.cards import ModelCard
+    from cinema_core.models.zoo import LoadedModel
 
 SAFETY: Final = 0.8
 """Share of the budget that is planned for: steps measured at the start get slower when the machine gets busy."""
@@ -229,8 +232,15 @@ def _finetune_once(
     verdict = judge(before, after, validation, len(bench.patients), is_the_base=is_the_base)
     one_fold = len(bench.patients) > 1 and len(set(folds.values())) == 1
     twice = len(names) - len({group_of(case) for case in cases})
-    notes = (*first_notes, *bench.notes, *_notes(held_out, skipped, plan, one_fold, twice), *verdict.reasons)
+    notes = (
+        *first_notes,
+        *chained(base.card),
+        *bench.notes,
+        *_notes(held_out, skipped, plan, one_fold, twice),
+        *verdict.reasons,
+    )
 
+    older = ancestors(base.card)
     cancel.raise_if_cancelled()
     progress(0.97, "Writing the new version")
     # The card pins all that the weights depend on, and nothing of the patients.
@@ -251,6 +261,7 @@ def _finetune_once(
     lineage: dict[str, Any] = {
         "base": base.card.name,
         "base_sha256": base.card.sha256,
+        **({"ancestors": older} if older else {}),
         "label_set_sha256": case_set_sha256(labelled),
         "n_slices": n_labelled_slices(labelled),
         "n_patients": len(bench.patients),
@@ -281,6 +292,18 @@ def _finetune_once(
         skipped=skipped,
         changes=slice_changes(bench.windows, bench.base_opinions, answers, bench.pixel_mm),
         notes=notes,
+    )
+
+
+def chained(base: ModelCard) -> tuple[str, ...]:
+    """Say that a base was itself fine-tuned, and from what; nothing for one that was not."""
+    older = ancestors(base)
+    if not older:
+        return ()
+    root = older[-1]["name"]
+    return (
+        f"{base.name} was itself fine-tuned from {older[0]['name']}: a model made from it is chained to labels that "
+        f"are not in this run. To start from the original base, choose {root}.",
     )
 
 

@@ -85,6 +85,7 @@ from cinema_core.project.versions import (
     read_versions,
     studies_of_version,
     what_rests_on,
+    what_rests_on_imported,
 )
 
 DATABASE_NAME: Final = "project.sqlite"
@@ -634,6 +635,11 @@ class Project:
         """Tell why a version may not be removed, as a sentence; empty if it may."""
         with self._database.reading() as rows:
             return what_rests_on(rows, name)
+
+    def what_rests_on_imported(self, name: str, sha256: str) -> str:
+        """Tell why an imported model may not be removed, by name and hash, as a sentence; empty if it may."""
+        with self._database.reading() as rows:
+            return what_rests_on_imported(rows, name, sha256)
 
     def studies_of_version(self, name: str) -> tuple[str, ...]:
         """Return the studies that a version learned from; see :func:`studies_of_version`."""

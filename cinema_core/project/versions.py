@@ -96,7 +96,21 @@ def what_rests_on(rows: sqlite3.Connection, name: str) -> str:
     A version must stay while it is in use, while labels that count now were drawn by it, and once a report was exported
     that may cite it: any export after it first drew something.
     """
-    sha256 = _version_row(rows, name)["model_sha256"]
+    return _what_rests_on(rows, name, _version_row(rows, name)["model_sha256"])
+
+
+def what_rests_on_imported(rows: sqlite3.Connection, name: str, sha256: str) -> str:
+    """Tell why an imported model may not be removed, as a sentence; empty if it may.
+
+    Beside what holds for a version: versions that were made from it could not be made again without it.
+    """
+    for version in read_versions(rows):
+        if version.base_name == name and not version.removed:
+            return f"The version {version.name} was made from {name}, so it stays."
+    return _what_rests_on(rows, name, sha256)
+
+
+def _what_rests_on(rows: sqlite3.Connection, name: str, sha256: str) -> str:
     in_use = rows.execute(
         "SELECT 1 FROM model_choice WHERE name = ? AND choice_id IN "
         "(SELECT max(choice_id) FROM model_choice GROUP BY scope)",

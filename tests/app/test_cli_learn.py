@@ -106,6 +106,22 @@ def test_finetune_says_before_and_after_and_on_what(
     assert str(tmp_path / "mine") in told
 
 
+def test_a_base_that_was_itself_fine_tuned_is_told_apart_from_the_answer_and_kept_in_the_card(
+    case_list: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert finetune(case_list, tiny_model, one, "--steps", "1") == 0
+    assert capsys.readouterr().err == ""
+    assert finetune(case_list, one, two, "--steps", "1") == 0
+    told = capsys.readouterr().err
+    assert told.startswith("one was itself fine-tuned from tiny")
+    assert told.count("\n") == 1
+    lineages = [json.loads((made / "card.json").read_text(encoding="utf-8"))["lineage"] for made in (one, two)]
+    assert "ancestors" not in lineages[0]
+    assert [link["name"] for link in lineages[1]["ancestors"]] == ["tiny"]
+    assert lineages[1]["ancestors"][0]["sha256"] == lineages[0]["base_sha256"]
+
+
 def test_same_seed_and_steps_give_the_same_weights(case_list: Path, tiny_model: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert finetune(case_list, tiny_model, tmp_path / name, "--steps", "2", "--seed", "5") == 0

@@ -521,6 +521,19 @@ class TestAdd:
         weights = brought[0].rename(brought[0].with_name("weights.safetensors"))
         assert add(weights, brought[1]).card.name == "stick"
 
+    def test_a_card_comes_along_with_its_lineage(self, brought: tuple[Path, Path]) -> None:
+        weights = brought[0].rename(brought[0].with_name("weights.safetensors"))
+        card = cards.ModelCard(name="v002", sha256=cards.file_sha256(weights), lineage={"scope": "this study only"})
+        cards.write_card(weights.parent, card)
+        found = add(weights, brought[1], "clinic").card
+        assert (found.name, found.kind, found.lineage["scope"]) == ("clinic", "imported", "this study only")
+
+    def test_a_card_of_other_weights_is_refused(self, brought: tuple[Path, Path]) -> None:
+        weights = brought[0].rename(brought[0].with_name("weights.safetensors"))
+        cards.write_card(weights.parent, cards.ModelCard(name="v002", sha256="ab"))
+        with pytest.raises(CheckpointError, match="not what the card beside it is of"):
+            add(weights, brought[1], "clinic")
+
     def test_a_published_one_goes_where_a_pull_puts_it(
         self, brought: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:

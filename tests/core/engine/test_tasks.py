@@ -27,6 +27,7 @@ from cinema_core.engine.client import TORCH_TASKS, EngineClient
 from cinema_core.engine.messages import (
     FineTuneOutcome,
     FineTuneRequest,
+    ImportModelRequest,
     PredictRequest,
     Request,
     SegmentOutcome,
@@ -34,6 +35,7 @@ from cinema_core.engine.messages import (
 )
 from cinema_core.engine.tasks import TorchTasks
 from cinema_core.errors import Cancelled, CheckpointError, EngineError
+from cinema_core.incoming import look_at
 from cinema_core.learn import FineTuneSettings
 from cinema_core.learn.finetune import finetune
 from cinema_core.models import build_model, zoo
@@ -106,6 +108,13 @@ def test_engine_draws_what_the_same_function_draws_here(
     np.testing.assert_array_equal(found.uncertainty, expected.uncertainty)
     assert (found.phases, found.card) == (expected.phases, expected.card)
     assert found.labels.any()
+
+
+def test_engine_takes_in_a_model(engine: EngineClient, models: Path, tmp_path: Path) -> None:
+    incoming = look_at(models / "tiny" / "weights.safetensors", models / "tiny" / "config.yaml")
+    card: ModelCard = engine.submit(ImportModelRequest(incoming, "clinic", tmp_path / "clinic")).result(WAIT_S)
+    assert zoo.load(tmp_path / "clinic").card == card
+    assert (card.name, card.kind) == ("clinic", "imported")
 
 
 @pytest.mark.usefixtures("computing_as_the_engine_does")
