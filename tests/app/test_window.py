@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import CinemaError, StorageError
 from cinema_core.io import Study
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
-from cinema_core.project import Project
+from cinema_core.project import Project, journal
 
 
 def click(button: Any) -> None:
@@ -409,6 +409,18 @@ def ask_for_a_version(workspace: Workspace, reading: Reading, engine: Any, qtbot
     qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
     request = engine.jobs[-1].request
     return Path(request["out"] / request["name"])
+
+
+def test_labels_are_unpacked_beside_the_window(
+    workspace: Workspace, segmented: Reading, engine: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    unpack, threads, n_jobs = journal.unpack, set(), len(engine.jobs)
+    monkeypatch.setattr(journal, "unpack", lambda *packed: threads.add(current_thread()) or unpack(*packed))
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: len(engine.jobs) > n_jobs)
+    assert threads and main_thread() not in threads
 
 
 @pytest.fixture
