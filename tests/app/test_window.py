@@ -1047,6 +1047,40 @@ def test_the_plugin_menu_docks_a_panel_and_its_cross_ends_the_engine(
     assert keys - set(viewer.keymap)
 
 
+def test_the_cross_of_the_dock_asks_before_it_drops_a_model_that_waits_for_a_decision(
+    make_napari_viewer: Any,
+    segmented: Reading,
+    project: Project,
+    engine: Any,
+    fine_tuned: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: Any,
+) -> None:
+    from cinema_app.session import Session
+
+    segmented.accept([(0, 2)])
+    teaching = segmented.learning.collect_teaching_set()
+    teaching.load()
+    segmented.learning.finetune(teaching)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id))
+    session = Session(project, engine)
+    session.reading = segmented
+    monkeypatch.setattr(Session, "open", lambda *_: session)
+    answers, asked = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes], []
+    monkeypatch.setattr(QMessageBox, "question", lambda *said: asked.append(said[-1]) or answers.pop(0))
+
+    viewer = make_napari_viewer(show=True)
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-cinema", "CineMA")
+    click(dock.title.close_button)
+    assert "The new model v001 waits for your decision" in asked[0]
+    assert panel.parent() is dock and panel.isVisible()
+    assert not engine.closed and segmented.learning.trial is not None
+    click(dock.title.close_button)
+    qtbot.waitUntil(lambda: engine.closed)
+    assert len(asked) == 2
+
+
 def test_an_idle_window_leaves_the_processor_to_the_engine(workspace: Workspace, qtbot: Any) -> None:
     class Counter(QObject):
         seen = 0
