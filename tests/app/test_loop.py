@@ -1,4 +1,4 @@
-"""Two rounds of the loop as a reader goes through it: a real window, a real mouse, a real engine."""
+"""The loop as a reader goes through it, twice and with two patients: a real window, a real mouse, a real engine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+from scipy.ndimage import binary_erosion
 
 from cinema_app.labelling import Slice
 from cinema_app.layers import Tool
@@ -19,6 +20,7 @@ from cinema_app.session import Session
 from cinema_app.widgets.closing import CloseGuard
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import LabelState, Structure
+from cinema_core.learn import Validation
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.phantom import PhantomStudy, write_phantom
 
@@ -194,3 +196,62 @@ def test_two_rounds_of_correcting_learning_keeping_and_a_roll_back(reader: Reade
     assert np.array_equal(reading.labels[first], corrected)
     assert one.model_sha256 in reading.models_of_slices()
     assert two.model_sha256 not in reading.models_of_slices()
+
+
+HELD_OUT_STEPS = FineTuneSettings(steps=4, fold_min_steps=4, batch_size=2, device="cpu")
+"""The fewest with which patients are held out, so that a model may be offered for all."""
+
+
+@pytest.mark.timeout(1800)
+def test_two_patients_teach_a_model_for_all(
+    make_napari_viewer: Any,
+    session: Session,
+    phantom_study: PhantomStudy,
+    another_heart: PhantomStudy,
+    tmp_path: Path,
+    qtbot: Any,
+    hand_at: Any,
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    workspace = Workspace(viewer, session, "CPU", HELD_OUT_STEPS)
+    viewer.window.add_dock_widget(workspace, name="CineMA", area="right")
+    reader, reading, project = Reader(workspace, hand_at(viewer), qtbot), session.reading, session.project
+
+    def open_study(folder: Path) -> str:
+        workspace.open(folder)
+        qtbot.waitUntil(lambda: not workspace.is_opening and reading.is_open, timeout=WAIT_MS)
+        return reading.study_id
+
+    folders = [write_phantom(tmp_path / str(k), phantom) for k, phantom in enumerate((phantom_study, another_heart))]
+    ids = []
+    for folder, phantom in zip(folders, (phantom_study, another_heart), strict=True):
+        ids.append(open_study(folder))
+        for z in (1, 2):
+            reading.correct(0, z, drawn_narrowly(phantom.labels[0, z]))
+    first, second = ids
+    assert sorted(project.ledger().values()) == [0, 1]  # patients of two folds: each is held out once
+
+    reader.fine_tune()
+    trial = reading.learning.trial
+    assert trial is not None
+    assert trial.outcome.validation == Validation.HELD_OUT
+    assert trial.study_id == second and set(trial.teaching.study_ids) == {first, second}
+    assert "It may be kept for all studies" in workspace.train.trial._why.text()
+    reader.click(workspace.train.trial.keep, "Fine-tune")
+    assert reading.model == "v001"
+    assert {project.current_model(), project.current_model(first), project.current_model(second)} == {"v001"}
+
+    # The other study, to which the reader goes back, is drawn by it.
+    assert open_study(folders[0]) == first
+    assert reading.model == "v001"
+    reader.segment()
+    (version,) = project.versions()
+    assert reading.models_of_slices().count(version.model_sha256) > len(reading.slices_in(LabelState.CORRECTED))
+    assert set(reading.slices_in(LabelState.CORRECTED)) == {(0, 1), (0, 2)}
+    workspace.close_session()
+
+
+def drawn_narrowly(truth: np.ndarray) -> np.ndarray:
+    """Label of a reader who draws the LV's cavity narrower than the base does, so that there is something to learn."""
+    cavity = truth == Structure.LV_CAVITY
+    return np.where(cavity & ~binary_erosion(cavity, iterations=3), Structure.LV_MYOCARDIUM, truth).astype(np.uint8)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from cinema_core.cine import Cine, Geometry, View
 from cinema_core.errors import CinemaError, StorageError
 from cinema_core.io import Study
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
-from cinema_core.project import Project
+from cinema_core.project import Project, journal
 
 
 def click(button: Any) -> None:
@@ -431,6 +431,18 @@ def ask_for_a_version(workspace: Workspace, reading: Reading, engine: Any, qtbot
     qtbot.waitUntil(lambda: len(engine.jobs) > jobs)
     request = engine.jobs[-1].request
     return Path(request["out"] / request["name"])
+
+
+def test_labels_are_unpacked_beside_the_window(
+    workspace: Workspace, segmented: Reading, engine: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmented.accept([(0, 2)])
+    workspace.show_tab("Fine-tune")
+    unpack, threads, n_jobs = journal.unpack, set(), len(engine.jobs)
+    monkeypatch.setattr(journal, "unpack", lambda *packed: threads.add(current_thread()) or unpack(*packed))
+    click(workspace.train.finetune)
+    qtbot.waitUntil(lambda: len(engine.jobs) > n_jobs)
+    assert threads and main_thread() not in threads
 
 
 @pytest.fixture
@@ -1055,6 +1067,40 @@ def test_the_plugin_menu_docks_a_panel_and_its_cross_ends_the_engine(
     click(dock.title.close_button)
     qtbot.waitUntil(lambda: engine.closed)
     assert keys - set(viewer.keymap)
+
+
+def test_the_cross_of_the_dock_asks_before_it_drops_a_model_that_waits_for_a_decision(
+    make_napari_viewer: Any,
+    segmented: Reading,
+    project: Project,
+    engine: Any,
+    fine_tuned: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: Any,
+) -> None:
+    from cinema_app.session import Session
+
+    segmented.accept([(0, 2)])
+    teaching = segmented.learning.collect_teaching_set()
+    teaching.load()
+    segmented.learning.finetune(teaching)
+    request = engine.jobs[-1].request
+    engine.jobs[-1].finish(fine_tuned(request["out"] / request["name"], segmented.study_id))
+    session = Session(project, engine)
+    session.reading = segmented
+    monkeypatch.setattr(Session, "open", lambda *_: session)
+    answers, asked = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes], []
+    monkeypatch.setattr(QMessageBox, "question", lambda *said: asked.append(said[-1]) or answers.pop(0))
+
+    viewer = make_napari_viewer(show=True)
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-cinema", "CineMA")
+    click(dock.title.close_button)
+    assert "The new model v001 waits for your decision" in asked[0]
+    assert panel.parent() is dock and panel.isVisible()
+    assert not engine.closed and segmented.learning.trial is not None
+    click(dock.title.close_button)
+    qtbot.waitUntil(lambda: engine.closed)
+    assert len(asked) == 2
 
 
 def test_an_idle_window_leaves_the_processor_to_the_engine(workspace: Workspace, qtbot: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from cinema_core.project import (
     Project,
     SliceEdit,
     Source,
+    journal,
     label_set_sha256,
     study_snapshot,
     study_snapshots,
@@ -149,3 +152,21 @@ def test_the_hash_of_a_label_set_follows_masks_not_the_way_to_them(read_project:
     assert label_set_sha256(training_slices(read_project)) == before
     read_project.record(edit(z=1, value=3))
     assert label_set_sha256(training_slices(read_project)) != before
+
+
+def test_only_what_teaches_is_unpacked_once_and_nobody_waits_for_it(
+    read_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack, taken = journal.unpack, []
+
+    def look(*packed: Any) -> Any:
+        other = Thread(target=lambda: taken.append(read_project.journal_position()), daemon=True)
+        other.start()
+        other.join(20)  # would wait for as long as the rows are held
+        return unpack(*packed)
+
+    monkeypatch.setattr(journal, "unpack", look)
+    rows = training_slices(read_project)
+    training_frames(read_project, rows)
+    label_set_sha256(rows)
+    assert len(taken) == len(rows) == 3
