@@ -58,7 +58,7 @@ def pictures_of_queue_and_lineage(demo: Path) -> None:
             picture.convert("RGB").save(PICTURES / f"{name}.png", optimize=True)
 
     wait_while(lambda: workspace.is_opening or not reading.is_open)
-    workspace.review.go_to_next()
+    workspace.review.leading.go_to_next()
     take("next")
     teaching = reading.learning.collect_teaching_set()
     teaching.load()

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from cinema_core.learn.select import SliceFacts, Suggestion
-    from cinema_core.project import ChanceEstimate, Project, StudySnapshot
+    from cinema_core.project import ChanceEstimate, Project
 
 REVIEW_BASIS: Final = "points of EF at stake: what rests on the slice, times the signs that it is drawn wrong"
 
@@ -54,9 +54,12 @@ def suggest(
     with Project.open(project) as opened:
         facts = _facts(opened)
         estimate = _estimate(opened)
+        short_axis = {record.study_id for record in opened.short_axis_studies()}
+    # No model that can be fine-tuned draws on a long axis.
+    teaching = [fact for fact in facts if fact.study_id in short_axis]
     queues = {
         "review": (REVIEW_BASIS, rank_for_review(facts, limit, seed)),
-        "teach": (rule.basis, rank_for_teaching(facts, limit, seed, Strategy(rule.value))),
+        "teach": (rule.basis, rank_for_teaching(teaching, limit, seed, Strategy(rule.value))),
     }
     if as_json:
         answer = {name: _to_json(basis, found) for name, (basis, found) in queues.items()}
@@ -69,26 +72,16 @@ def suggest(
 
 
 def _facts(project: Project) -> list[SliceFacts]:
+    from cinema_app.project_facts import chosen_ed_es, ed_es_by_area
     from cinema_core.learn.select import slice_facts
     from cinema_core.project import study_snapshots
 
     facts = []
     for snapshot in study_snapshots(project):
         study_id, phases = snapshot.study.study_id, snapshot.labelled_phases
-        facts += slice_facts(study_id, snapshot.labels, snapshot.uncertainty, snapshot.states, _ed_es(snapshot), phases)
+        ed_es = chosen_ed_es(snapshot.phases) or ed_es_by_area(snapshot.labels, phases)
+        facts += slice_facts(study_id, snapshot.labels, snapshot.uncertainty, snapshot.states, ed_es, phases)
     return facts
-
-
-def _ed_es(snapshot: StudySnapshot) -> tuple[int, ...]:
-    """ED and ES as chosen, else where the LV cavity covers most and fewest pixels; empty if neither is known."""
-    from cinema_core.anatomy import Structure
-
-    if snapshot.phases is not None:
-        return snapshot.phases.ed_phase, snapshot.phases.es_phase
-    cavity_px = {t: int((snapshot.labels[t] == Structure.LV_CAVITY).sum()) for t in snapshot.labelled_phases}
-    if len(cavity_px) < 2:
-        return ()
-    return max(cavity_px, key=lambda t: cavity_px[t]), min(cavity_px, key=lambda t: cavity_px[t])
 
 
 def _estimate(project: Project) -> ChanceEstimate | None:

@@ -11,17 +11,16 @@ from superqt.utils import signals_blocked
 from cinema_app.contours.editor import ContourEditor
 from cinema_app.contours.layers import ContourLayers
 from cinema_app.key_choices import keyed
-from cinema_app.labelling import Slice
 from cinema_app.layers import CineLayers, Tool
 from cinema_app.reading import Reading
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STATE_COLOURS, allow, button, muted, strong, tool_button
 from cinema_app.widgets.basal import BasalMenu
 from cinema_app.widgets.contours import ContoursPanel
+from cinema_app.widgets.leading import Leading, OpenKept
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.state_map import StateMap
 from cinema_core.anatomy import LabelState, Structure
-from cinema_core.learn.select import Queue, Suggestion
 
 STATE_WORDS = {
     LabelState.ABSENT: "no contours yet",
@@ -31,15 +30,16 @@ STATE_WORDS = {
 }
 SHORT_WORDS = {LabelState.ABSENT: "no contours"}
 NEXT_TIP = "Go to the slice on which most of the ejection fraction is at stake"
-TEACH_TIP = "Go to a slice to correct or accept for the model's sake: at random, over base, middle and apex"
+TEACH_TIP = (
+    "Go to a slice to correct or accept for the model's sake: few of each study of the project, at random, over base, "
+    "middle and apex. Where this study has taught its share, another one is opened"
+)
 BASE_TIP = "Leave the basal slice out or bring it back, and see first what that does to the ejection fraction"
 ESTIMATE_TIP = (
     "One slice in five that Next to check leads to is drawn at random. In brackets, what the true share may be (95 %); "
     "of the model in use, over all studies of the project"
 )
 NO_PHASES = "ED and ES are not known yet: segment the cine, or set them."
-NOTHING_TO_CHECK = "Every slice with a heart is accepted or corrected."
-NOTHING_TO_TEACH = "This study has taught its share: slices of another study teach the model more. Open the next one."
 TOOLS = (
     (Tool.MOVE, "Move", "Move and zoom the image", "Z", ""),
     (Tool.CONTOUR, "Contour", "Correct with smooth contours: drag a point or the line", "C", ""),
@@ -63,6 +63,7 @@ class ReviewPanel(QWidget):
         contours: ContourLayers,
         editor: ContourEditor,
         player: Player,
+        open_kept: OpenKept,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -71,10 +72,7 @@ class ReviewPanel(QWidget):
         self._contours = contours
         self._editor = editor
         self._player = player
-        self._checking: Slice | None = None
-        self._along = Queue.REVIEW
-        self._rank = 0
-        self._reason = ""
+        self.leading = Leading(reading, layers, open_kept)
         self._build()
         self._show()
         for signal in (
@@ -87,7 +85,8 @@ class ReviewPanel(QWidget):
         self._show_estimate()
         for signal in (reading.events.cine_changed, reading.events.labels_changed, reading.events.model_changed):
             signal.connect(self._show_estimate)
-        reading.events.cine_changed.connect(self._forget_reason)
+        self.leading.changed.connect(self._show_why)
+        self.leading.led.connect(self._say_why)
         layers.moved.connect(self._show_slice)
         layers.tool_changed.connect(self._show_tool)
         contours.in_hand_changed.connect(self._show_tool)
@@ -205,8 +204,8 @@ class ReviewPanel(QWidget):
     def _build_accept(self) -> QVBoxLayout:
         self.accept_slice = button("Accept slice", "", answered(self._reading, self._accept_slice))
         self.accept_phases = button("Accept ED and ES", "", answered(self._reading, self._reading.accept_phases))
-        self.next = button("Next to check", "", answered(self._reading, self.go_to_next))
-        self.next_to_teach = button("Next to teach", "", answered(self._reading, self.go_to_next_to_teach))
+        self.next = button("Next to check", "", answered(self._reading, self.leading.go_to_next))
+        self.next_to_teach = button("Next to teach", "", answered(self._reading, self.leading.go_to_next_to_teach))
         self.basal_menu = BasalMenu(self._reading, self)
         self.base = button("Base…", keyed(BASE_TIP, "B"), self.ask_base)
         rows = QVBoxLayout()
@@ -246,33 +245,6 @@ class ReviewPanel(QWidget):
         """Make the phase on show end-systole."""
         self._reading.set_es(self._layers.here[0])
 
-    def go_to_next(self) -> None:
-        """Show the slice on which most of the ejection fraction is at stake; from there on, the one after it."""
-        self._go_along(self._reading.review_queue(), Queue.REVIEW, "to check", NOTHING_TO_CHECK)
-
-    def go_to_next_to_teach(self) -> None:
-        """Show the slice whose label teaches the model most; from there on, the one after it."""
-        self._go_along(self._reading.teach_queue(), Queue.TEACH, "to teach", NOTHING_TO_TEACH)
-
-    def _go_along(self, queue: list[Suggestion], kind: Queue, words: str, nothing: str) -> None:
-        if not queue:
-            self._reading.notify(nothing)
-            return
-        places = [(found.t, found.z) for found in queue]
-        here = self._layers.here
-        k = 0
-        if (self._checking, self._along) == (
-            here,
-            kind,
-        ):  # corrected or accepted meanwhile, it has left the queue and the next took its place
-            k = (places.index(here) + 1 if here in places else self._rank) % len(queue)
-        self._checking, self._along, self._rank = places[k], kind, k
-        self._reading.follow(queue[k])
-        self._layers.go_to(*places[k])
-        self._reason = f"{k + 1} of {len(queue)} {words}: {queue[k].reason}"
-        self._show_why()
-        self.suggested.emit()
-
     def ask_base(self) -> None:
         """Show what leaving the basal slice out, or bringing it back, does to the ejection fraction."""
         if self.base.isEnabled():
@@ -299,19 +271,18 @@ class ReviewPanel(QWidget):
         self.undo.setEnabled(self._reading.can_undo)
         self.redo.setEnabled(self._reading.can_redo)
 
-    def _forget_reason(self) -> None:
-        """Another cine is on show: what was said of a slice was said of the last one."""
-        self._checking, self._reason = None, ""
-        self._show_why()
-
     def _show_why(self) -> None:
         """Say why the slice on show was suggested; nothing on any other."""
-        self.why.setText(self._reason if self._reading.is_open and self._layers.here == self._checking else "")
+        self.why.setText(self.leading.reason)
         self.why.setVisible(bool(self.why.text()))
 
     def _show_estimate(self, *_: object) -> None:
         self.estimate.setText(self._reading.chance_estimate() if self._reading.is_open else "")
         self.estimate.setVisible(bool(self.estimate.text()))
+
+    def _say_why(self) -> None:
+        self._show_why()
+        self.suggested.emit()
 
     def _show_slice(self, *_: object) -> None:
         is_open = self._reading.is_open

@@ -54,7 +54,8 @@ from cinema_app.widgets.wheel import Wheel
 from cinema_app.widgets.worklist import WorklistPanel
 from cinema_app.windowing import Windowing
 from cinema_core.anatomy import LabelState
-from cinema_core.errors import Cancelled, CinemaError, SeveralStudiesError
+from cinema_core.cine import Cine
+from cinema_core.errors import Cancelled, CinemaError, SeveralStudiesError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.worklist import Worklist, WorklistEntry, open_worklist
 from cinema_core.learn.settings import FineTuneSettings
@@ -161,7 +162,9 @@ class Workspace(QWidget):
         self.worklist = WorklistPanel(self.reading, self.open_entry)
         self.get_model = GetModelPanel(self.reading, self.download)
         self.segment = SegmentPanel(self.reading, self.get_model)
-        self.review = ReviewPanel(self.reading, self.layers, self.contours, self.contour_editor, self.player)
+        self.review = ReviewPanel(
+            self.reading, self.layers, self.contours, self.contour_editor, self.player, self.open_kept
+        )
         self.measures = MeasuresPanel(self.reading, self.layers)
         self.train = TrainPanel(self.reading, finetune_settings)
         self.versions = VersionsPanel(self.reading, Versions(self.reading))
@@ -275,6 +278,37 @@ class Workspace(QWidget):
 
         self._read(entry.path, entry.study or None, self.reading.project.import_choices, show)
 
+    def open_kept(self, study_id: str, then: Callable[[], None], failed: Callable[[], None]) -> bool:
+        """Read a study that the project has labels of, as the worklist does.
+
+        Parameters
+        ----------
+        then, failed
+            Called once it is on show, or if it cannot be opened.
+
+        Returns
+        -------
+        Whether that began; not if another study is being read.
+        """
+        if self._opening is not None:
+            self.reading.notify("Another study is still being read.", Severity.WARNING)
+            return False
+        record = self.reading.project.study(study_id)
+
+        def show(study: Study) -> None:
+            cine = next((cine for cine in study.cines if cine.id == record.cine_id), None)
+            if cine is None or cine.content_sha256 != record.content_sha256:
+                failed()
+                raise StudyError(
+                    f"The images at {study.path} are not the ones that the labels of {study_id} were drawn on. "
+                    "Its labels are safe in the project. Put the images back, or open them from where they are now."
+                )
+            self._show_study(study, cine)
+            then()
+
+        self._read(record.image_path, study_id.partition(".")[0], self.reading.project.import_choices, show, failed)
+        return True
+
     def check_import(self) -> None:
         """Show how the open study was imported, beside the window."""
         study = self.reading.study
@@ -339,6 +373,7 @@ class Workspace(QWidget):
         self._end_opening()
         study, trouble = result
         if study is None and (moved := studies_at(self.reading.project, *self._wanted_at)):
+            self._when_not_read()
             self.moved_images.offer(moved, self._show_found)
         elif study is None:
             self.reading.notify(trouble, Severity.ERROR if trouble != STOPPED else Severity.INFO)
@@ -357,9 +392,9 @@ class Workspace(QWidget):
         self._opening = None
         self.reading.events.job_changed.emit()  # takes the bar away
 
-    def _show_study(self, study: Study) -> None:
+    def _show_study(self, study: Study, cine: Cine | None = None) -> None:
         known = {record.study_id for record in self.reading.project.studies()}
-        self.reading.show(study)
+        self.reading.show(study, cine)
         # Once, before anything is measured: a reader who has looked is not asked again.
         if self.reading.study_id not in known and needs_a_look(study, self.reading.cine):
             self.check_import()
@@ -408,6 +443,7 @@ class Workspace(QWidget):
         self.status.stop_reading_files()
         self.train.close_down()
         self.review.contour_tools.following.close()
+        self.review.leading.close()
         self.download.cancel()
         self._session.close()
 

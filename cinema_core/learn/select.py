@@ -115,6 +115,8 @@ def slice_facts(
     states: Mapping[tuple[int, int], LabelState],
     ed_es: Sequence[int] = (),
     phases: Iterable[int] | None = None,
+    *,
+    for_review: bool = True,
 ) -> list[SliceFacts]:
     """Gather the facts of every slice of a study.
 
@@ -130,21 +132,26 @@ def slice_facts(
         Frame indices of ED and ES, as far as known.
     phases
         Phases that were segmented; None for all.
+    for_review
+        Look for signs and weigh the slices; the teach queue asks for neither, and both take long.
     """
     n_phases, n_slices = labels.shape[:2]
     drawn = list(range(n_phases) if phases is None else phases)
     heart_px = shows_heart(labels).sum(axis=(2, 3))  # (t, z)
     levels = {t: _levels(heart_px[t]) for t in drawn}
-    signs = signs_of(labels, uncertainty, drawn, ed_es)
-    lv_weights = _ef_weights_pct(labels == Structure.LV_CAVITY, ed_es)
-    rv_weights = _ef_weights_pct(labels == Structure.RV_CAVITY, ed_es)
+    signs: Mapping[tuple[int, int], Sequence[Sign]] = {}
+    lv_weights = rv_weights = np.zeros((n_phases, n_slices))
+    if for_review:
+        signs = signs_of(labels, uncertainty, drawn, ed_es)
+        lv_weights = _ef_weights_pct(labels == Structure.LV_CAVITY, ed_es)
+        rv_weights = _ef_weights_pct(labels == Structure.RV_CAVITY, ed_es)
     return [
         SliceFacts(
             study_id=study_id,
             t=t,
             z=z,
             uncertainty=None if uncertainty is None else float(np.nan_to_num(uncertainty[t, z])),
-            signs=tuple(signs[t, z]),
+            signs=tuple(signs.get((t, z), ())),
             lv_ef_weight_pct=float(lv_weights[t, z]),
             rv_ef_weight_pct=float(rv_weights[t, z]),
             has_heart=bool(heart_px[t, z] or (heart_px[t, :z].any() and heart_px[t, z:].any())),

@@ -169,14 +169,13 @@ def _foreground_random(shuffled: Sequence[Candidate], taken: dict[str, int], per
     """
     order = list(shuffled)
     used: dict[Level, int] = dict.fromkeys(Level, 0)
-    while order:
+    # A full study stays full: looking at its slices again and again takes seconds in a large project.
+    while order := [c for c in order if taken.get(c.facts.study_id, 0) < per_study]:
         best = min(
             order,
             key=lambda c: (taken.get(c.facts.study_id, 0), (c.facts.phases_from_ed_es or 0) > 0, used[_level(c)]),
         )
         order = [c for c in order if c is not best]
-        if taken.get(best.facts.study_id, 0) >= per_study:
-            continue
         used[_level(best)] += 1
         yield _Choice(best, "Drawn at random")
 

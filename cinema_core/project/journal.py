@@ -138,6 +138,12 @@ def journal_position(rows: sqlite3.Connection) -> int:
     return int(rows.execute("SELECT coalesce(max(row_id), 0) FROM journal").fetchone()[0])
 
 
+def newest_rows(rows: sqlite3.Connection) -> dict[str, int]:
+    """Return the number of the newest row of each study that has a label: while it stays, so do the labels."""
+    found = rows.execute("SELECT study_id, max(row_id) AS newest FROM journal GROUP BY study_id")
+    return {row["study_id"]: row["newest"] for row in found}
+
+
 def newest_row(rows: sqlite3.Connection, study_id: str, t: int, z: int) -> int | None:
     """Return the newest row of a slice, None if it has none."""
     where = (study_id, t, z)

@@ -34,6 +34,7 @@ from cinema_core.project.journal import (
     count_labelled_besides,
     journal_position,
     newest_labels,
+    newest_rows,
     newest_states,
     newest_teaching_rows,
     slice_history,
@@ -440,6 +441,11 @@ class Project:
         """Return the number of the newest row, 0 if there is none; with it a report names what it was made from."""
         with self._database.reading() as rows:
             return journal_position(rows)
+
+    def journal_positions(self) -> dict[str, int]:
+        """Return the number of the newest row of each study that has a label: while it stays, so do the labels."""
+        with self._database.reading() as rows:
+            return newest_rows(rows)
 
     # ED and ES
 
