@@ -70,7 +70,15 @@ def _facts(project: Project) -> list[SliceFacts]:
     facts = []
     for snapshot in study_snapshots(project):
         study_id, phases = snapshot.study.study_id, snapshot.labelled_phases
-        facts += slice_facts(study_id, snapshot.labels, snapshot.uncertainty, snapshot.states, _ed_es(snapshot), phases)
+        facts += slice_facts(
+            study_id,
+            snapshot.labels,
+            snapshot.uncertainty,
+            snapshot.states,
+            _ed_es(snapshot),
+            phases,
+            snapshot.disagreement,
+        )
     return facts
 
 

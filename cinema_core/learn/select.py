@@ -112,6 +112,7 @@ def slice_facts(
     states: Mapping[tuple[int, int], LabelState],
     ed_es: Sequence[int] = (),
     phases: Iterable[int] | None = None,
+    disagreement: NDArray[np.floating] | None = None,
 ) -> list[SliceFacts]:
     """Gather the facts of every slice of a study.
 
@@ -127,12 +128,14 @@ def slice_facts(
         Frame indices of ED and ES, as far as known.
     phases
         Phases that were segmented; None for all.
+    disagreement
+        How differently the model drew mirror images, shape (t, z); NaN where that is not known. None if nowhere.
     """
     n_phases, n_slices = labels.shape[:2]
     drawn = list(range(n_phases) if phases is None else phases)
     heart_px = shows_heart(labels).sum(axis=(2, 3))  # (t, z)
     levels = {t: _levels(heart_px[t]) for t in drawn}
-    signs = signs_of(labels, uncertainty, drawn, ed_es)
+    signs = signs_of(labels, uncertainty, drawn, ed_es, disagreement)
     lv_weights = _ef_weights_pct(labels == Structure.LV_CAVITY, ed_es)
     rv_weights = _ef_weights_pct(labels == Structure.RV_CAVITY, ed_es)
     return [
