@@ -1,6 +1,6 @@
 """The window of :mod:`benchmarks.faults`, without a display: a real session that works and says what it has done.
 
-``python -m benchmarks.fault_window PROJECT STUDY LOG SEED TROUBLE``: reading, project and engine are those of the
+``python -m benchmarks.fault_window PROJECT STUDY OTHER LOG SEED TROUBLE``: reading, project and engine are those of the
 window; only nobody looks. Every line on standard output is an acknowledgement: what it names has been committed.
 ``TROUBLE`` is ``none``, ``journal-full:LINE`` (from its LINE-th line on, for a while, the disk takes no label),
 ``version-full:BYTE`` or ``version-kill:BYTE`` (at that byte of the first version that it writes, the engine finds the
@@ -33,7 +33,8 @@ from cinema_core.project import Project
 
 TASKS: Final = "benchmarks.fault_window:FaultyTasks"
 TROUBLE: Final = "CINEMA_FAULT"
-SETTINGS: Final = FineTuneSettings(steps=6, batch_size=2, device="cpu")
+SETTINGS: Final = FineTuneSettings(steps=6, fold_min_steps=1, batch_size=2, device="cpu")
+"""Few steps, and patients held out all the same."""
 EDITS: Final = 3
 REFUSALS: Final = 3
 """Edits that a full disk refuses before room is made."""
@@ -94,10 +95,18 @@ class Worker:
         self._reading.events.noticed.connect(self._on_notice)
         self._reading.events.progressed.connect(self._on_progress)
 
-    def work(self, study: Path) -> None:
-        """Correct, segment, fine-tune, keep; fine-tune, discard; one thing after the other, as a reader would."""
+    def work(self, study: Path, other: Path) -> None:
+        """Correct, segment, fine-tune, keep; fine-tune, discard; one thing after the other, as a reader would.
+
+        A study of another patient is labelled too, so that each of the two is held out while the model is checked.
+        """
         self._reading.open(study)
         self._say("opened")
+        self._reading.open(other)
+        self._say("opened another")
+        self._edit(EDITS)
+        self._reading.open(study)
+        self._say("opened again")
         self._edit(EDITS)
         self._wait_for(self._reading.segment)
         self._say(f"segmented {self._session.project.journal_position()}")
@@ -188,14 +197,14 @@ class Worker:
 
 def main(arguments: list[str]) -> int:
     """Work to the end, or until something ends this."""
-    project, study, log, seed, trouble = arguments
+    project, study, other, log, seed, trouble = arguments
     kind, _, number = trouble.partition(":")
     os.environ[TROUBLE] = trouble  # the engine's process inherits it
     with Session(Project.open(project, reader="Reader"), EngineClient(TASKS, Path(log))) as session:
         session.engine.start()
         worker: Any = Worker(session, int(seed), int(number) if kind == "journal-full" else None)
         try:
-            worker.work(Path(study))
+            worker.work(Path(study), Path(other))
         except CinemaError as error:
             print(f"ended {error}", flush=True)
             return 1

@@ -171,6 +171,7 @@ class Labelling:
         phases: Iterable[int],
         model_sha256: str,
         uncertainty: NDArray[np.float32] | None = None,
+        disagreement: NDArray[np.float32] | None = None,
     ) -> Sequence[Slice]:
         """Take a model's labels; slices that a reader corrected or accepted stay as they are.
 
@@ -182,6 +183,8 @@ class Labelling:
             Those that were segmented.
         uncertainty
             How unsure the model was, shape (t, z); kept with the slices that are taken.
+        disagreement
+            How differently it drew mirror images, shape (t, z), kept in the same way; None if it was shown none.
         """
         slices = [
             (t, z)
@@ -200,6 +203,7 @@ class Labelling:
                     "model",
                     model_sha256,
                     None if uncertainty is None else float(uncertainty[t, z]),
+                    None if disagreement is None else float(disagreement[t, z]),
                 )
                 for t, z in slices
             ]

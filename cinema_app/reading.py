@@ -75,6 +75,7 @@ class Reading:
         self.study: Study | None = None
         self._labelling: Labelling | None = None
         self._uncertainty: NDArray[np.float32] | None = None
+        self._disagreement: NDArray[np.float32] | None = None
         self.labelled_besides = (0, 0)
         """Slices that readers vouched for in other studies, and their patients, counted when this one was opened."""
         self._chosen: PhaseChoice | None = None
@@ -142,6 +143,7 @@ class Reading:
         self._chosen = _chosen_by_reader(self.project.phases(study_id))
         self.study, self._labelling = study, labelling
         self._uncertainty = self.project.uncertainty(study_id)
+        self._disagreement = self.project.disagreement(study_id)
         self.labelled_besides = self.project.labelled_besides(study_id)
         self._measures, self._measures_are_stale = None, True
         self.events.cine_changed.emit()
@@ -215,7 +217,14 @@ class Reading:
         ed_es = (self.phases.ed_phase, self.phases.es_phase) if self.phases else ()
         states = {(t, z): self.state(t, z) for t in drawn for z in range(self.cine.n_slices)}
         facts = slice_facts(
-            self.study_id, labelling.labels, self._uncertainty, states, ed_es, drawn, for_review=for_review
+            self.study_id,
+            labelling.labels,
+            self._uncertainty,
+            states,
+            ed_es,
+            drawn,
+            self._disagreement,
+            for_review=for_review,
         )
         return [fact for fact in facts if self.cine.has_image(fact.t, fact.z)]
 
@@ -662,10 +671,13 @@ class Reading:
             labelling = self._labelling
         else:
             labelling.load()  # left, and perhaps corrected in between
-        slices = labelling.take_prediction(outcome.labels, outcome.phases, outcome.card.sha256, outcome.uncertainty)
+        slices = labelling.take_prediction(
+            outcome.labels, outcome.phases, outcome.card.sha256, outcome.uncertainty, outcome.disagreement
+        )
         if labelling is not self._labelling:
             return  # another study is on show by now; the journal has it
         self._uncertainty = self.project.uncertainty(self.study_id)
+        self._disagreement = self.project.disagreement(self.study_id)
         self._labels_changed(slices)
         self.measure()
         kept = len(labelling.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))

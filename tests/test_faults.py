@@ -8,9 +8,13 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
+from benchmarks import faults
 from benchmarks.faults import Fault, Ground, Run, lay_ground, strike, violations_of
+from cinema_core.cards import resolve_model
+from cinema_core.project import Project
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +28,25 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
 def test_a_fault_breaks_nothing(ground: Ground, tmp_path: Path, fault: Fault) -> None:
     run = strike(ground, tmp_path / "struck.cinema", fault, seed=1)
     assert violations_of(run, ground) == []
+
+
+def test_each_patient_is_held_out_while_a_window_works(ground: Ground) -> None:
+    with Project.open(ground.project) as project:
+        assert sorted(project.ledger().values()) == [0, 1]
+        version, *_ = project.versions()
+    card = resolve_model(version.name, project_models=ground.project / "models").card
+    assert card.recipe["folds"] == 2
+    assert card.lineage["n_patients"] == 2
+
+
+def test_a_window_that_hangs_is_ended_with_all_it_started_and_counted(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "SILENT_S", 0.001)  # no window says its first line so soon
+    run = strike(ground, tmp_path / "struck.cinema", Fault.WINDOW, seed=1)
+    assert run.silent
+    assert any("said nothing" in line for line in violations_of(run, ground))
+    assert not psutil.pid_exists(run.pid)
 
 
 @pytest.fixture
@@ -58,6 +81,10 @@ def _cut_the_journal(run: Run) -> None:
         rows.execute("DELETE FROM journal WHERE row_id = 3")
 
 
+def _hang(run: Run) -> None:
+    run.silent = True
+
+
 @pytest.mark.parametrize(
     ("damage", "seen"),
     [
@@ -66,6 +93,7 @@ def _cut_the_journal(run: Run) -> None:
         (_leave_a_version_that_nobody_kept, "folder of models holds"),
         (_claim_an_edit, "row 999999 is lost"),
         (_cut_the_journal, "gaps"),
+        (_hang, "said nothing"),
     ],
 )
 def test_damage_is_seen(ground: Ground, whole: Run, damage: Callable[[Run], None], seen: str) -> None:

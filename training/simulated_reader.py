@@ -177,7 +177,9 @@ class Desk:
         true_pct = ejection_fraction_pct(truth)
         pixel_mm = study[0].geometry.pixel_spacing_mm
         while abs(ejection_fraction_pct(labels) - true_pct) > EF_NEAR_PCT:
-            facts = slice_facts(study[0].study_id, labels, found.uncertainty, states, ed_es=(0, 1))
+            facts = slice_facts(
+                study[0].study_id, labels, found.uncertainty, states, ed_es=(0, 1), disagreement=found.disagreement
+            )
             queue = rank_for_review(facts, limit=1)
             if not queue:
                 break

@@ -80,7 +80,15 @@ def _facts(project: Project) -> list[SliceFacts]:
     for snapshot in study_snapshots(project):
         study_id, phases = snapshot.study.study_id, snapshot.labelled_phases
         ed_es = chosen_ed_es(snapshot.phases) or ed_es_by_area(snapshot.labels, phases)
-        facts += slice_facts(study_id, snapshot.labels, snapshot.uncertainty, snapshot.states, ed_es, phases)
+        facts += slice_facts(
+            study_id,
+            snapshot.labels,
+            snapshot.uncertainty,
+            snapshot.states,
+            ed_es,
+            phases,
+            snapshot.disagreement,
+        )
     return facts
 
 

@@ -68,12 +68,15 @@ class SegmentOutcome:
         float32, shape (t, z), 0 to 1.
     phases
         Frames that were segmented.
+    disagreement
+        How differently the model drew mirror images, float32, shape (t, z), 0 to 1; None if it was shown none.
     """
 
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
     phases: tuple[int, ...]
     card: ModelCard
+    disagreement: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)

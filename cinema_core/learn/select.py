@@ -115,6 +115,7 @@ def slice_facts(
     states: Mapping[tuple[int, int], LabelState],
     ed_es: Sequence[int] = (),
     phases: Iterable[int] | None = None,
+    disagreement: NDArray[np.floating] | None = None,
     *,
     for_review: bool = True,
 ) -> list[SliceFacts]:
@@ -132,6 +133,8 @@ def slice_facts(
         Frame indices of ED and ES, as far as known.
     phases
         Phases that were segmented; None for all.
+    disagreement
+        How differently the model drew mirror images, shape (t, z); NaN where that is not known. None if nowhere.
     for_review
         Look for signs and weigh the slices; the teach queue asks for neither, and both take long.
     """
@@ -142,7 +145,7 @@ def slice_facts(
     signs: Mapping[tuple[int, int], Sequence[Sign]] = {}
     lv_weights = rv_weights = np.zeros((n_phases, n_slices))
     if for_review:
-        signs = signs_of(labels, uncertainty, drawn, ed_es)
+        signs = signs_of(labels, uncertainty, drawn, ed_es, disagreement)
         lv_weights = _ef_weights_pct(labels == Structure.LV_CAVITY, ed_es)
         rv_weights = _ef_weights_pct(labels == Structure.RV_CAVITY, ed_es)
     return [

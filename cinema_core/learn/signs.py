@@ -1,4 +1,4 @@
-"""Signs that a slice is drawn wrong, from the labels alone and from how unsure the model was.
+"""Signs that a slice is drawn wrong, from the labels alone, and from how unsure the model was and how it took mirrors.
 
 Each sign has a strength, 0 to 1: how far it makes the slice doubtful by itself. They are rules of anatomy and of the
 beat: one ring of muscle around one cavity, areas that change evenly along the heart and over the beat.
@@ -53,6 +53,7 @@ def signs_of(
     uncertainty: NDArray[np.floating] | None,
     phases: Iterable[int],
     ed_es: Sequence[int] = (),
+    disagreement: NDArray[np.floating] | None = None,
 ) -> dict[Slice, list[Sign]]:
     """Find all signs on the slices of a cine, the strongest of each slice first.
 
@@ -66,6 +67,9 @@ def signs_of(
         Phases that are drawn.
     ed_es
         Frame indices of ED and ES, as far as known.
+    disagreement
+        How differently the model drew mirror images, shape (t, z), 0 to 1; NaN where it is not known; None if it was
+        shown none.
     """
     drawn = sorted(phases)
     areas = {s: (labels == s).sum(axis=(2, 3)).astype(float) for s in CAVITIES}  # (t, z)
@@ -80,6 +84,8 @@ def signs_of(
                 signs += _in_the_plane(plane.tobytes(), plane.shape)
                 if uncertainty is not None and np.isfinite(uncertainty[t, z]):
                     signs.append(_unsure(float(uncertainty[t, z])))
+                if disagreement is not None and np.isfinite(disagreement[t, z]):
+                    signs.append(_differs_in_mirrors(float(disagreement[t, z])))
             if len(ed_es) == 2 and t in ed_es:
                 signs += _paradoxical(areas, hearts, z, *ed_es)
             found[t, z] = sorted((s for s in signs if s.strength >= LEAST_STRENGTH), key=lambda s: -s.strength)
@@ -93,6 +99,11 @@ def doubt_of(signs: Iterable[Sign]) -> float:
 
 def _unsure(uncertainty: float) -> Sign:
     return Sign(_ramp(uncertainty, 0.08, 0.6), "the model is unsure of the borders")
+
+
+def _differs_in_mirrors(disagreement: float) -> Sign:
+    # Chosen on every second ACDC patient, measured on the others: docs/decisions/006-mirrors-in-review.md.
+    return Sign(_ramp(disagreement, 0.03, 0.25), "the model draws it differently when the image is mirrored")
 
 
 @lru_cache(maxsize=8192)

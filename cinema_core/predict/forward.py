@@ -112,6 +112,14 @@ def mean_probabilities(
     networks: Sequence[WindowedNetwork], frames: Array, on_batch: Callable[[float], None]
 ) -> Iterator[Array]:
     """Class probabilities of each frame, the mean of what several networks say; see :class:`WindowedNetwork`."""
+    for found in all_probabilities(networks, frames, on_batch):
+        yield np.asarray(np.mean(found, axis=0), dtype=np.float32)
+
+
+def all_probabilities(
+    networks: Sequence[WindowedNetwork], frames: Array, on_batch: Callable[[float], None]
+) -> Iterator[tuple[Array, ...]]:
+    """Class probabilities of each frame as each network says them, in their order; see :class:`WindowedNetwork`."""
     shares = [0.0] * len(networks)
 
     def told(k: int, share: float) -> None:
@@ -119,8 +127,7 @@ def mean_probabilities(
         on_batch(sum(shares) / len(shares))
 
     asked = [network.probabilities(frames, partial(told, k)) for k, network in enumerate(networks)]
-    for found in zip(*asked, strict=True):
-        yield np.asarray(np.mean(found, axis=0), dtype=np.float32)
+    yield from zip(*asked, strict=True)
 
 
 class _Forward:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,8 @@ from cinema_core.model_config import mirrors
 from cinema_core.models import zoo
 from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid
-from cinema_core.predict.forward import WindowedNetwork, mean_probabilities
+from cinema_core.predict.disagreement import mirror_disagreement
+from cinema_core.predict.forward import WindowedNetwork, all_probabilities
 from cinema_core.predict.postprocess import label_frame
 from cinema_core.predict.uncertainty import doubt
 from cinema_core.progress import CancelToken, Progress, no_progress
@@ -45,6 +46,9 @@ class Segmentation:
         float32, shape (t, z), 0 (sure) to 1; NaN on phases that were not segmented.
     structure_uncertainty
         The same over RV, myocardium and LV alone, shape (t, z, 3).
+    disagreement
+        How differently the model drew the mirror images, float32, shape (t, z), 0 (the same) to 1; NaN on phases that
+        were not segmented. None of a model that is shown no mirror images.
     phases
         Frames that were segmented, from 0, ascending.
     geometry
@@ -58,6 +62,7 @@ class Segmentation:
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
     structure_uncertainty: NDArray[np.float32]
+    disagreement: NDArray[np.float32] | None
     phases: tuple[int, ...]
     geometry: Geometry
     card: ModelCard
@@ -139,30 +144,50 @@ def segment_cine(
     uncertainty = np.full(cine.shape[:2], np.nan, dtype=np.float32)
     by_structure = np.full((*cine.shape[:2], len(FOREGROUND)), np.nan, dtype=np.float32)
     spacing = cine.geometry.pixel_spacing_mm
+    disagreement = np.full(cine.shape[:2], np.nan, dtype=np.float32)
     members = loaded.network.networks if isinstance(loaded.network, Ensemble) else [loaded.network]
+    shown_as = mirrors(loaded.config)
+    is_mirrored = len(set(shown_as)) > 1
     networks = [
-        WindowedNetwork(member, SAX, grid.patch_size[2], mirrored)
-        for member in members
-        for mirrored in mirrors(loaded.config)
+        WindowedNetwork(member, SAX, grid.patch_size[2], mirrored) for mirrored in shown_as for member in members
     ]
-    found = mean_probabilities(networks, to_grid.to_model(frames), on_batch)
-    for t, frame, on_grid in zip(chosen, frames, found, strict=True):
+    found = all_probabilities(networks, to_grid.to_model(frames), on_batch)
+    for t, frame, of_networks in zip(chosen, frames, found, strict=True):
         if not frame.any():  # one grey all over: there is nothing to see, whatever the network makes of it
-            uncertainty[t] = by_structure[t] = 0
+            uncertainty[t] = by_structure[t] = disagreement[t] = 0
             continue
-        probabilities = to_grid.to_native(on_grid)  # (c, z, y, x)
+        answers = _mean_of_members(of_networks, len(members))
+        probabilities = to_grid.to_native(np.mean(answers, axis=0))  # (c, z, y, x)
         labels[t] = label_frame(probabilities, spacing)
         uncertainty[t], by_structure[t] = doubt(probabilities, spacing[0] * spacing[1])
+        if is_mirrored:
+            disagreement[t] = np.clip(to_grid.from_z @ mirror_disagreement(answers), 0, 1)
     if cine.apex_first:
         labels, uncertainty = labels[:, ::-1].copy(), uncertainty[:, ::-1].copy()
-        by_structure = by_structure[:, ::-1].copy()
+        by_structure, disagreement = by_structure[:, ::-1].copy(), disagreement[:, ::-1].copy()
     for where in cine.missing:
-        labels[where], uncertainty[where], by_structure[where] = 0, np.nan, np.nan
+        labels[where], uncertainty[where], by_structure[where], disagreement[where] = 0, np.nan, np.nan, np.nan
     for z in range(cine.n_slices):
         rows, columns = cine.image_extent(z)
         labels[:, z, rows:], labels[:, z, :, columns:] = 0, 0
     progress(1.0, f"Segmented {len(chosen)} phases")
-    return Segmentation(labels, uncertainty, by_structure, chosen, cine.geometry, loaded.card, cine.phases_with_gaps)
+    return Segmentation(
+        labels,
+        uncertainty,
+        by_structure,
+        disagreement if is_mirrored else None,
+        chosen,
+        cine.geometry,
+        loaded.card,
+        cine.phases_with_gaps,
+    )
+
+
+def _mean_of_members(found: Sequence[NDArray[np.float32]], n_members: int) -> list[NDArray[np.float32]]:
+    """Mean over an ensemble's members of what they say to each mirror image, those of one image next to each other."""
+    if n_members == 1:
+        return list(found)
+    return [np.mean(found[k : k + n_members], axis=0) for k in range(0, len(found), n_members)]
 
 
 def grid_about_heart(cine: Cine, grid: ViewSettings) -> GridMap:

@@ -38,6 +38,8 @@ class StudySnapshot:
         Pins the labels: ``project.slices(study_id, at=journal_position)`` gives them again.
     uncertainty
         How unsure the model was when it drew each slice last, shape (t, z); see :meth:`Project.uncertainty`.
+    disagreement
+        How differently it drew mirror images then, shape (t, z); see :meth:`Project.disagreement`.
     approval
         Last approval with what changed since; None if there was none.
     choices
@@ -54,6 +56,7 @@ class StudySnapshot:
     label_models: tuple[str, ...]
     journal_position: int
     uncertainty: NDArray[np.float32] | None = None
+    disagreement: NDArray[np.float32] | None = None
     approval: ApprovalRecord | None = None
     choices: ReportChoices = NOTHING_CHOSEN
     insertions: Mapping[int, Insertions] = field(default_factory=dict)
@@ -133,6 +136,7 @@ def study_snapshot(project: Project, study_id: str) -> StudySnapshot:
             ),
             journal_position=project.journal_position(),
             uncertainty=project.uncertainty(study_id),
+            disagreement=project.disagreement(study_id),
             approval=project.approval(study_id),
             choices=project.report_choices(study_id),
             insertions=project.insertions(study_id),

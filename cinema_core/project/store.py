@@ -74,7 +74,7 @@ from cinema_core.project.studies import (
     study_row,
 )
 from cinema_core.project.trials import TRIALS, clear_trials, move_into_place, refuse_missing, settle_trials
-from cinema_core.project.uncertainty import newest_uncertainty
+from cinema_core.project.uncertainty import newest_disagreement, newest_uncertainty
 from cinema_core.project.undo import do_step, redo_step, undo_step
 from cinema_core.project.versions import (
     PROJECT_SCOPE,
@@ -411,6 +411,14 @@ class Project:
         """
         with self._database.reading() as rows:
             return newest_uncertainty(rows, study_id)
+
+    def disagreement(self, study_id: str) -> NDArray[np.float32] | None:
+        """How differently the model drew the mirror images of each slice when it drew it last, shape (t, z), 0 to 1.
+
+        NaN where it was shown none or that was not kept; None if that holds for every slice.
+        """
+        with self._database.reading() as rows:
+            return newest_disagreement(rows, study_id)
 
     def effort(self, study_id: str, pixel_spacing_mm: tuple[float, float]) -> Effort:
         """Return what the labels of a study cost their readers; see :class:`Effort`.

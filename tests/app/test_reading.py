@@ -87,6 +87,27 @@ def test_the_review_queue_leaves_out_what_was_vouched_for_and_survives_reopening
     assert again.review_queue() == left
 
 
+def test_what_a_model_drew_differently_in_mirrors_is_to_be_checked_and_said_why_also_after_reopening(
+    reading: Reading, project: Project, engine: Any, segmentation: Any, study: Any, phantom_study: PhantomStudy
+) -> None:
+    reading.segment()
+    calm = segmentation(phantom_study.labels)
+    engine.jobs[-1].finish(replace(calm, disagreement=np.zeros(calm.labels.shape[:2], np.float32)))
+    last = [found for found in reading.review_queue() if found.score < 0.9][-1]
+    doubtful = np.zeros(calm.labels.shape[:2], np.float32)
+    doubtful[last.t, last.z] = 0.9
+    reading.segment()
+    engine.jobs[-1].finish(replace(calm, disagreement=doubtful))
+    again = Reading(project, engine)
+    again.show(study(phantom_study))
+    for opened in (reading, again):
+        found = next(found for found in opened.review_queue() if (found.t, found.z) == (last.t, last.z))
+        assert "draws it differently when the image is mirrored" in found.reason
+    reading.segment()
+    engine.jobs[-1].finish(calm)  # a model that is shown no mirror images
+    assert not any("mirrored" in found.reason for found in reading.review_queue())
+
+
 def test_reopening_brings_corrections_and_phases_back(
     segmented: Reading, project: Project, engine: Any, mask: Mask, phantom_study: PhantomStudy, study: Any
 ) -> None:

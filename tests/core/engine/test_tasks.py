@@ -59,11 +59,12 @@ class Silent:
 SILENT = Silent()
 
 
-def write_tiny_model(folder: Path, seed: int) -> ModelCard:
+def write_tiny_model(folder: Path, seed: int, **config: object) -> ModelCard:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = safetensors.torch.save(build_model(TINY).state_dict())
-    return write_model_folder(folder, weights, yaml.safe_dump(TINY), ModelCard(name=folder.name, sha256=""))
+    config_text = yaml.safe_dump({**TINY, **config})
+    return write_model_folder(folder, weights, config_text, ModelCard(name=folder.name, sha256=""))
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ def test_engine_draws_what_the_same_function_draws_here(
     found: SegmentOutcome = job.result(WAIT_S)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_array_equal(found.uncertainty, expected.uncertainty)
+    assert found.disagreement is None and expected.disagreement is None  # shown no mirror images
     assert (found.phases, found.card) == (expected.phases, expected.card)
     assert found.labels.any()
 
@@ -115,6 +117,18 @@ def test_engine_takes_in_a_model(engine: EngineClient, models: Path, tmp_path: P
     card: ModelCard = engine.submit(ImportModelRequest(incoming, "clinic", tmp_path / "clinic")).result(WAIT_S)
     assert zoo.load(tmp_path / "clinic").card == card
     assert (card.name, card.kind) == ("clinic", "imported")
+
+
+@pytest.mark.usefixtures("computing_as_the_engine_does")
+def test_engine_brings_back_how_differently_mirror_images_were_drawn(
+    engine: EngineClient, models: Path, phantom_study: PhantomStudy
+) -> None:
+    write_tiny_model(models / "mirrored", seed=0, predict={"mirrors": [[], [0]]})
+    job = engine.segment(phantom_study.cine, model="mirrored", project_models=models, device="cpu", phases=[1])
+    expected = segment_cine(phantom_study.cine, "mirrored", "cpu", phases=[1], project_models=models)
+    found: SegmentOutcome = job.result(WAIT_S)
+    assert found.disagreement is not None and found.disagreement[1].any()
+    np.testing.assert_array_equal(found.disagreement, expected.disagreement)
 
 
 @pytest.mark.usefixtures("computing_as_the_engine_does")

@@ -23,7 +23,7 @@ def heart(n_phases: int = 2, n_slices: int = 7) -> np.ndarray:
 
 def reasons(labels: np.ndarray, t: int = 0, z: int = MIDDLE, **known: object) -> list[str]:
     ed_es = known.pop("ed_es", ())
-    found = signs_of(labels, known.pop("uncertainty", None), range(len(labels)), ed_es)  # type: ignore[arg-type]
+    found = signs_of(labels, known.pop("uncertainty", None), range(len(labels)), ed_es, **known)  # type: ignore[arg-type]
     return [sign.reason for sign in found[t, z]]
 
 
@@ -100,6 +100,24 @@ def test_what_the_model_is_unsure_of_is_told_and_what_is_not_known_is_not() -> N
     words = "the model is unsure of the borders"
     assert words in reasons(heart(), uncertainty=uncertainty)
     assert words not in reasons(heart(), t=1, uncertainty=uncertainty)
+
+
+def test_what_is_drawn_differently_in_a_mirror_is_told_and_what_is_not_known_is_not() -> None:
+    disagreement = np.full((2, 7), 0.2)
+    disagreement[0, MIDDLE + 1] = 0.02
+    disagreement[1] = np.nan
+    words = "the model draws it differently when the image is mirrored"
+    assert words in reasons(heart(), disagreement=disagreement)
+    assert words not in reasons(heart(), z=MIDDLE + 1, disagreement=disagreement)
+    assert words not in reasons(heart(), z=0, disagreement=disagreement)  # no heart to draw
+    assert words not in reasons(heart(), t=1, disagreement=disagreement)
+
+
+def test_the_more_a_mirror_changes_the_stronger_the_sign() -> None:
+    disagreement = np.array([[0, 0, 0.05, 0.15, 0.9, 0, 0]])
+    found = signs_of(heart(1), None, [0], disagreement=disagreement)
+    strengths = [found[0, z][0].strength for z in (2, 3, 4)]
+    assert strengths == sorted(strengths) and 0 < strengths[0] < strengths[1] < strengths[2] < 1
 
 
 def test_doubt_grows_with_every_sign_and_stays_below_one() -> None:

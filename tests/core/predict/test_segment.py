@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from cinema_core.anatomy import FOREGROUND, Structure
 from cinema_core.cine import Cine, Geometry, View
@@ -16,6 +18,7 @@ from cinema_core.errors import Cancelled, CheckpointError, PhaseError, StudyErro
 from cinema_core.io import load_study
 from cinema_core.measure.agreement import dice
 from cinema_core.models import zoo
+from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import LoadedModel
 from cinema_core.phantom import PhantomStudy
 from cinema_core.predict import segment_cine
@@ -123,6 +126,8 @@ def test_a_blank_frame_is_left_blank(grey_reader: Make) -> None:
     pixels[1] = 7
     found = segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1))
     assert not found.labels[1].any() and found.labels[0].any()
+    found = segment_cine(replace(ball_cine(), pixels=pixels), shown_mirrors(grey_reader(1)))
+    assert found.disagreement is not None and not found.disagreement[1].any()
 
 
 def test_cancel_stops_before_the_next_batch(grey_reader: Make) -> None:
@@ -149,6 +154,57 @@ def test_a_doubtful_slice_is_more_uncertain_than_a_clear_one(grey_reader: Make) 
     pixels[0, 4][pixels[0, 4] == GREY[Structure.LV_CAVITY]] = 250  # between myocardium and cavity
     found = segment_cine(replace(ball_cine(), pixels=pixels), grey_reader(1), phases=[0])
     assert found.uncertainty[0].argmax() == 4
+
+
+def shown_mirrors(model: LoadedModel, network: nn.Module | None = None) -> LoadedModel:
+    config = {**model.config, "predict": {"mirrors": [[], [0], [1]]}}
+    return replace(model, config=config, network=network or model.network)
+
+
+class LeftBlind(nn.Module):
+    """Sees no RV in the left half of one slice of what it is shown, as a model does that knows hearts one way round."""
+
+    def __init__(self, network: nn.Module, z: int) -> None:
+        super().__init__()
+        self.network, self.z = network, z
+
+    def forward(self, images: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = self.network(images)["sax"].clone()  # (b, c, x, y, z)
+        found[:, Structure.RV_CAVITY, : found.shape[2] // 2, :, self.z] = -1e4
+        return {"sax": found}
+
+
+def test_a_model_that_is_shown_no_mirror_images_does_not_disagree_with_itself(grey_reader: Make) -> None:
+    assert segment_cine(ball_cine(), grey_reader(1)).disagreement is None
+
+
+@pytest.mark.parametrize("depth", [1, 16])
+def test_a_model_to_which_a_mirror_is_the_same_agrees_with_itself(grey_reader: Make, depth: int) -> None:
+    found = segment_cine(ball_cine(), shown_mirrors(grey_reader(depth)), phases=[0, 2])
+    assert found.disagreement is not None and found.disagreement.shape == found.labels.shape[:2]
+    np.testing.assert_allclose(found.disagreement[[0, 2]], 0, atol=1e-6)
+    assert np.isnan(found.disagreement[1]).all()
+
+
+@pytest.mark.parametrize("apex_first", [False, True])
+def test_disagreement_lies_on_the_studys_own_slice(grey_reader: Make, apex_first: bool) -> None:
+    cine = replace(ball_cine(), apex_first=apex_first)
+    model = grey_reader(8)
+    found = segment_cine(cine, shown_mirrors(model, LeftBlind(model.network, z=3)), phases=[0])
+    assert found.disagreement is not None
+    assert np.flatnonzero(found.disagreement[0] > 0.05).tolist() == [4 if apex_first else 3]
+    assert (found.disagreement[0] <= 1).all()
+
+
+def test_members_of_an_ensemble_that_differ_are_no_mirror_images(grey_reader: Make) -> None:
+    model = grey_reader(8)
+    both = Ensemble([model.network, LeftBlind(model.network, z=3)])
+    assert segment_cine(ball_cine(), replace(model, network=both), phases=[0]).disagreement is None
+    one = segment_cine(ball_cine(), shown_mirrors(model, Ensemble([both.networks[1]] * 2)), phases=[0])
+    alone = segment_cine(ball_cine(), shown_mirrors(model, LeftBlind(model.network, z=3)), phases=[0])
+    assert one.disagreement is not None and alone.disagreement is not None
+    np.testing.assert_allclose(one.disagreement, alone.disagreement, atol=1e-6)
+    np.testing.assert_array_equal(one.labels, alone.labels)
 
 
 def test_the_bundled_model_finds_the_synthetic_heart(phantom_study: PhantomStudy) -> None:

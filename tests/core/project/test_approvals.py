@@ -122,7 +122,7 @@ def as_format_6(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "project.sqlite")) as rows:
         rows.executescript(
             "DROP TABLE edit_step; DROP TABLE insertion_points; DROP TABLE approval; DROP TABLE report_choices; "
-            "PRAGMA user_version = 6;"
+            "ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 6;"
         )
 
 

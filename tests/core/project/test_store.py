@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
@@ -344,14 +346,52 @@ def test_the_models_uncertainty_is_kept_with_its_drawing(project: Project, edit:
     assert np.isnan(found).sum() == found.size - 3
 
 
+def test_how_a_model_took_mirrors_is_kept_with_its_drawing_and_never_lent_to_another(
+    project: Project, edit: MakeEdit
+) -> None:
+    drawn = [replace(edit(t, 1, state=LabelState.PREDICTED, tool="model"), uncertainty=0.5) for t in range(3)]
+    project.record_many(drawn)
+    assert project.disagreement("study-1") is None
+    project.record_many(replace(row, disagreement=0.25) for row in drawn[:2])
+    project.record(edit(1, 1))  # a correction says nothing about the model
+    found = project.disagreement("study-1")
+    assert found is not None
+    np.testing.assert_allclose(found[:3, 1], [0.25, 0.25, np.nan])
+    project.record(drawn[0])  # drawn again, by a model that is shown no mirror images
+    found = project.disagreement("study-1")
+    assert found is not None
+    np.testing.assert_allclose(found[:3, 1], [np.nan, 0.25, np.nan])
+    assert np.isnan(found).sum() == found.size - 1
+
+
+def test_a_project_of_format_9_keeps_its_uncertainty_and_has_no_mirrors(project: Project, edit: MakeEdit) -> None:
+    drawn = replace(edit(0, 1, state=LabelState.PREDICTED, tool="model"), uncertainty=0.5)
+    project.record(drawn)
+    project.close()
+    with closing(sqlite3.connect(project.folder / "project.sqlite")) as rows:
+        rows.executescript("ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 9;")
+    with FileLock(project.folder / "project.lock"), Project.open(project.folder) as onlooker:
+        assert onlooker.read_only
+        assert onlooker.disagreement("study-1") is None
+        assert onlooker.uncertainty("study-1")[0, 1] == 0.5  # type: ignore[index]
+    with Project.open(project.folder) as again:
+        assert again.disagreement("study-1") is None
+        assert again.uncertainty("study-1")[0, 1] == 0.5  # type: ignore[index]
+        again.record(replace(drawn, disagreement=0.75))
+        assert again.disagreement("study-1")[0, 1] == 0.75  # type: ignore[index]
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
 def test_an_impossible_uncertainty_is_refused_and_nothing_of_it_kept(
     value: float, project: Project, edit: MakeEdit
 ) -> None:
     with pytest.raises(LabelError, match="lies between 0 and 1"):
         project.record(replace(edit(), uncertainty=value))
+    with pytest.raises(LabelError, match=r"disagreement .* lies between 0 and 1"):
+        project.record(replace(edit(), uncertainty=0.5, disagreement=value))
     assert project.slices("study-1") == {}
 
 
 def test_a_study_that_the_project_does_not_have_has_no_uncertainty(project: Project) -> None:
     assert project.uncertainty("study-9") is None
+    assert project.disagreement("study-9") is None
