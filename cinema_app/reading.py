@@ -194,20 +194,29 @@ class Reading:
         """Hash of the model that each labelled slice came or started from."""
         return self._open_labelling.models()
 
-    def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str = "brush") -> bool:
+    def correct(
+        self,
+        t: int,
+        z: int,
+        mask: NDArray[np.integer[Any]],
+        tool: str = "brush",
+        moved_points: int | None = None,
+    ) -> bool:
         """Take the reader's label of one slice; returns whether anything differed.
 
         Parameters
         ----------
         mask
             Label values of the slice, shape (y, x).
+        moved_points
+            Control points of a contour that the hand moved; None for what was not made with a contour.
 
         Raises
         ------
         ProjectError, StorageError
             If it cannot be saved; then nothing has changed.
         """
-        changed = self._open_labelling.correct(t, z, mask, tool)
+        changed = self._open_labelling.correct(t, z, mask, tool, moved_points)
         self._labels_changed(changed)
         return bool(changed)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from typing import Any
 
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
@@ -16,12 +14,12 @@ from cinema_app.reading import Reading
 from cinema_app.teaching import TeachingSet
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import allow, button, counted, muted
+from cinema_app.widgets.effort import EffortPanel
 from cinema_app.widgets.trial import TrialPanel
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import Cancelled, CinemaError
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.progress import CancelToken
-from cinema_core.project import Effort
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +56,9 @@ class TrainPanel(QWidget):
     def _build(self) -> None:
         self.finetune = button("Fine-tune on my labels", TIP, answered(self._reading, self._start), main=True)
         self._labels_line = muted()
-        self._labels_line.installEventFilter(self)
         self._build_interrupted()
         self.trial = TrialPanel(self._reading)
+        self.effort = EffortPanel(self._reading)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
@@ -68,6 +66,7 @@ class TrainPanel(QWidget):
         layout.addWidget(self._labels_line)
         layout.addWidget(self._interrupted)
         layout.addWidget(self.trial)
+        layout.addWidget(self.effort)
         layout.addStretch(1)
 
     def _build_interrupted(self) -> None:
@@ -101,12 +100,6 @@ class TrainPanel(QWidget):
             self._interrupted_words.setText(_interrupted_words(run))
             busy = "The engine is still at work." if self._reading.work.busy else ""
             allow(self.again, not busy, busy, AGAIN_TIP)
-
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Add up the effort when the mouse rests on the line: the whole journal is too much for every stroke."""
-        if event.type() == QEvent.Type.ToolTip and self._reading.is_open:
-            self._labels_line.setToolTip(_effort_words(self._reading.effort()))
-        return bool(super().eventFilter(watched, event))
 
     def _why_not(self, n_here: int) -> str:
         if not self._reading.is_open:
@@ -212,10 +205,3 @@ def _interrupted_words(run: FineTuneRun) -> str:
 def _labels_words(n_here: int, n_besides: int, n_patients: int) -> str:
     here = f"{counted(n_here, 'labelled slice')} here"
     return here + (f", {n_besides} in other studies ({counted(n_patients, 'patient')})." if n_besides else ".")
-
-
-def _effort_words(effort: Effort) -> str:
-    return (
-        f"Your work on this study: {counted(effort.edits, 'edit')}, {effort.added_path_mm / 10:.0f} cm of border "
-        f"redrawn, {effort.active_s / 60:.0f} min active. Export: cinema export --format effort"
-    )

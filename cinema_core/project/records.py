@@ -88,6 +88,8 @@ class SliceEdit:
         Hash of the weights whose prediction this is or started from; empty for none.
     uncertainty
         How unsure the model was of its prediction, 0 to 1; None if that is not known, or it is none.
+    moved_points
+        Control points of a contour that the reader's hand moved for it; None for what was not made with a contour.
     """
 
     study_id: str
@@ -98,6 +100,7 @@ class SliceEdit:
     tool: str
     model_sha256: str = ""
     uncertainty: float | None = None
+    moved_points: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

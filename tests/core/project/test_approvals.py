@@ -121,7 +121,8 @@ def test_an_approval_cannot_be_changed(approved: Project, folder: Path, statemen
 def as_format_6(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "project.sqlite")) as rows:
         rows.executescript(
-            "DROP TABLE edit_step; DROP TABLE insertion_points; DROP TABLE approval; DROP TABLE report_choices; "
+            "DROP TABLE moved_points; DROP TABLE edit_step; DROP TABLE insertion_points; DROP TABLE approval; "
+            "DROP TABLE report_choices; "
             "PRAGMA user_version = 6;"
         )
 
