@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,9 +80,17 @@ class Labelling:
 
     # ---------------------------------------------------------------- edits; each returns the slices that changed
 
-    def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str) -> Sequence[Slice]:
-        """Take the reader's label of one slice; nothing is done if it is the same."""
-        return self._take({(t, z): mask}, LabelState.CORRECTED, tool)
+    def correct(
+        self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str, moved_points: int | None = None
+    ) -> Sequence[Slice]:
+        """Take the reader's label of one slice; nothing is done if it is the same.
+
+        Parameters
+        ----------
+        moved_points
+            Control points of a contour that the hand moved; None for what was not made with a contour.
+        """
+        return self._take({(t, z): mask}, LabelState.CORRECTED, tool, moved_points=moved_points)
 
     def correct_many(
         self, masks: Mapping[Slice, NDArray[np.integer[Any]]], tool: str, choice: PhaseChoice | None = None
@@ -103,13 +112,15 @@ class Labelling:
         state: LabelState,
         tool: str,
         choice: PhaseChoice | None = None,
+        moved_points: int | None = None,
     ) -> Sequence[Slice]:
         # First: the layer reports a slice also when it was only looked at.
         drawn = {where: np.array(mask, dtype=np.uint8) for where, mask in masks.items()}
         drawn = {where: mask for where, mask in drawn.items() if not np.array_equal(mask, self._labels[where])}
         for where in drawn:
             self._refuse_gap(*where)
-        return self._do([self._edit(where, state, tool, mask) for where, mask in drawn.items()], choice)
+        edits = [self._edit(where, state, tool, mask) for where, mask in drawn.items()]
+        return self._do([replace(edit, moved_points=moved_points) for edit in edits], choice)
 
     def revert_to_model(self, t: int, z: int) -> Sequence[Slice]:
         """Bring back what a model drew last on a slice, as predicted.

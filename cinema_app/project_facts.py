@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cinema_core.anatomy import LabelState, Structure
 from cinema_core.learn.select import SliceFacts, slice_facts
+from cinema_core.learn.teach import SLICES_PER_STUDY
 from cinema_core.project import PhaseChoice, Project
 
 
@@ -105,9 +106,32 @@ def _facts_of(project: Project, key: FactsKey) -> list[SliceFacts]:
         labels[where] = rows[where].mask
     phases = sorted({t for t, _ in states})
     ed_es = key.ed_es or ed_es_by_area(labels, phases)
-    facts = slice_facts(key.study_id, labels, None, states, ed_es, phases, for_review=False)
-    # Where no heart is drawn nothing is to be taught; a thousand slices less to rank at each press.
-    return [fact for fact in facts if fact.level is not None or fact.state.is_teaching]
+    first = sorted({*ed_es} & {*phases} | {t for (t, _), state in states.items() if state.is_teaching})
+    # A thousand objects more would make Python look through all of napari's for garbage: a second, in any thread.
+    facts = slice_facts(key.study_id, labels, None, states, ed_es, first, for_review=False)
+    if not _has_its_share(facts):
+        facts = slice_facts(key.study_id, labels, None, states, ed_es, phases, for_review=False)
+    return that_may_teach(facts)
+
+
+def that_may_teach(facts: Sequence[SliceFacts]) -> list[SliceFacts]:
+    """Leave out, of one study's slices, those that the teach queue cannot come to.
+
+    It takes few slices of a study, ED and ES first: other phases matter only where these have too few. Slices that a
+    reader vouched for stay, because they count.
+    """
+    enough = _has_its_share(facts)
+    return [
+        fact
+        for fact in facts
+        if fact.state.is_teaching or (fact.level is not None and not (enough and fact.phases_from_ed_es))
+    ]
+
+
+def _has_its_share(facts: Sequence[SliceFacts]) -> bool:
+    """Whether ED and ES alone have as many slices to label as the queue takes of a study."""
+    open_ = [f for f in facts if f.level is not None and not f.state.is_teaching and f.phases_from_ed_es == 0]
+    return len(open_) >= SLICES_PER_STUDY
 
 
 def chosen_ed_es(choice: PhaseChoice | None) -> tuple[int, ...]:

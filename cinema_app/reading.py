@@ -16,7 +16,7 @@ from cinema_app.fine_tuning import FineTuning
 from cinema_app.labelling import Labelling, Slice
 from cinema_app.news import Notice, ReadingEvents, Severity
 from cinema_app.opening import open_study, person_of
-from cinema_app.project_facts import ProjectFacts
+from cinema_app.project_facts import ProjectFacts, that_may_teach
 from cinema_app.reporting import result_of
 from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
@@ -201,7 +201,7 @@ class Reading:
 
         Studies that :attr:`project_facts` misses are looked at here, which takes a tenth of a second each.
         """
-        own = self._slice_facts(for_review=False) if self.cine.view is View.SAX else []
+        own = that_may_teach(self._slice_facts(for_review=False)) if self.cine.view is View.SAX else []
         facts = self.project_facts.of_all(self.study_id, own)
         ranked = rank_for_teaching(facts, limit=TEACH_LONGEST)
         order = {name: k for k, name in enumerate(dict.fromkeys([self.study_id, *(s.study_id for s in ranked)]))}
@@ -236,20 +236,29 @@ class Reading:
         """Hash of the model that each labelled slice came or started from."""
         return self._open_labelling.models()
 
-    def correct(self, t: int, z: int, mask: NDArray[np.integer[Any]], tool: str = "brush") -> bool:
+    def correct(
+        self,
+        t: int,
+        z: int,
+        mask: NDArray[np.integer[Any]],
+        tool: str = "brush",
+        moved_points: int | None = None,
+    ) -> bool:
         """Take the reader's label of one slice; returns whether anything differed.
 
         Parameters
         ----------
         mask
             Label values of the slice, shape (y, x).
+        moved_points
+            Control points of a contour that the hand moved; None for what was not made with a contour.
 
         Raises
         ------
         ProjectError, StorageError
             If it cannot be saved; then nothing has changed.
         """
-        changed = self._open_labelling.correct(t, z, mask, tool)
+        changed = self._open_labelling.correct(t, z, mask, tool, moved_points)
         self._labels_changed(changed)
         return bool(changed)
 

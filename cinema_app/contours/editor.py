@@ -54,6 +54,17 @@ class _Drag:
     border: Outline
     before: Curves
     follow: Callable[[Points], Contour]
+    grip: Grip
+
+    def moved_points(self, to: Points) -> int:
+        """Control points that the hand moved: one by itself, or those that followed a pull, at least the one it makes.
+
+        A curve that is moved or scaled as a whole has none; nor do curves count that yield, whose points come anew.
+        """
+        if self.grip is not Grip.SHAPE:
+            return 0
+        after = {tuple(point) for point in self.follow(to).points}
+        return max(1, sum(tuple(point) not in after for point in self.before[self.border].points))
 
 
 class ContourEditor:
@@ -76,6 +87,7 @@ class ContourEditor:
         self._latest: dict[Slice, tuple[Mask, Curves]] = {}
         self._drag: _Drag | None = None
         self._in_flight: Curves | None = None
+        self._hand: Points = np.zeros(2)
         self._here: Slice = (0, 0)
         self.chosen = Outline.LV_ENDO
         self.reach_mm = REACH_MM
@@ -168,7 +180,7 @@ class ContourEditor:
         if border is None:
             return False
         curve = self.curves[border]
-        self._drag = _Drag(border, self.curves, self._follow(curve, place, within, grip))
+        self._drag = _Drag(border, self.curves, self._follow(curve, place, within, grip), grip)
         self.choose(border)
         return True
 
@@ -190,7 +202,7 @@ class ContourEditor:
     def drag(self, place: Points) -> None:
         """Move what is held; contours in its way yield."""
         if self._drag is not None:
-            held = self._drag.border
+            self._hand, held = place, self._drag.border
             self._in_flight = settled({**self._drag.before, held: self._drag.follow(place)}, held)
             self.changed.emit()
 
@@ -199,7 +211,7 @@ class ContourEditor:
         drag, curves = self._drag, self._in_flight
         self._drag = self._in_flight = None
         if drag is not None and curves is not None:
-            self._take(drag.before, curves)
+            self._take(drag.before, curves, moved_points=drag.moved_points(self._hand))
 
     def cancel(self) -> None:
         """Let go and leave everything as it was before."""
@@ -408,11 +420,11 @@ class ContourEditor:
 
     # ---------------------------------------------------------------- contours and label are one
 
-    def _take(self, before: Curves, after: Curves, anew: Outline | None = None) -> None:
+    def _take(self, before: Curves, after: Curves, anew: Outline | None = None, moved_points: int = 0) -> None:
         mask = written(self._label(self._here), before, after, anew)
         self._remember(self._here, mask, after)
         try:
-            self._reading.correct(*self._here, mask, ORIGIN)
+            self._reading.correct(*self._here, mask, ORIGIN, moved_points)
         except CinemaError as error:
             # Not saved, so not shown either.
             self._reading.notify(str(error), Severity.ERROR)

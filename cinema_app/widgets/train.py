@@ -18,12 +18,12 @@ from cinema_app.reading import Reading
 from cinema_app.teaching import TeachingSet
 from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import allow, button, counted, keep_height, muted
+from cinema_app.widgets.effort import EffortPanel
 from cinema_app.widgets.trial import TrialPanel
 from cinema_core.anatomy import LabelState
 from cinema_core.errors import Cancelled, CinemaError
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.progress import CancelToken
-from cinema_core.project import Effort
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ class TrainPanel(QWidget):
     def _build(self) -> None:
         self.finetune = button("Fine-tune on my labels", TIP, answered(self._reading, self._start), main=True)
         self._labels_line = muted()
-        self._labels_line.installEventFilter(self)
         self._build_interrupted()
         self.trial = TrialPanel(self._reading)
+        self.effort = EffortPanel(self._reading)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
@@ -73,6 +73,7 @@ class TrainPanel(QWidget):
         layout.addWidget(self._labels_line)
         layout.addWidget(self._interrupted)
         layout.addWidget(self.trial)
+        layout.addWidget(self.effort)
         layout.addStretch(1)
 
     def _build_interrupted(self) -> None:
@@ -116,14 +117,9 @@ class TrainPanel(QWidget):
         allow(self.forget, not busy, busy, FORGET_TIP)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Add up the effort when the mouse rests on the line: the whole journal is too much for every stroke.
-
-        And give the words on what was interrupted their height, which goes by their width.
-        """
+        """Give the words on what was interrupted their height, which goes by their width."""
         if event.type() == QEvent.Type.Resize and watched is self._interrupted_words:
             keep_height(self._interrupted_words)
-        if event.type() == QEvent.Type.ToolTip and watched is self._labels_line and self._reading.is_open:
-            self._labels_line.setToolTip(_effort_words(self._reading.effort()))
         return bool(super().eventFilter(watched, event))
 
     def _why_not(self, n_here: int) -> str:
@@ -269,10 +265,3 @@ def _when(utc: str) -> str:
 def _labels_words(n_here: int, n_besides: int, n_patients: int) -> str:
     here = f"{counted(n_here, 'labelled slice')} here"
     return here + (f", {n_besides} in other studies ({counted(n_patients, 'patient')})." if n_besides else ".")
-
-
-def _effort_words(effort: Effort) -> str:
-    return (
-        f"Your work on this study: {counted(effort.edits, 'edit')}, {effort.added_path_mm / 10:.0f} cm of border "
-        f"redrawn, {effort.active_s / 60:.0f} min active. Export: cinema export --format effort"
-    )

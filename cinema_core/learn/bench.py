@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import median
@@ -43,6 +43,10 @@ PREPARED: Final = 0.03
 
 LOOK_COST: Final = 0.6
 """What asking about a window costs, relative to training on one: no way back, but in full precision."""
+
+
+LEFT_OUT_SHARE: Final = 0.5
+"""Of the usual size of a structure on a slice, what the base has to see of one for its absence to be an omission."""
 
 
 @dataclass(eq=False)
@@ -242,19 +246,66 @@ def _copy_on(device: torch.device, network: nn.Module) -> nn.Module:
 
 
 def _spare_unlabelled_structures(windows: Sequence[Window], base: Sequence[Opinion]) -> tuple[list[Window], list[str]]:
-    """Keep a structure that no reader ever drew as the base has it.
+    """Keep a structure that no reader ever drew, or that a study's reader left out, as the base has it.
 
     Where the reader wrote background but the base sees such a structure, nothing is known: the reader did
-    not say that it is not there, only never drew it.
+    not say that it is not there, only never drew it. Nobody who outlined the LV alone in ten studies meant to teach
+    that these hearts have no RV because an eleventh study has one.
+
+    Background may also be meant. A study of a single slice at the apex has no RV, and if the base draws one there, the
+    reader who took it away should be heard. The two differ in size: what a base invents is a rim or a piece, what a
+    reader left out is the whole structure. So in a study whose labelled slices have none of a structure that others
+    have, it is spared if the base sees it, on the slice where it is largest, at :data:`LEFT_OUT_SHARE` or more of the
+    size that readers usually draw on a slice. Taken wrongly for left out, a slice teaches less; taken wrongly for
+    absent, it teaches what is false: so half suffices.
+
+    A study with every structure on some slice is never touched: there, background means background.
     """
-    drawn: set[Structure] = set().union(*(window.case.structures for window in windows))
-    missing = [structure for structure in FOREGROUND if structure not in drawn]
-    if not missing:
+    drawn = {study: set[Structure]() for study in (window.case.study_id for window in windows)}
+    for window in windows:
+        drawn[window.case.study_id] |= window.case.structures
+    by_anybody: set[Structure] = set().union(*drawn.values())
+    spared: dict[str, list[Structure]] = {study: [] for study in drawn}
+    notes = []
+    for structure in FOREGROUND:
+        if structure not in by_anybody:
+            studies = set(drawn)
+            notes.append(f"{structure.display_name} is in none of the labels; it was left as the base model draws it.")
+        else:
+            studies = _left_out(structure, windows, base, drawn)
+            if n := len(studies):
+                of_them = "1 study" if n == 1 else f"{n} studies"
+                notes.append(
+                    f"{structure.display_name} is in none of the labels of {of_them}, though the base model sees it; "
+                    "there it was left as the base model draws it."
+                )
+        for study in studies:
+            spared[study].append(structure)
+    if not notes:
         return list(windows), []
-    notes = [f"{s.display_name} is in none of the labels; it was left as the base model draws it." for s in missing]
-    spared = []
+    changed = []
     for window, opinion in zip(windows, base, strict=True):
-        labels = window.sample.labels.clone()
+        labels, missing = window.sample.labels.clone(), spared[window.case.study_id]
         labels[(labels == 0) & torch.from_numpy(np.isin(opinion.labels, missing))] = UNLABELLED
-        spared.append(replace(window, sample=Sample(window.sample.image, labels)))
-    return spared, notes
+        changed.append(replace(window, sample=Sample(window.sample.image, labels)))
+    return changed, notes
+
+
+def _left_out(
+    structure: Structure, windows: Sequence[Window], base: Sequence[Opinion], drawn: Mapping[str, set[Structure]]
+) -> set[str]:
+    """Studies without a structure that the base sees in them in full; by sizes alone, so that order does not matter."""
+    usual: list[int] = []
+    largest = {study: 0 for study, found in drawn.items() if structure not in found}
+    for window, opinion in zip(windows, base, strict=True):
+        study = window.case.study_id
+        for _, k in window.planes:
+            labels = window.sample.labels[..., k]
+            if study in largest:
+                seen = int(((labels == 0).numpy() & (opinion.labels[..., k] == structure)).sum())
+                largest[study] = max(largest[study], seen)
+            elif n := int((labels == structure).sum()):
+                usual.append(n)
+    # A structure may be on a slice, but on none of the model's grid: then nothing is known of its size.
+    least = LEFT_OUT_SHARE * median(usual) if usual else 1
+    return {study for study, size in largest.items() if size >= max(least, 1)}

@@ -8,6 +8,7 @@ from typing import Final
 
 from cinema_core.anatomy import LabelState
 from cinema_core.project.database import DamagedRowError
+from cinema_core.project.effort import append_moved_points
 from cinema_core.project.imports import view_now
 from cinema_core.project.ledger import assign_fold
 from cinema_core.project.masks import checked_mask, pack, unpack
@@ -58,6 +59,8 @@ def append_slice(rows: sqlite3.Connection, edit: SliceEdit, reader: str, utc: st
     assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
     if edit.uncertainty is not None:
         append_uncertainty(rows, cursor.lastrowid, edit.uncertainty, edit.disagreement)
+    if edit.moved_points is not None:
+        append_moved_points(rows, cursor.lastrowid, edit.moved_points)
     return cursor.lastrowid
 
 

@@ -90,6 +90,8 @@ class SliceEdit:
         How unsure the model was of its prediction, 0 to 1; None if that is not known, or it is none.
     disagreement
         How differently it drew mirror images, 0 to 1; None if that is not known. Kept beside ``uncertainty`` only.
+    moved_points
+        Control points of a contour that the reader's hand moved for it; None for what was not made with a contour.
     """
 
     study_id: str
@@ -101,6 +103,7 @@ class SliceEdit:
     model_sha256: str = ""
     uncertainty: float | None = None
     disagreement: float | None = None
+    moved_points: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,6 +113,7 @@ class Project:
         self.reader = reader
         self._database = database
         self._chance: Known = {}
+        self._known_paths: dict[tuple[int, int | None], int] = {}
 
     @classmethod
     def open(cls, folder: Path | str, *, create: bool = False, reader: str = "") -> Self:
@@ -300,7 +301,8 @@ class Project:
             If the disk is full or gone; nothing of this call is kept, everything before it is.
         """
         with self._database.writing() as rows:
-            return [append_slice(rows, entry, self.reader, _utc_now()) for entry in entries]
+            utc = _utc_now()  # one moment: together they are one action
+            return [append_slice(rows, entry, self.reader, utc) for entry in entries]
 
     def record_step(
         self,
@@ -423,13 +425,15 @@ class Project:
     def effort(self, study_id: str, pixel_spacing_mm: tuple[float, float]) -> Effort:
         """Return what the labels of a study cost their readers; see :class:`Effort`.
 
+        The first call looks at every slice that was corrected or accepted, later ones at those that changed since.
+
         Parameters
         ----------
         pixel_spacing_mm
             Along y and x, of the cine.
         """
         with self._database.reading() as rows:
-            return read_effort(rows, study_id, pixel_spacing_mm)
+            return read_effort(rows, study_id, pixel_spacing_mm, self._known_paths)
 
     def note_random_suggestion(self, study_id: str, t: int, z: int) -> None:
         """Note that the reader was led to a slice that was drawn at random; once per drawing of a model.

@@ -220,6 +220,7 @@ def test_effort_is_one_line_of_numbers_per_study(project: Path, tmp_path: Path) 
         (row,) = csv.DictReader(file)
     assert (row["corrected_slices"], row["accepted_slices"]) == ("1", "0")
     assert float(row["added_path_mm"]) >= 0
+    assert (row["edits"], row["moved_points"], row["edits_of_unknown_points"]) == ("1", "0", "0")
     assert not (tmp_path / "out" / "report.csv").exists()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel
@@ -21,7 +22,7 @@ from cinema_core.anatomy import LabelState
 from cinema_core.io import load_study
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
-from cinema_core.project import Project, SliceEdit
+from cinema_core.project import PhaseChoice, Project, SliceEdit, Source
 
 Kept = Callable[[str], tuple[str, Path]]
 
@@ -138,9 +139,9 @@ def test_facts_of_a_study_are_kept_until_its_labels_change(project: Project, kep
     assert [key.study_id for key in facts.missing(second)] == [third]
     known = facts.of_all()
     assert not facts.missing()
-    # The command line, which looks at all of every study, finds the same slices to choose from.
-    assert [(f.study_id, f.t, f.z, f.level, f.phases_from_ed_es) for f in known] == [
-        (f.study_id, f.t, f.z, f.level, f.phases_from_ed_es) for f in _facts(project) if f.level is not None
+    # The command line, which looks at all of every study, finds the same slices at ED and ES, which come first.
+    assert [(f.study_id, f.t, f.z, f.level) for f in known] == [
+        (f.study_id, f.t, f.z, f.level) for f in _facts(project) if f.level is not None and f.phases_from_ed_es == 0
     ]
     taught = rank_for_teaching(known, 1)[0]
     mask = project.slices(taught.study_id)[taught.t, taught.z].mask
@@ -148,6 +149,17 @@ def test_facts_of_a_study_are_kept_until_its_labels_change(project: Project, kep
     assert [key.study_id for key in facts.missing()] == [taught.study_id]
     accepted = [(f.study_id, f.t, f.z) for f in facts.of_all() if f.state is LabelState.ACCEPTED]
     assert accepted == [(taught.study_id, taught.t, taught.z)]
+
+
+def test_other_phases_are_asked_for_where_ed_and_es_have_too_few_slices(project: Project, kept: Kept) -> None:
+    second, _ = kept("second")
+    labels = project.slices(second)
+    for (t, z), label in labels.items():
+        if t in (0, 1) and z > 0:
+            empty = np.zeros_like(label.mask)
+            project.record(SliceEdit(second, t, z, empty, LabelState.PREDICTED, "model"))
+    project.set_phases(second, PhaseChoice(0, 1, source=Source.READER))
+    assert 2 in {f.t for f in ProjectFacts(project).of_all()}
 
 
 def test_a_long_axis_teaches_nothing(project: Project, kept: Kept, phantom_study: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt
-from qtpy.QtGui import QCloseEvent, QHelpEvent, QWheelEvent
+from qtpy.QtGui import QCloseEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QScrollArea
 
@@ -403,8 +403,8 @@ def test_fine_tune_is_grey_without_its_base_and_says_which(
     assert workspace.train.finetune.isEnabled()
 
 
-def test_effort_is_told_where_the_mouse_rests_and_not_added_up_at_every_stroke(
-    workspace: Workspace, segmented: Reading, monkeypatch: pytest.MonkeyPatch
+def test_effort_is_told_where_it_is_unfolded_and_not_added_up_at_every_stroke(
+    workspace: Workspace, segmented: Reading, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     added_up = segmented.project.effort
@@ -414,12 +414,28 @@ def test_effort_is_told_where_the_mouse_rests_and_not_added_up_at_every_stroke(
         return added_up(study_id, spacing_mm)
 
     monkeypatch.setattr(segmented.project, "effort", effort)
+    workspace.show_tab("Fine-tune")
     segmented.accept([(0, 2)])
     assert not asked
-    line = workspace.train._labels_line
-    QApplication.sendEvent(line, QHelpEvent(QEvent.Type.ToolTip, QPoint(2, 2), line.mapToGlobal(QPoint(2, 2))))
-    assert "Your work on this study: 1 edit" in line.toolTip()
+    panel = workspace.train.effort
+    assert not panel.table.isVisible()
+    QTest.mouseClick(panel.fold, Qt.MouseButton.LeftButton)
+    assert panel.table.isVisible()
+    told = dict(zip((label.text() for label in panel.names), (label.text() for label in panel.values), strict=True))
+    assert (told["Slices accepted"], told["Actions"], told["Points moved"]) == ("1", "1", "0")
     assert asked == [segmented.study_id]
+
+    for z in (1, 3):
+        segmented.accept([(0, z)])
+    assert len(asked) == 1
+    qtbot.waitUntil(lambda: panel.values[2].text() == "3")
+    assert len(asked) == 2
+    workspace.show_tab("Read")
+    segmented.accept([(1, 2)])
+    qtbot.waitUntil(lambda: not panel._rest.isActive())
+    assert len(asked) == 2
+    workspace.show_tab("Fine-tune")
+    qtbot.waitUntil(lambda: panel.values[2].text() == "4")
 
 
 def ask_for_a_version(workspace: Workspace, reading: Reading, engine: Any, qtbot: Any) -> Path:

@@ -121,8 +121,9 @@ def test_an_approval_cannot_be_changed(approved: Project, folder: Path, statemen
 def as_format_6(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "project.sqlite")) as rows:
         rows.executescript(
-            "DROP TABLE edit_step; DROP TABLE insertion_points; DROP TABLE approval; DROP TABLE report_choices; "
-            "ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 6;"
+            "DROP TABLE moved_points; DROP TABLE edit_step; DROP TABLE insertion_points; DROP TABLE approval; "
+            "DROP TABLE report_choices; ALTER TABLE slice_uncertainty DROP COLUMN disagreement; "
+            "PRAGMA user_version = 6;"
         )
 
 

@@ -94,7 +94,7 @@ def as_format_8(folder: Path) -> None:
         rows.executescript(
             f"CREATE TABLE was AS SELECT {kept} FROM edit_step; DROP TABLE edit_step; {steps}"
             f"INSERT INTO edit_step SELECT {kept} FROM was; DROP TABLE was; DROP TABLE insertion_points; "
-            "ALTER TABLE approval DROP COLUMN insertion_position; "
+            "ALTER TABLE approval DROP COLUMN insertion_position; DROP TABLE moved_points; "
             "ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 8;"
         )
 

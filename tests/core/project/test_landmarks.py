@@ -66,7 +66,7 @@ def as_format_1(folder: Path) -> None:
     """Take away what later formats added, and bring back what they dropped."""
     connection = sqlite3.connect(folder / "project.sqlite")
     connection.executescript(
-        "DROP TABLE edit_step; DROP TABLE insertion_points; "
+        "DROP TABLE moved_points; DROP TABLE edit_step; DROP TABLE insertion_points; "
         "DROP TABLE landmarks; DROP TABLE import_choices; DROP TABLE slice_uncertainty; DROP TABLE version_title; "
         "DROP TABLE version_removed; DROP TABLE split_fold; DROP TABLE approval; DROP TABLE report_choices; "
         "PRAGMA user_version = 1;"

@@ -369,7 +369,9 @@ def test_a_project_of_format_9_keeps_its_uncertainty_and_has_no_mirrors(project:
     project.record(drawn)
     project.close()
     with closing(sqlite3.connect(project.folder / "project.sqlite")) as rows:
-        rows.executescript("ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 9;")
+        rows.executescript(
+            "DROP TABLE moved_points; ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 9;"
+        )
     with FileLock(project.folder / "project.lock"), Project.open(project.folder) as onlooker:
         assert onlooker.read_only
         assert onlooker.disagreement("study-1") is None
