@@ -37,7 +37,7 @@ from cinema_core.io import load_study  # noqa: E402
 from cinema_core.learn.windows import labels_on  # noqa: E402
 from cinema_core.measure.agreement import dice  # noqa: E402
 from cinema_core.models import ConvUNetR, build_model, zoo  # noqa: E402
-from cinema_core.models.convunetr import EncodedView  # noqa: E402
+from cinema_core.models.convunetr import EncodedView, HalfDecoded  # noqa: E402
 from cinema_core.models.layout import laid_out  # noqa: E402
 from cinema_core.models.region import Region, cut  # noqa: E402
 from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid, view_settings  # noqa: E402
@@ -67,7 +67,13 @@ class PaintedHeart(ConvUNetR):
 
     def decode(self, view: str, encoded: EncodedView, window: Region | None = None) -> Tensor:
         """Logits, with the heart on top."""
-        logits = super().decode(view, encoded, window)
+        return self._with_heart(super().decode(view, encoded, window), window)
+
+    def finish(self, view: str, half: HalfDecoded, window: Region | None = None) -> Tensor:
+        """Logits, with the heart on top."""
+        return self._with_heart(super().finish(view, half, window), window)
+
+    def _with_heart(self, logits: Tensor, window: Region | None) -> Tensor:
         return logits + (self.painted[None] if window is None else cut(self.painted[None], window))
 
 

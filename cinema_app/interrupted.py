@@ -15,14 +15,15 @@ from pydantic import ValidationError
 
 from cinema_app.teaching import TeachingSet, teaching_set_of
 from cinema_core import __version__
+from cinema_core.cards import resolve_model
 from cinema_core.cine import Cine
-from cinema_core.errors import InputError, ProjectError, StorageError
+from cinema_core.errors import CheckpointError, InputError, ProjectError, StorageError
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.project import PendingRun, PendingStudy, Project, training_slices
 
 
 class LabelsDifferError(InputError):
-    """The project does not have the labels that an interrupted fine-tuning learned from."""
+    """The project does not have what an interrupted fine-tuning learned from: its labels, or its base."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,11 @@ def collect_as_then(project: Project, record: PendingRun, open_study_id: str, op
     """
     if record.journal_position > project.journal_position():
         raise LabelsDifferError(_differ("the journal ends before them, so this is an older copy of the project"))
+    if record.base_sha256 and _sha256_of(project, record.base) != record.base_sha256:
+        raise LabelsDifferError(
+            f"The interrupted fine-tuning started from the model {record.base}, which is another one now, or gone. "
+            "It cannot be run again as it was."
+        )
     known = {study.study_id for study in project.studies()}
     asked = [study.study_id for study in record.studies if study.study_id in known]
     rows = training_slices(project, at=record.journal_position, studies=asked)
@@ -165,7 +171,7 @@ class RunRecord:
 
     def __init__(self, project: Project, run: FineTuneRun) -> None:
         self._project = project
-        self._record = _record_of(run)
+        self._record = _record_of(project, run)
         self._is_over = False
         self.is_kept = False
 
@@ -199,7 +205,14 @@ class RunRecord:
         self._is_over = True
 
 
-def _record_of(run: FineTuneRun) -> PendingRun:
+def _sha256_of(project: Project, base: str) -> str:
+    try:
+        return resolve_model(base, project_models=project.models_folder).card.sha256
+    except CheckpointError:
+        return ""  # the engine will say what is wrong with it
+
+
+def _record_of(project: Project, run: FineTuneRun) -> PendingRun:
     teaching = run.teaching
     phases: dict[str, dict[int, str]] = {}
     for frame in teaching.frames:
@@ -209,6 +222,7 @@ def _record_of(run: FineTuneRun) -> PendingRun:
     return PendingRun(
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         base=run.base,
+        base_sha256=_sha256_of(project, run.base),
         settings=run.settings.model_dump(mode="json"),
         open_study_id=teaching.open_study_id,
         studies=tuple(

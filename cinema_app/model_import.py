@@ -108,9 +108,9 @@ class ModelImport:
         if why := self.why_not_named(card.name):
             raise CinemaError(f"The model was not imported. {why}")
         project = self._reading.project
-        project.log_event("model imported", {"model": card.name, "sha256": card.sha256})
         with disk_errors(f"The model {card.name} could not be put among those of the project"):
             os.replace(staging, project.models_folder / card.name)
+        project.log_event("model imported", {"model": card.name, "sha256": card.sha256})
         self._reading.events.model_changed.emit()
         why_not = self._reading.learning.why_not_here(card.name)
         self._reading.notify(

@@ -187,10 +187,9 @@ class Reading:
     def chance_estimate(self) -> str:
         """Say how many slices drawn at random were accepted as the current model drew them; empty if too few were."""
         try:
-            model = self.model_card.sha256
-        except CheckpointError:
-            return ""  # its files are gone; the panel of the models says so
-        return self.project.chance_estimate(model).text
+            return self.project.chance_estimate(self.model_card.sha256).text
+        except CinemaError:
+            return ""  # the model's files are gone, or a row is damaged: others say so, and the hand goes on
 
     def teach_queue(self) -> list[Suggestion]:
         """Slices whose labels teach the model most, over all short-axis studies of the project that are drawn.

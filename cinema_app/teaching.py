@@ -212,4 +212,6 @@ def read_with_notes(record: StudyRecord, choices: Callable[[str], ImportChoices]
     for cine in found.cines:
         if cine.id == record.cine_id and cine.content_sha256 == record.content_sha256:
             return cine, found.report.notes
-    raise InputError(f"the images at {record.image_path} are not the ones that were labelled. Open the study again.")
+    raise InputError(
+        "its images are not the ones that were labelled. Put them back, or open the study from where they are now."
+    )

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QGridLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from cinema_app.reading import Reading
+from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import muted
 from cinema_core.project import Effort
 
@@ -31,7 +32,7 @@ class EffortPanel(QWidget):
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(self._show)
+        self._rest.timeout.connect(answered(reading, self._show))
         self._build()
         for signal in (reading.events.labels_changed, reading.events.cine_changed):
             signal.connect(self._wait)

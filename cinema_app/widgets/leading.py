@@ -25,6 +25,8 @@ ALL_HAVE_TAUGHT: Final = (
     "Every study of the project that is segmented has taught its share. Segment another one: it teaches the model more."
 )
 
+FAULT: Final = "The other studies could not be looked through because of a fault in the program."
+
 OpenKept = Callable[[str, Callable[[], None], Callable[[], None]], bool]
 """Opens a study of the project and calls back once it is on show, or cannot be; returns whether that began."""
 
@@ -96,9 +98,9 @@ class Leading:
             self._go_along_teach_queue()
             return
         study_id = self._reading.study_id
-        self._looking = create_worker(_look, self._reading.project, missing)
+        self._looking = create_worker(_look, self._reading.project, missing, _ignore_errors=True)
         self._looking.returned.connect(lambda found: self._looked(study_id, *found))
-        self._looking.errored.connect(lambda _: self._looked(study_id, {}, ""))
+        self._looking.errored.connect(lambda _: self._looked(study_id, {}, FAULT))
         self._looking.start()
         self.changed.emit()
 
@@ -126,11 +128,11 @@ class Leading:
         found, place = queue[k], _place(queue[k])
         what = f"{k + 1} of {len(queue)} to {'teach' if kind is Queue.TEACH else 'check'}"
         if found.study_id == self._reading.study_id:
-            self._reading.follow(found)
             self._arrive(place, kind, k, f"{what}: {found.reason}")
+            self._note(found)
         elif self._open_kept(
             found.study_id,
-            lambda: self._arrive(place, kind, k, f"{what}, in {found.study_id}: {found.reason}"),
+            lambda: self._arrive_elsewhere(found),
             self._stay,
         ):
             self._last, self._along, self._rank = place, kind, k
@@ -155,6 +157,23 @@ class Leading:
             return 0
         # Corrected or accepted meanwhile, it has left the queue and the next took its place.
         return (places.index(self._last) + 1 if self._last in places else self._rank) % len(queue)
+
+    def _arrive_elsewhere(self, found: Suggestion) -> None:
+        """Arrive in a study that was opened for it, whose slices now stand first."""
+        queue = self._reading.teach_queue() if self._reading.study_id == found.study_id else []
+        places = [_place(suggestion) for suggestion in queue]
+        k = places.index(_place(found)) if _place(found) in places else 0
+        # Once it is labelled, the first of those that are left comes next.
+        self._arrive(
+            _place(found), Queue.TEACH, 0, f"{k + 1} of {len(queue)} to teach, in {found.study_id}: {found.reason}"
+        )
+
+    def _note(self, found: Suggestion) -> None:
+        """Note that the reader was led to a slice by chance; who cannot note it still leads there."""
+        try:
+            self._reading.follow(found)
+        except CinemaError as error:
+            self._reading.notify(f"What becomes of this slice will not count. {error}", Severity.WARNING)
 
     def _arrive(self, place: Place, kind: Queue, rank: int, words: str) -> None:
         study_id, t, z = place

@@ -36,8 +36,8 @@ TEACH_TIP = (
 )
 BASE_TIP = "Leave the basal slice out or bring it back, and see first what that does to the ejection fraction"
 ESTIMATE_TIP = (
-    "One slice in five that Next to check leads to is drawn at random. In brackets, what the true share may be (95 %); "
-    "of the model in use, over all studies of the project"
+    "One slice in five that Next to check leads to is drawn at random. In brackets, what the true share may be (95 %, "
+    "as if every slice were of another heart: of few studies it is less certain); of the model in use, in all studies"
 )
 NO_PHASES = "ED and ES are not known yet: segment the cine, or set them."
 TOOLS = (

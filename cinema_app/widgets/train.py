@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
@@ -63,6 +63,7 @@ class TrainPanel(QWidget):
     def _build(self) -> None:
         self.finetune = button("Fine-tune on my labels", TIP, answered(self._reading, self._start), main=True)
         self._labels_line = muted()
+        self._labels_line.setTextFormat(Qt.TextFormat.PlainText)  # it may name a model out of somebody's file
         self._build_interrupted()
         self.trial = TrialPanel(self._reading)
         self.effort = EffortPanel(self._reading)

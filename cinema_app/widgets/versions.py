@@ -74,6 +74,7 @@ class VersionsPanel(QWidget):
         self.bring = tool_button("Import…", IMPORT_TIP, answered(self._reading, self._ask_model))
         self.remove = tool_button("Delete…", REMOVE_TIP, self._acting(self._ask_removal))
         self.details = muted()
+        self.details.setTextFormat(Qt.TextFormat.PlainText)  # a card may be anybody's
         buttons = QGridLayout()
         buttons.setSpacing(3)
         for k, made in enumerate((self.use, self.compare, self.rename, self.export, self.bring, self.remove)):

@@ -300,7 +300,7 @@ class Workspace(QWidget):
             if cine is None or cine.content_sha256 != record.content_sha256:
                 failed()
                 raise StudyError(
-                    f"The images at {study.path} are not the ones that the labels of {study_id} were drawn on. "
+                    f"The images of {study_id} are not the ones that its labels were drawn on. "
                     "Its labels are safe in the project. Put the images back, or open them from where they are now."
                 )
             self._show_study(study, cine)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -65,6 +65,8 @@ class Bench:
         What the base makes of the windows.
     notes
         What the reader should know, one sentence each.
+    features_precision
+        Precision in which a frozen part was asked; empty if none was.
     """
 
     network: nn.Module
@@ -77,6 +79,7 @@ class Bench:
     cancel: CancelToken
     base_opinions: list[Opinion]
     notes: list[str]
+    features_precision: str = ""
 
     @classmethod
     def set_up(
@@ -130,12 +133,12 @@ class Bench:
         """Patients with labels, in a fixed order."""
         return sorted({group_of(window.case) for window in self.windows})
 
-    def opinions_of(self, weights: Weights, windows: Sequence[Window]) -> list[Opinion]:
-        """Ask the model with these weights about windows."""
+    def opinions_of(self, weights: Weights, windows: Sequence[Window], *, whole: bool = False) -> list[Opinion]:
+        """Ask the model with these weights about windows; ``whole`` as for :func:`opinions`."""
         network = copy.deepcopy(self.network)
         network.load_state_dict(weights)
         with self._fast():
-            return opinions(network, VIEW, windows, self.mirrors, self.cancel)
+            return opinions(network, VIEW, windows, self.mirrors, self.cancel, whole=whole)
 
     def train(
         self, windows: Sequence[Window], steps: int, seed: int, on_step: Callable[[float | None], None]
@@ -160,25 +163,47 @@ class Bench:
                 took.append(time.perf_counter() - started)
         return median(took[1:] or took)
 
-    def look_s(self, step_s: float) -> float:
-        """Seconds that asking a model about all windows takes, by what a step takes."""
+    def measuring_s(self, step_s: float, n_blends: int) -> float:
+        """Seconds that asking takes by what a step takes: each blend about all windows, and at last the version."""
+        if self.windows[0].looks:  # a step sees a part of the window
+            took = [self._time_a_look(whole=whole) for whole in (True, False)]
+            return (2 * took[0] + (n_blends - 1) * took[1]) * len(self.windows)
         stacks = self.windows[0].sample.image.shape[-1] > 1
         per_step = 1 if stacks else self.settings.batch_size
-        if self.windows[0].looks:  # a step sees a part of the window, a look all of it
-            started = time.perf_counter()
-            with self._fast():
-                opinions(self.network, VIEW, self.windows[:1], self.mirrors, self.cancel)
-            return (time.perf_counter() - started) * len(self.windows)
-        return LOOK_COST * step_s * len(self.mirrors) * len(self.windows) / per_step
+        return LOOK_COST * step_s * len(self.mirrors) * len(self.windows) / per_step * (n_blends + 1)
+
+    def _time_a_look(self, *, whole: bool) -> float:
+        started = time.perf_counter()
+        opinions(self.network, VIEW, self.windows[:1], self.mirrors, self.cancel, whole=whole)
+        return time.perf_counter() - started
+
+    @property
+    def frozen_recipe(self) -> dict[str, Any]:
+        """What the weights also depend on where the frozen part was asked once; for the card."""
+        if not self.windows[0].variants:
+            return {}
+        return {
+            "features_precision": self.features_precision,
+            "crop_mm": self.crop_mm,
+            "variants": len(self.windows[0].variants),
+        }
+
+    @property
+    def crop_mm(self) -> float:
+        """Side of the parts that the decoder learns on."""
+        return self.settings.crop_mm or CROP_MM[self.device.type]
 
     def _keep_looks(self, frozen: FrozenPart, progress: Progress) -> None:
         """Ask the frozen part about every window as it is, in each mirror image that the model is shown."""
         for k, window in enumerate(self.windows):
-            self.cancel.raise_if_cancelled()
             what = f"Computing the features of labelled stack {k + 1} of {len(self.windows)}"
             progress(PREPARED * k / len(self.windows), what)
-            looks = tuple(frozen(window.sample.image.flip(tuple(axes))) for axes in self.mirrors)
-            self.windows[k] = replace(window, looks=looks)
+            looks = []
+            for axes in self.mirrors:
+                self.cancel.raise_if_cancelled()
+                looks.append(frozen(window.sample.image.flip(tuple(axes))))
+            self.windows[k] = replace(window, looks=tuple(looks))
+        self.features_precision = frozen.precision
 
     def _keep_variants(self, frozen: FrozenPart, progress: Progress) -> None:
         """Ask it about changed images too, with what the base says of the window changed in the same way."""
@@ -219,8 +244,8 @@ class Bench:
 
     def _batches(self, windows: Sequence[Window], seed: int) -> Source:
         if windows[0].variants:
-            side_mm = self.settings.crop_mm or CROP_MM[self.device.type]
-            return PartBatches([window.variants for window in windows], seed, round(side_mm / self.pixel_mm))
+            side_px = round(self.crop_mm / self.pixel_mm)
+            return PartBatches([window.variants for window in windows], seed, side_px)
         stacks = windows[0].sample.image.shape[-1] > 1
         size = 1 if stacks else self.settings.batch_size
         return Batches([window.sample for window in windows], size, seed, self.pixel_mm)

@@ -224,7 +224,7 @@ def _finetune_once(
     skipped = held_out.skipped + fitted.skipped
 
     progress(0.95, "Measuring the new model on your labels")
-    answers = bench.opinions_of(weights, bench.windows)
+    answers = bench.opinions_of(weights, bench.windows, whole=True)
     learned_before, learned_after = figures(bench.windows, bench.base_opinions), figures(bench.windows, answers)
     validation = Validation.HELD_OUT if held_out.after else Validation.SEEN
     before, after = held_out.before or learned_before, held_out.after or learned_after
@@ -254,6 +254,7 @@ def _finetune_once(
         "alpha": held_out.alpha,
         "tier": str(bench.tier),
         "precision": bench.precision,
+        **bench.frozen_recipe,
         "device": bench.device.type,
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),  # a class of torch by itself, which would follow the card into the window
@@ -314,7 +315,7 @@ def _plan(bench: Bench, settings: FineTuneSettings, n_folds: int, budget: Stopwa
     progress(0.03, "Measuring how long a step takes")
     step_s = bench.time_a_step()
     # After the steps every window is looked at once per blend, and once by the version.
-    measuring_s = bench.look_s(step_s) * (len(ALPHAS) + 1)
+    measuring_s = bench.measuring_s(step_s, len(ALPHAS))
     left_s = settings.budget_s * SAFETY - budget.seconds - measuring_s - WRITING_S
     return make_plan(settings, n_folds, step_s, left_s)
 

@@ -71,6 +71,11 @@ class FrozenPart:
         self._tier = tier
         self._view = view
 
+    @property
+    def precision(self) -> str:
+        """Precision in which it is asked."""
+        return str(self._precision).removeprefix("torch.")
+
     @torch.no_grad()
     def __call__(self, image: Tensor) -> State:
         """Ask about an image (x, y, z)."""

@@ -81,9 +81,10 @@ def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) ->
         runs = replace(
             runs, mean_weights=runs.with_run(fitted.weights), n_runs=k, skipped=runs.skipped + fitted.skipped
         )
-        for alpha in ALPHAS:
+        for alpha in sorted(ALPHAS, reverse=True):
             weights = blend(bench.base_weights, fitted.weights, alpha)
-            answers = bench.opinions_of(weights, [bench.windows[i] for i in outside])
+            # What is farthest from the base says where else the others have to be looked at.
+            answers = bench.opinions_of(weights, [bench.windows[i] for i in outside], whole=alpha == max(ALPHAS))
             found[alpha].update(zip(outside, answers, strict=True))
     candidates = {0.0: bench.base_opinions}
     candidates.update({alpha: [answers[i] for i in range(len(bench.windows))] for alpha, answers in found.items()})

@@ -93,6 +93,7 @@ def opinions(
     cancel: CancelToken,
     *,
     with_probabilities: bool = False,
+    whole: bool = False,
 ) -> list[Opinion]:
     """Ask a network about every window, without chance: no dropout, no augmentation.
 
@@ -100,6 +101,9 @@ def opinions(
     ----------
     mirrors
         Axes of (x, y) of the mirror images that it is shown, as at prediction; the mean counts.
+    whole
+        Look at all of a window whose frozen part was kept, and later wherever a heart was seen now. Else only where
+        one was seen before.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -110,13 +114,15 @@ def opinions(
         part = windows[first : first + size]
         if part[0].looks:
             found_logits = [
-                look(network, view, state, axes, part[0].heart)
+                look(network, view, state, axes, None if whole else part[0].heart)
                 for state, axes in zip(part[0].looks, mirrors, strict=True)
             ]
         else:
             images = torch.stack([window.sample.image for window in part])[:, None].to(device)  # (b, 1, x, y, z)
             found_logits = [_mirrored(network, view, images, [2 + axis for axis in axes]) for axes in mirrors]
         logits = _together(found_logits).cpu()  # (b, c, x, y, z)
+        if whole and part[0].heart is not None:
+            part[0].heart.see(logits.softmax(1).numpy())
         for window, window_logits in zip(part, logits, strict=True):
             probabilities = window_logits.softmax(0) if with_probabilities else None
             loss = float(masked_dice_ce(window_logits[None], window.sample.labels[None]))

@@ -31,6 +31,9 @@ EVENT: Final = "random suggestion"
 FEWEST: Final = 3
 """Of fewer slices a share would say nothing."""
 
+FILLED: Final = ("interpolated contour", "copied contour")
+"""Tools that draw a slice from others."""
+
 _Z95: Final = 1.959964
 
 
@@ -69,12 +72,15 @@ class ChanceEstimate:
         Slices that the reader was led to and has not decided on.
     mean_dice_corrected
         Of the others; None if there are none.
+    n_studies
+        Studies that the slices are of.
     """
 
     n: int
     n_as_drawn: int
     n_open: int
     mean_dice_corrected: float | None
+    n_studies: int = 1
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -88,9 +94,11 @@ class ChanceEstimate:
             return ""
         low, high = self.interval
         return (
-            f"Of {self.n} slices drawn at random, {self.n_as_drawn} "
+            f"Of {self.n} slices of {self.n_studies} {'study' if self.n_studies == 1 else 'studies'} drawn at random, "
+            f"{self.n_as_drawn} "
             f"{'was' if self.n_as_drawn == 1 else 'were'} accepted as drawn: "
             f"{100 * self.n_as_drawn / self.n:.0f} % ({100 * low:.0f}–{100 * high:.0f} %)"
+            + (f"; {self.n_open} not decided" if self.n_open else "")
         )
 
 
@@ -109,8 +117,10 @@ def note_random_suggestion(rows: sqlite3.Connection, study_id: str, t: int, z: i
 
     Nothing is noted of a slice that no model drew.
     """
-    drawn = [label for label in slice_history(rows, study_id, t, z) if label.tool == MODEL_TOOL]
-    if not drawn:
+    known = slice_history(rows, study_id, t, z)
+    drawn = [label for label in known if label.tool == MODEL_TOOL]
+    # What was filled in between others since is not what the model drew.
+    if not drawn or not np.array_equal(known[-1].mask, drawn[-1].mask):
         return
     detail = {"study": study_id, "t": t, "z": z, "row": drawn[-1].row_id}
     if detail["row"] not in {known["row"] for known in _noted(rows)}:
@@ -124,7 +134,8 @@ Known = dict[int, tuple[int, ChanceOutcome | None]]
 def chance_outcomes(rows: sqlite3.Connection, known: Known) -> list[ChanceOutcome]:
     """Return what became of every slice that was suggested at random, in the order of the suggestions.
 
-    A slice that a model drew again before the reader decided is left out: nobody judged that drawing.
+    A slice that a model drew again, or that was filled in, before the reader decided is left out: nobody judged that
+    drawing.
 
     Parameters
     ----------
@@ -142,7 +153,7 @@ def chance_outcomes(rows: sqlite3.Connection, known: Known) -> list[ChanceOutcom
 def _outcome(rows: sqlite3.Connection, study_id: str, t: int, z: int, row: int) -> ChanceOutcome | None:
     drawn = label_of_row(rows, row)
     since = [label for label in slice_history(rows, study_id, t, z) if label.row_id > row]
-    if any(label.tool == MODEL_TOOL for label in since):
+    if any(label.tool in (MODEL_TOOL, *FILLED) for label in since):
         return None
     decided = bool(since) and since[-1].state.is_teaching
     return ChanceOutcome(study_id, t, z, drawn.model_sha256, mean_dice(drawn.mask, since[-1].mask) if decided else None)
@@ -158,6 +169,7 @@ def estimate_of(outcomes: Iterable[ChanceOutcome], model_sha256: str) -> ChanceE
         n_as_drawn=len(decided) - len(corrected),
         n_open=len(of_model) - len(decided),
         mean_dice_corrected=float(np.mean(corrected)) if corrected else None,
+        n_studies=len({outcome.study_id for outcome in decided}),
     )
 
 

@@ -51,8 +51,8 @@ class PendingRun(BaseModel, frozen=True, extra="forbid"):
         Of the program that started it: another may learn otherwise from the same.
     started_utc
         ISO 8601.
-    base
-        Name of the model it starts from.
+    base, base_sha256
+        Name and hash of the model it starts from; the hash is empty if its files could not be read.
     settings
         :class:`cinema_core.learn.settings.FineTuneSettings` as plain values; with ``steps`` as soon as they are fixed.
     open_study_id
@@ -69,6 +69,7 @@ class PendingRun(BaseModel, frozen=True, extra="forbid"):
     software_version: str = __version__
     started_utc: str
     base: str
+    base_sha256: str = ""
     settings: dict[str, Any]
     open_study_id: str
     studies: tuple[PendingStudy, ...]

@@ -270,7 +270,7 @@ def test_suggest_tells_what_became_of_random_slices(
     assert any(found["by_chance"] for found in review["slices"])
     monkeypatch.setattr(Project, "chance_estimate", lambda *_: ChanceEstimate(6, 5, 1, 0.8))
     assert cli.run(["suggest", "--project", str(project)]) == 0
-    assert "Of 6 slices drawn at random, 5 were accepted as drawn: 83 %" in capsys.readouterr().out
+    assert "Of 6 slices of 1 study drawn at random, 5 were accepted as drawn: 83 %" in capsys.readouterr().out
 
 
 def test_review_queue_starts_at_ed_or_es(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,22 @@ def test_a_study_that_is_gone_is_said_and_passed_over(
     assert segmented.teach_queue()[0].study_id == gone  # it keeps its rank
     press_teach(qtbot, workspace)
     assert segmented.study_id == there
-    assert workspace.review.why.text().startswith("4 of 6 to teach, in ")
+    assert f" of 6 to teach, in {there}: " in workspace.review.why.text()
+
+
+def test_a_study_that_was_opened_to_teach_gives_its_share_before_the_next(
+    qtbot: QtBot, workspace: Workspace, segmented: Reading, kept: Kept
+) -> None:
+    studies = {kept(name)[0] for name in ("second", "third")}
+    for _ in range(SLICES_PER_STUDY):  # passed over, not read
+        press_teach(qtbot, workspace)
+    met = []
+    for _ in range(SLICES_PER_STUDY):
+        press_teach(qtbot, workspace)
+        met.append(segmented.study_id)
+        segmented.accept([workspace.layers.here])
+    assert met[0] in studies
+    assert len(set(met)) == 1
 
 
 def test_other_images_in_its_place_are_not_opened_for_it(
@@ -128,7 +143,7 @@ def test_other_images_in_its_place_are_not_opened_for_it(
     here = segmented.study_id
     press_teach(qtbot, workspace)
     assert segmented.study_id == here
-    assert f"not the ones that the labels of {second} were drawn on" in said(workspace)
+    assert f"The images of {second} are not the ones that its labels were drawn on" in said(workspace)
 
 
 def test_facts_of_a_study_are_kept_until_its_labels_change(project: Project, kept: Kept) -> None:

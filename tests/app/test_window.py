@@ -249,7 +249,9 @@ def test_what_became_of_random_slices_is_told_and_goes_with_the_model(
         click(review.next)
         assert workspace.layers.here == (queue[0].t, queue[0].z)
         segmented.accept([workspace.layers.here])
-    assert review.estimate.text() == "Of 3 slices drawn at random, 3 were accepted as drawn: 100 % (44–100 %)"
+    assert (
+        review.estimate.text() == "Of 3 slices of 1 study drawn at random, 3 were accepted as drawn: 100 % (44–100 %)"
+    )
     assert review.estimate.isVisible()
     segmented.undo()
     assert not review.estimate.isVisible()

@@ -56,10 +56,10 @@ class Watch:
                 self.runs.append((_studies(windows), set()))
             return true_train(bench, windows, *rest)
 
-        def opinions_of(bench: Bench, weights: Any, windows: Sequence[Any]) -> Any:
+        def opinions_of(bench: Bench, weights: Any, windows: Sequence[Any], **how: Any) -> Any:
             if self._holding_out:
                 self.runs[-1][1].update(_studies(windows))
-            return true_opinions(bench, weights, windows)
+            return true_opinions(bench, weights, windows, **how)
 
         def hold_out(*everything: Any) -> Any:
             self._holding_out = True

@@ -29,7 +29,7 @@ def test_interval_is_scipys(successes: int, n: int) -> None:
 def test_nothing_is_said_of_fewer_than_three() -> None:
     assert ChanceEstimate(2, 2, 0, None).text == ""
     assert ChanceEstimate(6, 5, 0, 0.8).text == (
-        "Of 6 slices drawn at random, 5 were accepted as drawn: 83 % (44–97 %)"
+        "Of 6 slices of 1 study drawn at random, 5 were accepted as drawn: 83 % (44–97 %)"
     )
 
 
@@ -75,7 +75,7 @@ def test_each_model_has_its_own_share(project: Project, edit: MakeEdit) -> None:
     project.note_random_suggestion("study-1", 0, 0)
     draw(project, edit, 0, 0, "c" * 64)  # drawn again before anybody decided
     project.record(edit(0, 0, 3, LabelState.ACCEPTED, "accept", model_sha256="c" * 64))
-    assert project.chance_estimate(MODEL) == ChanceEstimate(0, 0, 0, None)
+    assert project.chance_estimate(MODEL) == ChanceEstimate(0, 0, 0, None, n_studies=0)
     assert project.chance_estimate("c" * 64).n == 0  # its drawing was not suggested by chance
 
 
@@ -90,3 +90,18 @@ def test_two_empty_drawings_agree() -> None:
     empty, full = np.zeros((3, 3), np.uint8), np.full((3, 3), 3, np.uint8)
     assert mean_dice(empty, empty) == 1
     assert mean_dice(empty, full) == 0
+
+
+def test_what_was_filled_in_between_others_is_not_blamed_on_the_model(project: Project, edit: MakeEdit) -> None:
+    for t in range(2):
+        draw(project, edit, t, 0)
+    filled = edit(0, 0, 2, LabelState.PREDICTED, "interpolated contour")
+    filled.mask[3:] = 0
+    project.record(filled)
+    project.note_random_suggestion("study-1", 0, 0)  # on show is what was filled in
+    project.note_random_suggestion("study-1", 1, 0)
+    project.record(edit(1, 0, 2, LabelState.PREDICTED, "copied contour"))
+    for t in range(2):
+        project.record(edit(t, 0, 2, LabelState.ACCEPTED, "accept"))
+    found = project.chance_estimate(MODEL)
+    assert (found.n, found.n_open) == (0, 0)
