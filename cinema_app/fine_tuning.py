@@ -172,8 +172,8 @@ class FineTuning:
                 record.planned(steps)
                 again = replace(run, settings=run.settings.model_copy(update={"steps": steps}))
                 self.interrupted = Interrupted(run=again)
-            else:
-                record.end()
+            elif end.outcome is None:
+                record.end()  # else it is there until the reader decided: a program that is killed loses the model
             if self.trial is None and end.outcome is None:
                 self._reading.project.clear_trials()  # an engine that was killed cannot clear up itself
 
@@ -228,6 +228,8 @@ class FineTuning:
     def close_down(self) -> None:
         """Leave the project to the next window, with the record of a run that is under way."""
         self._is_closed = True
+        if self._record is not None and self.trial is not None:
+            self._record.end()  # the reader was asked
         if self._record is not None:
             self._record.let_go()
 
@@ -361,4 +363,6 @@ class FineTuning:
     def _decided(self, what: str, trial: Trial) -> None:
         self._reading.project.log_event(what, {"version": trial.name, "base": trial.base})
         self.trial = None
+        if self._record is not None:
+            self._record.end()
         self._reading.events.trial_changed.emit()

@@ -1,7 +1,7 @@
 """A fine-tuning that was cut off, by the end of the engine or of the whole program, and what it takes to repeat it.
 
-Every run has a record in the project from its start to its end. What is still there when a project is opened is of a
-run that a killed program did not bring to an end.
+Every run has a record in the project from its start until it failed, was given up, or the reader decided on what came of
+it. What is still there when a project is opened is of a run that a killed program did not bring to that end.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _differ(how: str) -> str:
 
 
 class RunRecord:
-    """The record of one run: in the project from its start to its end.
+    """The record of one run, in the project as long as the run may have to be repeated.
 
     After :meth:`let_go` it stays there, whatever happens to the run: the project is another window's by then.
     """

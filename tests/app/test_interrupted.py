@@ -129,12 +129,12 @@ def end_well(job: Any, make: Callable[..., Any], reading: Reading) -> None:
 @pytest.mark.parametrize(
     ("end", "is_kept"),
     [
-        (end_well, False),
+        (end_well, True),
         (lambda job, *_: job.cancel(), False),
         (lambda job, *_: job.fail("No space left on the disk."), False),
         (lambda job, *_: job.die(), True),
     ],
-    ids=["done", "cancelled", "refused", "engine died"],
+    ids=["undecided", "cancelled", "refused", "engine died"],
 )
 def test_only_what_did_not_end_is_kept(
     learning: Reading, engine: Any, fine_tuned: Any, project: Project, end: Any, is_kept: bool
@@ -142,6 +142,33 @@ def test_only_what_did_not_end_is_kept(
     assert project.pending_run() is not None
     end(engine.jobs[-1], fine_tuned, learning)
     assert (project.pending_run() is not None) == is_kept
+
+
+def test_what_was_decided_is_not_offered_again(
+    learning: Reading, engine: Any, fine_tuned: Any, project: Project
+) -> None:
+    end_well(engine.jobs[-1], fine_tuned, learning)
+    learning.learning.discard_trial()
+    assert project.pending_run() is None
+
+
+def test_a_model_that_the_reader_closed_undecided_is_not_offered_again(
+    learning: Reading, engine: Any, fine_tuned: Any, next_window: Callable[..., Reading], project: Project
+) -> None:
+    end_well(engine.jobs[-1], fine_tuned, learning)
+    session = Session(project, engine)
+    session.reading = learning
+    session.close()
+    assert next_window(engine).learning.interrupted is None
+
+
+def test_a_model_that_waited_when_the_program_was_killed_is_offered_again(
+    learning: Reading, engine: Any, fine_tuned: Any, next_window: Callable[..., Reading]
+) -> None:
+    end_well(engine.jobs[-1], fine_tuned, learning)
+    interrupted = next_window(engine).learning.interrupted
+    assert interrupted is not None
+    assert interrupted.n_slices == 3
 
 
 def test_closing_the_window_in_the_middle_keeps_it_for_the_next(
@@ -296,6 +323,7 @@ def test_the_panel_offers_it_and_runs_it_to_a_decision_before_any_study_is_open(
     assert workspace.train.trial.isVisible()
     assert not workspace.train.trial.keep_here.isEnabled()
     assert "Open that study to keep it" in workspace.train.trial.keep_here.toolTip()
+    workspace.reading.learning.discard_trial()
     assert workspace.reading.project.pending_run() is None
 
 
