@@ -1,7 +1,7 @@
 """A fine-tuning that was cut off, by the end of the engine or of the whole program, and what it takes to repeat it.
 
-Every run has a record in the project from its start until it failed, was given up, or the reader decided on what came of
-it. What is still there when a project is opened is of a run that a killed program did not bring to that end.
+Every run has a record in the project until it failed, was given up, or the reader decided on what came of it. What is
+still there when a project is opened is of a run that a killed program did not bring to that end.
 """
 
 from __future__ import annotations
