@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psygnal.qt import start_emitting_from_queue
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
-from superqt.utils import create_worker
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QFrame, QTabWidget, QVBoxLayout, QWidget
 
 from cinema_app.contours.editor import ContourEditor
 from cinema_app.contours.layers import ContourLayers
@@ -19,24 +17,22 @@ from cinema_app.insertion_points import InsertionPoints
 from cinema_app.landmark_layers import LandmarkLayers
 from cinema_app.layers import CineLayers
 from cinema_app.long_axis import LongAxisViews
-from cinema_app.moved_images import studies_at
 from cinema_app.news import Severity
-from cinema_app.opening import open_study
 from cinema_app.papillary_preview import PapillaryPreview
 from cinema_app.plane_lines import PlaneLines
 from cinema_app.predictions import Predictions
 from cinema_app.session import Session
 from cinema_app.versions import Versions
-from cinema_app.widgets.answering import answered
 from cinema_app.widgets.appearance import STYLE
 from cinema_app.widgets.export import ExportPanel
+from cinema_app.widgets.fitting import Fitting
 from cinema_app.widgets.get_model import GetModelPanel
 from cinema_app.widgets.import_check import ImportCheck, needs_a_look
 from cinema_app.widgets.key_help import KeyHelp, QuestionMark
 from cinema_app.widgets.keys import bind_keys, contour_key_actions, key_actions, unbind_keys, view_key_actions
 from cinema_app.widgets.long_axis import LongAxisPanel
 from cinema_app.widgets.measures import MeasuresPanel
-from cinema_app.widgets.moved_images import MovedImages
+from cinema_app.widgets.opener import Opener
 from cinema_app.widgets.player import Player
 from cinema_app.widgets.predict import PredictPanel
 from cinema_app.widgets.report import ReportPanel
@@ -55,12 +51,9 @@ from cinema_app.widgets.worklist import WorklistPanel
 from cinema_app.windowing import Windowing
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import Cine
-from cinema_core.errors import Cancelled, CinemaError, SeveralStudiesError, StudyError
-from cinema_core.io import ImportChoices, Study
-from cinema_core.io.worklist import Worklist, WorklistEntry, open_worklist
+from cinema_core.io import Study
+from cinema_core.io.worklist import Worklist, WorklistEntry
 from cinema_core.learn.settings import FineTuneSettings
-from cinema_core.progress import CancelToken, Progress
-from cinema_core.project import StudyRecord
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -73,17 +66,6 @@ SLICES_PX = 176
 
 LONG_AXIS_PX = 184
 """Width of the long-axis views beside it."""
-
-REVEAL_AFTER_MS = 200
-"""What has just appeared gets its place in several rounds of layout."""
-
-SETTLES_MS = 1000
-"""For so long the panel may still change around it; afterwards scrolling is the reader's."""
-
-LOOK_EVERY_MS = 80
-"""How often the window looks how far the reading of files is."""
-
-STOPPED = "Opening was stopped; nothing was changed."
 
 NEWS_EVERY_MS = 20
 """How often the queue is looked at. Without a pause, as psygnal has it by default, one core does nothing else."""
@@ -113,15 +95,6 @@ class Workspace(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._session = session
-        self._opening: Any = None
-        self._read_so_far = _ReadSoFar()
-        self._look = QTimer(self)
-        self._look.setInterval(LOOK_EVERY_MS)
-        self._look.timeout.connect(self._show_read_so_far)
-        self._show_what_was_read: Callable[[Study], None] = self._show_study
-        self._wanted_at: tuple[Path, str | None] = (Path(), None)
-        self._when_not_read: Callable[[], None] = lambda: None
-        self._show_found: Callable[[Study], None] = self._show_study
         self.import_check: ImportCheck | None = None
         self.key_help: KeyHelp | None = None
         self.is_closed = False
@@ -152,7 +125,7 @@ class Workspace(QWidget):
         self._actions.update(view_actions)
         self._bind_layers()
         self.reading.events.cine_changed.connect(self._bind_layers)
-        self.reading.events.images_missing.connect(self._offer_to_find)
+        self.reading.events.images_missing.connect(self.opener.offer_to_find)
         self.contours.in_hand_changed.connect(self._bind_contours)
         if self.reading.project.read_only:
             self.reading.notify(self.reading.project.read_only_reason, Severity.WARNING)
@@ -160,10 +133,13 @@ class Workspace(QWidget):
     def _build(self, device: str, finetune_settings: FineTuneSettings | None) -> None:
         self.study = StudyPanel(self.reading, self.open, self.check_import)
         self.worklist = WorklistPanel(self.reading, self.open_entry)
+        self.status = StatusPanel(self.reading, device)
+        self.opener = Opener(self.reading, self.status, self._show_study, self._show_worklist, self)
+        self.opener.started.connect(self.player.stop)
         self.get_model = GetModelPanel(self.reading, self.download)
         self.segment = SegmentPanel(self.reading, self.get_model)
         self.review = ReviewPanel(
-            self.reading, self.layers, self.contours, self.contour_editor, self.player, self.open_kept
+            self.reading, self.layers, self.contours, self.contour_editor, self.player, self.opener.open_kept
         )
         self.measures = MeasuresPanel(self.reading, self.layers)
         self.train = TrainPanel(self.reading, finetune_settings)
@@ -174,8 +150,6 @@ class Workspace(QWidget):
         self.slices = SliceGrid(self.reading, self.layers)
         self.long_axis = LongAxisPanel(self.reading, self.layers, self.long_axis_views, self.plane_lines)
         self.views: ViewDocks | None = None
-        self.status = StatusPanel(self.reading, device)
-        self.moved_images = MovedImages(self.reading, self.status, self._read_as_kept, self)
         self.tabs = QTabWidget()
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -188,11 +162,10 @@ class Workspace(QWidget):
         )
         for panels, title in zip(self._tab_panels, ("Read", "Fine-tune", "Predict", "Report", "Export"), strict=True):
             self.tabs.addTab(_column(*panels), title)
-        self.tabs.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.tabs.currentChanged.connect(self._fit_tabs)
         self._fit_tabs()
         content = _column(self.study, self.worklist, self.tabs)
-        scroll = _Fitting()
+        scroll = Fitting()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -267,47 +240,16 @@ class Workspace(QWidget):
 
     def open(self, path: Path | str) -> None:
         """Read a study in another thread and show it when it is there."""
-        self._read(path, None, self.reading.project.import_choices, self._show_study)
+        self.opener.open(path)
 
     def open_entry(self, entry: WorklistEntry) -> None:
         """Read a study of the worklist."""
+        self.opener.open(entry.path, entry.study or None, lambda: self.worklist.remember(entry, self.reading.study_id))
 
-        def show(study: Study) -> None:
-            self._show_study(study)
-            self.worklist.remember(entry, self.reading.study_id)
-
-        self._read(entry.path, entry.study or None, self.reading.project.import_choices, show)
-
-    def open_kept(self, study_id: str, then: Callable[[], None], failed: Callable[[], None]) -> bool:
-        """Read a study that the project has labels of, as the worklist does.
-
-        Parameters
-        ----------
-        then, failed
-            Called once it is on show, or if it cannot be opened.
-
-        Returns
-        -------
-        Whether that began; not if another study is being read.
-        """
-        if self._opening is not None:
-            self.reading.notify("Another study is still being read.", Severity.WARNING)
-            return False
-        record = self.reading.project.study(study_id)
-
-        def show(study: Study) -> None:
-            cine = next((cine for cine in study.cines if cine.id == record.cine_id), None)
-            if cine is None or cine.content_sha256 != record.content_sha256:
-                failed()
-                raise StudyError(
-                    f"The images of {study_id} are not the ones that its labels were drawn on. "
-                    "Its labels are safe in the project. Put the images back, or open them from where they are now."
-                )
-            self._show_study(study, cine)
-            then()
-
-        self._read(record.image_path, study_id.partition(".")[0], self.reading.project.import_choices, show, failed)
-        return True
+    @property
+    def is_opening(self) -> bool:
+        """Whether a study is being read."""
+        return self.opener.is_busy
 
     def check_import(self) -> None:
         """Show how the open study was imported, beside the window."""
@@ -318,79 +260,13 @@ class Workspace(QWidget):
             self.import_check.close()
         choices = self.reading.project.import_choices(study.id)
         self.import_check = ImportCheck(
-            study, choices, lambda chosen: self._import_again(study, chosen), self.reading.cine.id, self.window()
+            study, choices, lambda chosen: self.opener.import_again(study, chosen), self.reading.cine.id, self.window()
         )
         self.import_check.show()
 
-    def _import_again(self, study: Study, choices: ImportChoices) -> None:
-        def show(again: Study) -> None:
-            self.reading.import_as(again, choices)
-            self.reading.notify("The study is imported as you chose.")
-
-        self._read(study.path, study.id, choices, show)
-
-    def _read_as_kept(self, path: Path, study: str, show: Callable[[Study], None], failed: Callable[[], None]) -> None:
-        """Read a study as it was imported when its labels were drawn."""
-        self._read(path, study, self.reading.project.import_choices, show, failed)
-
-    def _offer_to_find(self, records: Sequence[StudyRecord]) -> None:
-        """Find the images of a study that fine-tuning had to leave out; the study on show stays."""
-        words = f"The images of {records[0].study_id} are found. Press Fine-tune on my labels again to learn from it."
-        self.moved_images.offer(records, lambda _: self.reading.notify(words))
-
-    def _read(
-        self,
-        path: Path | str,
-        study: str | None,
-        choices: ImportChoices | Callable[[str], ImportChoices],
-        show: Callable[[Study], None],
-        failed: Callable[[], None] = lambda: None,
-    ) -> None:
-        if self._opening is not None:
-            self.reading.notify("Another study is still being read.", Severity.WARNING)
-            failed()
-            return
-        self.player.stop()
-        # Found elsewhere, a study was read as it was kept; by other choices it has to be read again.
-        self._show_found = show if callable(choices) else lambda there: self._read(there.path, study, choices, show)
-        self._wanted_at, self._when_not_read = (Path(path), study), failed
-        cancel = CancelToken()
-        self.status.show_reading_a_file(f"Opening {Path(path).name}…", cancel.cancel)
-        self._show_what_was_read = show
-        self._read_so_far = _ReadSoFar()
-        self._look.start()
-        self._opening = create_worker(_read_study, path, study, choices, self._read_so_far.tell, cancel)
-        self._opening.returned.connect(self._opened)
-        self._opening.errored.connect(self._open_failed)
-        self._opening.start()
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether a study is being read."""
-        return self._opening is not None
-
-    def _opened(self, result: tuple[Study | Worklist | None, str]) -> None:
-        self._end_opening()
-        study, trouble = result
-        if study is None and (moved := studies_at(self.reading.project, *self._wanted_at)):
-            self._when_not_read()
-            self.moved_images.offer(moved, self._show_found)
-        elif study is None:
-            self.reading.notify(trouble, Severity.ERROR if trouble != STOPPED else Severity.INFO)
-            self._when_not_read()
-        elif isinstance(study, Worklist):
-            self.worklist.show_worklist(study)
-            self.reading.notify(f"{len(study.entries)} studies found. Choose one in the list.")
-        else:
-            answered(self.reading, lambda: self._show_what_was_read(study))()
-
-    def _show_read_so_far(self) -> None:
-        self.status.show_progress(self._read_so_far.fraction, self._read_so_far.message)
-
-    def _end_opening(self) -> None:
-        self._look.stop()
-        self._opening = None
-        self.reading.events.job_changed.emit()  # takes the bar away
+    def _show_worklist(self, found: Worklist) -> None:
+        self.worklist.show_worklist(found)
+        self.reading.notify(f"{len(found.entries)} studies found. Choose one in the list.")
 
     def _show_study(self, study: Study, cine: Cine | None = None) -> None:
         known = {record.study_id for record in self.reading.project.studies()}
@@ -405,12 +281,6 @@ class Workspace(QWidget):
         if self.reading.learning.interrupted is not None:
             words += " A fine-tuning was interrupted: see the tab Fine-tune."
         self.reading.notify(f"Opened {study.id}: {len(study.cines)} cine{'s' if len(study.cines) > 1 else ''}.{words}")
-
-    def _open_failed(self, error: Exception) -> None:
-        """Say so; the worker raises the fault again in this thread, where napari reports and the log keeps it."""
-        self._end_opening()
-        self.reading.notify("The study could not be opened because of a fault in the program.", Severity.ERROR)
-        self._when_not_read()
 
     # ---------------------------------------------------------------- closing
 
@@ -446,75 +316,6 @@ class Workspace(QWidget):
         self.review.leading.close()
         self.download.cancel()
         self._session.close()
-
-
-class _Fitting(QScrollArea):
-    """A scroll area no higher than what is in it, so that the figures below it get the rest."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self._revealed: QWidget | None = None
-        self._settling = QTimer(self)
-        self._settling.setSingleShot(True)
-        self._settling.setInterval(SETTLES_MS)
-        self.verticalScrollBar().rangeChanged.connect(self._reveal_again)
-
-    def sizeHint(self) -> QSize:
-        hint = self.widget().sizeHint()
-        return QSize(hint.width() + self.verticalScrollBar().sizeHint().width(), hint.height())
-
-    def setWidget(self, widget: QWidget) -> None:
-        super().setWidget(widget)
-        widget.installEventFilter(self)
-
-    def reveal(self, widget: QWidget) -> None:
-        """Scroll to a control once it has its place, and again while the panel still settles around it."""
-        self._revealed = widget
-        self._settling.start()
-        QTimer.singleShot(REVEAL_AFTER_MS, self, lambda: self.ensureWidgetVisible(widget, 0, 12))
-
-    def _reveal_again(self, *_: int) -> None:
-        if self._settling.isActive() and self._revealed is not None:
-            widget = self._revealed
-            QTimer.singleShot(0, self, lambda: self.ensureWidgetVisible(widget, 0, 12))
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return bool(super().eventFilter(watched, event))
-
-
-class _ReadSoFar:
-    """How far the thread that reads files is; it writes, the window looks."""
-
-    def __init__(self) -> None:
-        self.fraction, self.message = 0.0, "Looking for files…"
-
-    def tell(self, fraction: float, message: str, /) -> None:
-        self.fraction, self.message = fraction, message
-
-
-def _read_study(
-    path: Path | str,
-    study: str | None,
-    choices: ImportChoices | Callable[[str], ImportChoices],
-    progress: Progress,
-    cancel: CancelToken,
-) -> tuple[Study | Worklist | None, str]:
-    """Read a study, or list those of a folder, or say in one line why not.
-
-    Superqt takes a returned exception for a fault.
-    """
-    try:
-        try:
-            return open_study(path, study=study, choices=choices, progress=progress, cancel=cancel), ""
-        except SeveralStudiesError:
-            return open_worklist(path, progress=progress, cancel=cancel), ""
-    except Cancelled:
-        return None, STOPPED
-    except CinemaError as error:
-        return None, str(error)
 
 
 def _column(*widgets: QWidget) -> QWidget:

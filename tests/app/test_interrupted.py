@@ -315,6 +315,12 @@ def test_the_panel_offers_it_and_runs_it_to_a_decision_before_any_study_is_open(
     shown = words_in(workspace.train)
     assert "was interrupted: the program ended" in shown
     assert "the same 3 slices and the same seed and number of steps (40)" in shown
+    workspace.window().resizeDocks([workspace.parent()], [workspace.minimumWidth()], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: workspace.width() < workspace.minimumWidth() + 20)
+    words = next(label for label in workspace.train.findChildren(QLabel) if "was interrupted" in label.text())
+    qtbot.waitUntil(lambda: words.geometry().bottom() < workspace.train.again.geometry().top())  # all lines in sight
+    assert words.height() >= words.heightForWidth(words.width())
+    assert workspace.tabs.height() >= workspace.tabs.heightForWidth(workspace.tabs.width())
     press(workspace.train.again, qtbot)
     qtbot.waitUntil(lambda: len(engine.jobs) > n_jobs)
     assert not workspace.train.again.isVisible()

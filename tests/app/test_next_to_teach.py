@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from psygnal import EmitLoopError
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel
 
@@ -19,6 +20,7 @@ from cinema_app.widgets.leading import ALL_HAVE_TAUGHT
 from cinema_app.widgets.moved_images import FIND
 from cinema_app.widgets.workspace import Workspace
 from cinema_core.anatomy import LabelState
+from cinema_core.errors import CinemaError, StorageError
 from cinema_core.io import load_study
 from cinema_core.learn.teach import SLICES_PER_STUDY, rank_for_teaching
 from cinema_core.phantom import HeartParameters, PhantomStudy, make_phantom, write_phantom
@@ -144,6 +146,30 @@ def test_other_images_in_its_place_are_not_opened_for_it(
     press_teach(qtbot, workspace)
     assert segmented.study_id == here
     assert f"The images of {second} are not the ones that its labels were drawn on" in said(workspace)
+
+
+@pytest.mark.parametrize(
+    "fault", [StorageError("The disk is full."), EmitLoopError(CinemaError("A layer is damaged."))]
+)
+def test_a_study_that_cannot_be_shown_is_no_longer_on_the_way(
+    qtbot: QtBot,
+    workspace: Workspace,
+    segmented: Reading,
+    kept: Kept,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+) -> None:
+    kept("second")
+    teach_share(qtbot, workspace)
+
+    def refuse(*_: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(segmented, "show", refuse)
+        press_teach(qtbot, workspace)
+    assert str(fault.__cause__ or fault) in said(workspace)
+    assert not workspace.review.why.isVisible()
 
 
 def test_facts_of_a_study_are_kept_until_its_labels_change(project: Project, kept: Kept) -> None:
