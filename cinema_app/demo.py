@@ -118,7 +118,7 @@ def play(stage: Stage, folder: Path, budget_s: float, say: Say) -> DemoResult:
     picture("segment-again", middle, "Segmented with the new model")
 
     report = folder / "report.csv"
-    reading.export_csv(report)
+    reading.report.export_csv(report)
     picture("export", middle, "Exported", "Export")
     found, true = reading.measures, ventricular_function(truth, reading.cine)
     version = reading.project.models_folder / trial.name

@@ -10,27 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinema_app.details import write_table
 from cinema_app.engine_work import EngineWork
 from cinema_app.fine_tuning import FineTuning
 from cinema_app.labelling import Labelling, Slice
 from cinema_app.news import Notice, ReadingEvents, Severity
 from cinema_app.opening import open_study, person_of
-from cinema_app.project_facts import ProjectFacts, that_may_teach
-from cinema_app.reporting import result_of
+from cinema_app.queues import Queues
+from cinema_app.reporting import Report
 from cinema_core.anatomy import LabelState
 from cinema_core.cards import ModelCard, list_models, resolve_model
 from cinema_core.cine import Cine, View
-from cinema_core.errors import CheckpointError, CinemaError, PhaseError, ProjectError, StudyError
+from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyError
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
-from cinema_core.learn.select import SliceFacts, Suggestion, rank_for_review, slice_facts
-from cinema_core.learn.teach import rank_for_teaching
-from cinema_core.measure import Insertions, ReportChoices, StudyMeasures, VentricularFunction, study_measures
+from cinema_core.measure import Insertions, StudyMeasures, VentricularFunction, study_measures
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source
-from cinema_core.report import Approval, clipboard_text
-from cinema_core.report.from_project import approval_state, unread_uncertainty
+from cinema_core.report.from_project import unread_uncertainty
 from cinema_core.tasks import TASKS, Task, answers
 
 if TYPE_CHECKING:
@@ -62,8 +58,10 @@ class Reading:
         What the engine does for it.
     learning
         The fine-tuning on its project's labels.
-    project_facts
-        What the teach queue goes by, of the studies that are not open.
+    queues
+        What to look at next.
+    report
+        What is reported of the open study, and who vouches for it.
     """
 
     def __init__(self, project: Project, engine: EngineClient) -> None:
@@ -71,7 +69,8 @@ class Reading:
         self.project = project
         self.work = EngineWork(engine, self.events)
         self.learning = FineTuning(self)
-        self.project_facts = ProjectFacts(project)
+        self.queues = Queues(self)
+        self.report = Report(self)
         self.study: Study | None = None
         self._labelling: Labelling | None = None
         self._uncertainty: NDArray[np.float32] | None = None
@@ -167,6 +166,11 @@ class Reading:
         """How unsure the model was, shape (t, z), 0 to 1; None before it segmented."""
         return self._uncertainty
 
+    @property
+    def disagreement(self) -> NDArray[np.float32] | None:
+        """How differently the model drew mirror images, shape (t, z), 0 to 1; None if it was shown none."""
+        return self._disagreement
+
     def state(self, t: int, z: int) -> LabelState:
         """How far the label of a slice has been looked at."""
         return self._labelling.state(t, z) if self._labelling else LabelState.ABSENT
@@ -174,58 +178,6 @@ class Reading:
     def slices_in(self, *states: LabelState) -> list[Slice]:
         """Slices in any of the given states, ordered by phase and position."""
         return self._labelling.slices_in(*states) if self._labelling else []
-
-    def review_queue(self) -> list[Suggestion]:
-        """Slices that nobody vouched for, those first on which most of today's ejection fraction is at stake."""
-        return rank_for_review(self._slice_facts())
-
-    def follow(self, suggestion: Suggestion) -> None:
-        """Note that the reader is led to a slice, if it was drawn at random: see :meth:`chance_estimate`."""
-        if suggestion.by_chance:
-            self.project.note_random_suggestion(suggestion.study_id, suggestion.t, suggestion.z)
-
-    def chance_estimate(self) -> str:
-        """Say how many slices drawn at random were accepted as the current model drew them; empty if too few were."""
-        try:
-            return self.project.chance_estimate(self.model_card.sha256).text
-        except CinemaError:
-            return ""  # the model's files are gone, or a row is damaged: others say so, and the hand goes on
-
-    def teach_queue(self) -> list[Suggestion]:
-        """Slices whose labels teach the model most, over all short-axis studies of the project that are drawn.
-
-        Ranked together, few of each study. Then those of the open study come first, for to open another takes seconds:
-        which study teaches counts for more than which of its slices is labelled first. Others follow by rank, the
-        slices of one study together. Empty once every study has taught its share.
-
-        Studies that :attr:`project_facts` misses are looked at here, which takes a tenth of a second each.
-        """
-        own = that_may_teach(self._slice_facts(for_review=False)) if self.cine.view is View.SAX else []
-        facts = self.project_facts.of_all(self.study_id, own)
-        ranked = rank_for_teaching(facts, limit=TEACH_LONGEST)
-        order = {name: k for k, name in enumerate(dict.fromkeys([self.study_id, *(s.study_id for s in ranked)]))}
-        return sorted(ranked, key=lambda found: order[found.study_id])
-
-    def _slice_facts(self, *, for_review: bool = True) -> list[SliceFacts]:
-        labelling = self._open_labelling
-        drawn = [
-            t
-            for t in range(self.cine.n_phases)
-            if any(self.state(t, z) is not LabelState.ABSENT for z in range(self.cine.n_slices))
-        ]
-        ed_es = (self.phases.ed_phase, self.phases.es_phase) if self.phases else ()
-        states = {(t, z): self.state(t, z) for t in drawn for z in range(self.cine.n_slices)}
-        facts = slice_facts(
-            self.study_id,
-            labelling.labels,
-            self._uncertainty,
-            states,
-            ed_es,
-            drawn,
-            self._disagreement,
-            for_review=for_review,
-        )
-        return [fact for fact in facts if self.cine.has_image(fact.t, fact.z)]
 
     def effort(self) -> Effort:
         """Return what the labels of the open study cost their readers."""
@@ -397,7 +349,7 @@ class Reading:
         changed = [(label.t, label.z) for label in restored.labels]
         self._take_step(changed, restored.phases)
         if restored.insertions is not None:
-            self._insertions_changed()
+            self.measure_anew()
             if self.phases is not None:
                 self.events.go_to.emit(self.phases.ed_phase, restored.insertions.z)
         if len(changed) == 1:  # an edit of many slices is not worth leaving the view for
@@ -422,11 +374,7 @@ class Reading:
         """
         if points != self.insertions.get(z):
             self._open_labelling.set_insertions(z, points)
-            self._insertions_changed()
-
-    def _insertions_changed(self) -> None:
-        self._measures_are_stale = True
-        self.measure()
+            self.measure_anew()
 
     def _labels_changed(self, slices: Sequence[Slice]) -> None:
         if slices:
@@ -548,6 +496,11 @@ class Reading:
             self.events.phases_changed.emit()
         return self.measures
 
+    def measure_anew(self) -> None:
+        """Compute the measures again, because something that they go by was chosen otherwise."""
+        self._measures_are_stale = True
+        self.measure()
+
     def _measure_now(self, chosen: PhaseChoice | None) -> StudyMeasures | None:
         phases = self.complete_phases
         if not phases or not self.cine.measurable or self.cine.view is not View.SAX:
@@ -560,60 +513,10 @@ class Reading:
             es_phase=chosen.es_phase if chosen else None,
             rv_ed_phase=chosen.rv_ed_phase if chosen else None,
             rv_es_phase=chosen.rv_es_phase if chosen else None,
-            choices=self.report_choices,
+            choices=self.report.choices,
             uncertainty=unread_uncertainty(self.uncertainty, self.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED)),
             insertions=self.insertions,
         )
-
-    @property
-    def report_choices(self) -> ReportChoices:
-        """What the reader entered and chose for the report of the open study."""
-        return self.project.report_choices(self.study_id)
-
-    def choose_report(self, choices: ReportChoices) -> None:
-        """Keep what the reader entered and chose, and measure by it.
-
-        Raises
-        ------
-        ProjectError, StorageError
-            If it cannot be saved; then nothing has changed.
-        """
-        if choices == self.report_choices:
-            return
-        self.project.set_report_choices(self.study_id, choices)
-        self._measures_are_stale = True
-        self.measure()
-        self.events.approval_changed.emit()
-
-    @property
-    def approval(self) -> Approval:
-        """Whether a named reader vouches for what is reported now, and if not, why."""
-        found = self.measures
-        if found is None:
-            return Approval(reason="Nothing is measured yet.")
-        reported = (found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase)
-        return approval_state(self.project.approval(self.study_id), reported)
-
-    def approve(self) -> None:
-        """Vouch by name for every slice of the phases that are reported, and for the report as it is.
-
-        Raises
-        ------
-        PhaseError
-            If ED and ES are not known, or have slices without a label.
-        ProjectError
-            If the reader gave no name, or nothing can be saved.
-        """
-        if not self.project.reader:
-            raise ProjectError("A report is approved by a named reader. Give your name first; a pseudonym will do.")
-        self.accept_phases()
-        found = self.measure()
-        assert found is not None and found.ed_phase is not None and found.es_phase is not None  # accepted, so measured
-        reported = PhaseChoice(found.ed_phase, found.es_phase, found.rv_ed_phase, found.rv_es_phase)
-        self.project.approve(self.study_id, reported)
-        self.project.log_event("approved", {"study": self.study_id})
-        self.events.approval_changed.emit()
-        self.notify(f"Approved by {self.project.reader}.")
 
     # ---------------------------------------------------------------- the model
 
@@ -692,54 +595,12 @@ class Reading:
         yours = f" Your {kept} corrected or accepted slices were kept." if kept else ""
         self.notify(f"Segmented {len(slices)} slices.{yours}")
 
-    # ---------------------------------------------------------------- the report
-
-    def export_csv(self, path: Path) -> None:
-        """Write the report of this reading, and beside it what it was made from.
-
-        Raises
-        ------
-        InputError
-            If nothing is measured yet.
-        StorageError
-            If the file cannot be written; then there is no half file.
-        """
-        write_table(path, result_of(self))
-        self.project.log_event("exported", {"study": self.study_id, "format": "csv"})
-        self.notify(f"Report saved: {path.name}, in the folder {path.absolute().parent.name}")
-
-    def export_document(self, path: Path) -> None:
-        """Write the report of this reading as a page; the file's ending tells whether PDF or HTML.
-
-        Raises
-        ------
-        InputError
-            If nothing is measured yet, or the ending is another one.
-        StorageError
-            If the file cannot be written; then there is no half file.
-        """
-        from cinema_core.report.document import write_document
-
-        write_document(path, result_of(self), self.labels)
-        self.project.log_event("exported", {"study": self.study_id, "format": path.suffix.lower().lstrip(".")})
-        self.notify(f"Report saved: {path.name}, in the folder {path.absolute().parent.name}")
-
-    def clipboard_text(self) -> str:
-        """Every figure as text, columns parted by tabs.
-
-        Raises
-        ------
-        InputError
-            If nothing is measured yet.
-        """
-        return clipboard_text(result_of(self))
+    # ---------------------------------------------------------------- the reader
 
     def name_reader(self, name: str) -> None:
         """Take the name that goes beside every edit and approval from now on."""
         self.project.reader = name.strip()
         self.events.approval_changed.emit()
-
-    # ---------------------------------------------------------------- notices
 
     def notify(self, text: str, severity: Severity = Severity.INFO) -> None:
         """Show the reader one line."""

@@ -186,7 +186,7 @@ class Versions:
             raise CinemaError("There is no ejection fraction to compare with. Segment the study first.")
 
         # As of now, like the figures that are compared with; another study may be open when the engine answers.
-        choices = reading.report_choices
+        choices = reading.report.choices
         readers = {
             where: label.mask
             for where, label in self._project.slices(reading.study_id).items()

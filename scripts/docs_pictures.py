@@ -178,7 +178,7 @@ def pictures_of_report() -> None:
         )
         assert reading.study is not None
         reading.show(reading.study)
-        reading.choose_report(ReportChoices(sex="F", age_years=52, height_cm=168, weight_kg=64))
+        reading.report.choose(ReportChoices(sex="F", age_years=52, height_cm=168, weight_kg=64))
         workspace.show_tab("Report")
         workspace.layers.go_to(0, 4)
         QTest.qWait(800)
@@ -195,8 +195,8 @@ def pictures_of_report() -> None:
         workspace.report.choices.preview.click()
         reading.correct(0, 4, heart.sax.labels[0, 4])
         reading.name_reader("Reader 7")
-        reading.approve()
-        reading.export_document(Path(temporary) / "report.pdf")
+        reading.report.approve()
+        reading.report.export_document(Path(temporary) / "report.pdf")
         page = pypdfium2.PdfDocument(Path(temporary) / "report.pdf")[0]
         page.render(scale=1.6).to_pil().convert("RGB").save(PICTURES / "report-page.png", optimize=True)
         desktop.close()

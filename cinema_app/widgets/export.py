@@ -65,7 +65,7 @@ class ExportPanel(QWidget):
         if why:
             self._status.setText(why)
         else:
-            approval = self._reading.approval
+            approval = self._reading.report.approval
             self._status.setText(approval.reason or f"Approved by {approval.reader}.")
 
     def _name_reader(self) -> None:
@@ -81,7 +81,7 @@ class ExportPanel(QWidget):
 
     def save(self, path: Path) -> None:
         """Write the report and say where it lies."""
-        self._reading.export_csv(path)
+        self._reading.report.export_csv(path)
         self._saved.setText(f"Saved: {path}")
 
     def _ask_dicom(self) -> None:

@@ -87,13 +87,13 @@ class Leading:
 
     def go_to_next(self) -> None:
         """Show the slice on which most of the ejection fraction is at stake; from there on, the one after it."""
-        self._go_along(self._reading.review_queue(), Queue.REVIEW, NOTHING_TO_CHECK)
+        self._go_along(self._reading.queues.to_review(), Queue.REVIEW, NOTHING_TO_CHECK)
 
     def go_to_next_to_teach(self) -> None:
         """Show the slice whose label teaches the model most, of any study; from there on, the one after it."""
         if self._looking is not None:
             return
-        missing = self._reading.project_facts.missing(self._reading.study_id)
+        missing = self._reading.queues.project_facts.missing(self._reading.study_id)
         if not missing:
             self._go_along_teach_queue()
             return
@@ -108,7 +108,7 @@ class Leading:
         if self._is_closed:
             return
         self._looking = None
-        self._reading.project_facts.keep(found)
+        self._reading.queues.project_facts.keep(found)
         self.changed.emit()
         if trouble:
             self._reading.notify(trouble, Severity.ERROR)
@@ -116,9 +116,9 @@ class Leading:
             answered(self._reading, self._go_along_teach_queue)()
 
     def _go_along_teach_queue(self) -> None:
-        keys = self._reading.project_facts.keys()
+        keys = self._reading.queues.project_facts.keys()
         others = any(key.study_id != self._reading.study_id for key in keys)
-        self._go_along(self._reading.teach_queue(), Queue.TEACH, ALL_HAVE_TAUGHT if others else NOTHING_TO_TEACH)
+        self._go_along(self._reading.queues.to_teach(), Queue.TEACH, ALL_HAVE_TAUGHT if others else NOTHING_TO_TEACH)
 
     def _go_along(self, queue: Sequence[Suggestion], kind: Queue, nothing: str) -> None:
         if not queue:
@@ -160,7 +160,7 @@ class Leading:
 
     def _arrive_elsewhere(self, found: Suggestion) -> None:
         """Arrive in a study that was opened for it, whose slices now stand first."""
-        queue = self._reading.teach_queue() if self._reading.study_id == found.study_id else []
+        queue = self._reading.queues.to_teach() if self._reading.study_id == found.study_id else []
         places = [_place(suggestion) for suggestion in queue]
         k = places.index(_place(found)) if _place(found) in places else 0
         # Once it is labelled, the first of those that are left comes next.
@@ -171,7 +171,7 @@ class Leading:
     def _note(self, found: Suggestion) -> None:
         """Note that the reader was led to a slice by chance; who cannot note it still leads there."""
         try:
-            self._reading.follow(found)
+            self._reading.queues.note_led_to(found)
         except CinemaError as error:
             self._reading.notify(f"What becomes of this slice will not count. {error}", Severity.WARNING)
 

@@ -230,7 +230,7 @@ class MeasuresPanel(QWidget):
             parts.append(f"CO {found.cardiac_output_l_min:.1f} l/min")
         if found.bsa_m2 is not None:
             parts.append(f"BSA {found.bsa_m2:.2f} m²")
-        parts.append(f"papillaries in {reading.report_choices.papillary.value}")
+        parts.append(f"papillaries in {reading.report.choices.papillary.value}")
         measured = reading.study_measures
         if measured is not None and measured.flags:
             parts.append(f"<span style='color:{LIGHT_COLOURS[measured.light]}'>{measured.flags[0]}</span>")

@@ -99,7 +99,7 @@ class ReportPanel(QWidget):
 
     def _build(self) -> None:
         self._status = strong(wrap=True)
-        self.approve = button("Approve", APPROVE_TIP, answered(self._reading, self._reading.approve), main=True)
+        self.approve = button("Approve", APPROVE_TIP, answered(self._reading, self._reading.report.approve), main=True)
         self.reader = text_entry("Your name", "A pseudonym will do. It stands in the report beside the approval")
         self.reader.editingFinished.connect(lambda: self._reading.name_reader(self.reader.text()))
         self.findings = QListWidget()
@@ -151,7 +151,7 @@ class ReportPanel(QWidget):
             (self.copy, "Copy every figure for a spreadsheet or a letter"),
         ):
             allow(made, not why, why, tip)
-        approval = reading.approval if measures else None
+        approval = reading.report.approval if measures else None
         words = (
             why
             if approval is None
@@ -202,10 +202,10 @@ class ReportPanel(QWidget):
             self, "Save the report", f"{self._reading.study_id}-report.{kind}", f"Report (*.{kind})"
         )
         if name:
-            self._reading.export_document(Path(name))
+            self._reading.report.export_document(Path(name))
 
     def _copy(self) -> None:
-        QApplication.clipboard().setText(self._reading.clipboard_text())
+        QApplication.clipboard().setText(self._reading.report.clipboard_text())
         self._reading.notify("The figures are on the clipboard.")
 
 

@@ -116,7 +116,7 @@ class ReportChoicesPanel(QWidget):
 
     def _show(self) -> None:
         if self.isVisible():  # else shown when its tab comes to the front
-            self._show_choices(self._reading.report_choices if self._reading.is_open else ReportChoices())
+            self._show_choices(self._reading.report.choices if self._reading.is_open else ReportChoices())
 
     def _show_choices(self, choices: ReportChoices) -> None:
         patient = self._reading.cine.patient if self._reading.is_open else None
@@ -167,7 +167,7 @@ class ReportChoicesPanel(QWidget):
 
     def _switch_preview(self) -> None:
         self._preview.switch(not self._preview.is_on)
-        self._show_choices(self._reading.report_choices)
+        self._show_choices(self._reading.report.choices)
 
     def _try_level(self, level: float) -> None:
         self._preview.set_level(level)
@@ -178,7 +178,7 @@ class ReportChoicesPanel(QWidget):
         if not self._reading.is_open:
             return
         self._level_rests.stop()
-        kept = self._reading.report_choices
+        kept = self._reading.report.choices
         as_mass = self.papillary.currentText() == PapillaryRule.MASS
         patient = self._reading.cine.patient
         sex = {"female": "F", "male": "M"}.get(self.sex.currentText())
@@ -198,7 +198,7 @@ class ReportChoicesPanel(QWidget):
         except CinemaError as error:
             self._reading.notify(str(error), Severity.ERROR)
         else:
-            answered(self._reading, lambda: self._reading.choose_report(choices))()
+            answered(self._reading, lambda: self._reading.report.choose(choices))()
         for entry in self.entries.values():
             entry.clearFocus()
         self._show()

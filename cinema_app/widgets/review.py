@@ -277,7 +277,7 @@ class ReviewPanel(QWidget):
         self.why.setVisible(bool(self.why.text()))
 
     def _show_estimate(self, *_: object) -> None:
-        self.estimate.setText(self._reading.chance_estimate() if self._reading.is_open else "")
+        self.estimate.setText(self._reading.queues.estimate() if self._reading.is_open else "")
         self.estimate.setVisible(bool(self.estimate.text()))
 
     def _say_why(self) -> None:

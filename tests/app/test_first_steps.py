@@ -62,7 +62,7 @@ def test_the_strip_points_at_one_step_after_the_other(
     reading.learning.finetune(teaching)
     engine.jobs[-1].finish(fine_tuned(reading.project.trials_folder / "v001", reading.study_id))
     assert pointed_at(workspace) == ["Export CSV…"]
-    reading.export_csv(tmp_path / "report.csv")
+    reading.report.export_csv(tmp_path / "report.csv")
     assert pointed_at(workspace) == []
     assert all(name.startswith("✓") for name in names(workspace))
 

@@ -136,7 +136,7 @@ def test_two_rounds_of_correcting_learning_keeping_and_a_roll_back(reader: Reade
     # --- first round: the slice with most of the ejection fraction at stake
     reader.press(Qt.Key.Key_N)
     first = workspace.layers.here
-    queue = reading.review_queue()
+    queue = reading.queues.to_review()
     assert first == (queue[0].t, queue[0].z)
     assert queue[0].reason in workspace.review.why.text()
     reader.correct(first)

@@ -82,7 +82,7 @@ def test_after_its_share_another_study_is_opened_at_the_slice(
         press_teach(qtbot, workspace)
         workspace.review.accept_slice.click()
     assert segmented.study_id != second
-    found = segmented.teach_queue()[0]
+    found = segmented.queues.to_teach()[0]
     assert found.study_id == second
     workspace.review.next_to_teach.click()
     assert f"in {second}, which is being opened" in workspace.review.why.text()
@@ -97,7 +97,7 @@ def test_after_its_share_another_study_is_opened_at_the_slice(
 
 def test_next_to_check_stays_with_the_open_study(workspace: Workspace, segmented: Reading, kept: Kept) -> None:
     kept("second")
-    assert {found.study_id for found in segmented.review_queue()} == {segmented.study_id}
+    assert {found.study_id for found in segmented.queues.to_review()} == {segmented.study_id}
 
 
 def test_a_study_that_is_gone_is_said_and_passed_over(
@@ -105,7 +105,7 @@ def test_a_study_that_is_gone_is_said_and_passed_over(
 ) -> None:
     places = dict(kept(name) for name in ("second", "third"))
     teach_share(qtbot, workspace)
-    gone = segmented.teach_queue()[0].study_id
+    gone = segmented.queues.to_teach()[0].study_id
     (there,) = set(places) - {gone}
     shutil.rmtree(places[gone])
     here = segmented.study_id
@@ -114,7 +114,7 @@ def test_a_study_that_is_gone_is_said_and_passed_over(
     assert f"The images of {gone} are no longer at" in said(workspace)
     assert workspace.status.offered.text() == FIND
     assert not workspace.review.why.isVisible()
-    assert segmented.teach_queue()[0].study_id == gone  # it keeps its rank
+    assert segmented.queues.to_teach()[0].study_id == gone  # it keeps its rank
     press_teach(qtbot, workspace)
     assert segmented.study_id == there
     assert f" of 6 to teach, in {there}: " in workspace.review.why.text()

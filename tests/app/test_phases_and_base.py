@@ -77,9 +77,9 @@ def test_accepting_ed_and_es_covers_all_that_an_approval_asks_for(
     for t in (choice.ed_phase, choice.es_phase, of_rv):
         assert all(segmented.state(t, z) is LabelState.ACCEPTED for z in range(segmented.cine.n_slices))
     position = project.journal_position()
-    segmented.approve()
+    segmented.report.approve()
     assert project.journal_position() == position
-    assert segmented.approval.reason == ""
+    assert segmented.report.approval.reason == ""
 
 
 def test_the_rv_has_its_own_es_proposed_from_its_own_curve(

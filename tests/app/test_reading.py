@@ -78,13 +78,13 @@ def test_labels_cannot_be_written_past_the_journal(segmented: Reading) -> None:
 def test_the_review_queue_leaves_out_what_was_vouched_for_and_survives_reopening(
     segmented: Reading, project: Project, engine: Any, study: Any, phantom_study: PhantomStudy
 ) -> None:
-    queue = segmented.review_queue()
+    queue = segmented.queues.to_review()
     segmented.accept([(queue[0].t, queue[0].z)])
-    left = segmented.review_queue()
+    left = segmented.queues.to_review()
     assert (queue[0].t, queue[0].z) not in [(found.t, found.z) for found in left]
     again = Reading(project, engine)
     again.show(study(phantom_study))
-    assert again.review_queue() == left
+    assert again.queues.to_review() == left
 
 
 def test_what_a_model_drew_differently_in_mirrors_is_to_be_checked_and_said_why_also_after_reopening(
@@ -93,7 +93,7 @@ def test_what_a_model_drew_differently_in_mirrors_is_to_be_checked_and_said_why_
     reading.segment()
     calm = segmentation(phantom_study.labels)
     engine.jobs[-1].finish(replace(calm, disagreement=np.zeros(calm.labels.shape[:2], np.float32)))
-    last = [found for found in reading.review_queue() if found.score < 0.9][-1]
+    last = [found for found in reading.queues.to_review() if found.score < 0.9][-1]
     doubtful = np.zeros(calm.labels.shape[:2], np.float32)
     doubtful[last.t, last.z] = 0.9
     reading.segment()
@@ -101,11 +101,11 @@ def test_what_a_model_drew_differently_in_mirrors_is_to_be_checked_and_said_why_
     again = Reading(project, engine)
     again.show(study(phantom_study))
     for opened in (reading, again):
-        found = next(found for found in opened.review_queue() if (found.t, found.z) == (last.t, last.z))
+        found = next(found for found in opened.queues.to_review() if (found.t, found.z) == (last.t, last.z))
         assert "draws it differently when the image is mirrored" in found.reason
     reading.segment()
     engine.jobs[-1].finish(calm)  # a model that is shown no mirror images
-    assert not any("mirrored" in found.reason for found in reading.review_queue())
+    assert not any("mirrored" in found.reason for found in reading.queues.to_review())
 
 
 def test_reopening_brings_corrections_and_phases_back(
@@ -452,7 +452,7 @@ def test_the_report_names_what_it_was_made_from(
     segmented: Reading, mask: Mask, tmp_path: Path, card: ModelCard
 ) -> None:
     segmented.correct(0, 2, mask())
-    segmented.export_csv(tmp_path / "report.csv")
+    segmented.report.export_csv(tmp_path / "report.csv")
     row = only_row(tmp_path / "report.csv")
     assert (row["study_id"], row["view"], row["status"]) == ("study-00000001", "sax", "draft")
     assert (row["corrected_slices"], row["model_sha256"]) == ("1", card.sha256)
@@ -462,10 +462,10 @@ def test_the_report_names_what_it_was_made_from(
 
 def test_a_report_is_a_draft_until_ed_and_es_are_approved(segmented: Reading, tmp_path: Path) -> None:
     segmented.accept_phases()
-    segmented.export_csv(tmp_path / "report.csv")
+    segmented.report.export_csv(tmp_path / "report.csv")
     assert only_row(tmp_path / "report.csv")["status"] == "draft"
-    segmented.approve()
-    segmented.export_csv(tmp_path / "report.csv")
+    segmented.report.approve()
+    segmented.report.export_csv(tmp_path / "report.csv")
     row = only_row(tmp_path / "report.csv")
     assert row["status"] != "draft"
     assert row["reader"] == "Dr Reader"
@@ -473,7 +473,7 @@ def test_a_report_is_a_draft_until_ed_and_es_are_approved(segmented: Reading, tm
 
 def test_nothing_is_reported_before_it_is_measured(reading: Reading, tmp_path: Path) -> None:
     with pytest.raises(CinemaError, match="Segment the cine first"):
-        reading.export_csv(tmp_path / "report.csv")
+        reading.report.export_csv(tmp_path / "report.csv")
     assert not (tmp_path / "report.csv").exists()
 
 

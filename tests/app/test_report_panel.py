@@ -67,14 +67,14 @@ def test_a_weight_of_nobody_is_refused_and_nothing_changes(
     enter(panel.choices.entries["weight_kg"], "800")
     assert notices[-1].severity is Severity.ERROR
     assert "Weight 800 kg is not between 1 and 400 kg" in notices[-1].text
-    assert segmented.report_choices.weight_kg is None
+    assert segmented.report.choices.weight_kg is None
     assert panel.choices.entries["weight_kg"].text() == ""
 
 
 def test_age_in_months_is_refused_with_what_to_do(panel: Any, segmented: Reading, notices: list[Notice]) -> None:
     enter(panel.choices.entries["age_years"], "54 months")
     assert "completed years, not months" in notices[-1].text
-    assert segmented.report_choices.age_years is None
+    assert segmented.report.choices.age_years is None
 
 
 def test_verdicts_appear_with_sex_and_age(panel: Any) -> None:
@@ -105,7 +105,7 @@ def test_papillary_muscles_as_mass_are_named_wherever_figures_stand(
     assert after is not None and after.lv_edv_ml is not None and after.lv_mass_g is not None
     assert after.lv_edv_ml < before.lv_edv_ml and after.lv_mass_g > before.lv_mass_g
     assert "papillaries in mass" in workspace.measures._more.text()
-    assert "threshold at 0.50" in segmented.clipboard_text()
+    assert "threshold at 0.50" in segmented.report.clipboard_text()
 
 
 def test_a_finding_goes_to_its_slice(panel: Any, segmented: Reading, workspace: Workspace) -> None:
@@ -152,7 +152,7 @@ def test_approval_needs_a_name_and_ends_with_an_edit(panel: Any, segmented: Read
 
 
 def test_a_reason_has_its_room_before_anything_is_painted(panel: Any, segmented: Reading) -> None:
-    segmented.approve()
+    segmented.report.approve()
     QApplication.processEvents()
     assert panel._status.text().startswith("APPROVED")
     segmented.undo()
@@ -171,7 +171,7 @@ def test_the_report_is_written_and_says_what_the_table_says(
     panel.html.click()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "a.pdf"), ""))
     panel.pdf.click()
-    segmented.export_csv(tmp_path / "a.csv")
+    segmented.report.export_csv(tmp_path / "a.csv")
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
         [row] = csv.DictReader(file)
     assert f">{row['lv_ef_pct']} %<" in (tmp_path / "a.html").read_text(encoding="utf-8")
@@ -236,7 +236,7 @@ def test_the_muscle_on_show_follows_the_threshold_and_is_what_is_then_counted(
 ) -> None:
     assert segmented.phases is not None
     workspace.layers.go_to(segmented.phases.ed_phase, 2)
-    segmented.approve()
+    segmented.report.approve()
     panel.choices.preview.click()
     shown = workspace.papillary_preview.layer
     assert shown is not None
@@ -244,15 +244,15 @@ def test_the_muscle_on_show_follows_the_threshold_and_is_what_is_then_counted(
     panel.choices.level.setValue(0.8)
     assert int(shown.data.sum()) > half_way
     qtbot.waitUntil(lambda: not panel.choices._level_rests.isActive())
-    assert segmented.approval.reason == ""  # a threshold that is only tried changes no report
+    assert segmented.report.approval.reason == ""  # a threshold that is only tried changes no report
 
     panel.choices.papillary.setCurrentText("mass")
-    assert segmented.report_choices.papillary_level == 0.8
+    assert segmented.report.choices.papillary_level == 0.8
     here = workspace.layers.here
     muscle = find_papillary_muscles(segmented.cine.pixels, segmented.labels, level=0.8).pixels[here]
     assert np.array_equal(shown.data.astype(bool), muscle)
     panel.choices.level.setValue(0.3)
-    qtbot.waitUntil(lambda: segmented.report_choices.papillary_level == 0.3)
+    qtbot.waitUntil(lambda: segmented.report.choices.papillary_level == 0.3)
     assert segmented.measures is not None and "0.30" in segmented.measures.convention
 
 

@@ -188,8 +188,8 @@ def test_the_comparison_is_measured_by_the_readers_convention(
     segmented: Reading, engine: Any, segmentation: Any, phantom_study: PhantomStudy, notices: list[Notice]
 ) -> None:
     before = segmented.measure()
-    segmented.choose_report(
-        segmented.report_choices.model_copy(update={"papillary": PapillaryRule.MASS, "papillary_level": 0.95})
+    segmented.report.choose(
+        segmented.report.choices.model_copy(update={"papillary": PapillaryRule.MASS, "papillary_level": 0.95})
     )
     now = segmented.measure()
     assert before is not None

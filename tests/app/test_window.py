@@ -201,7 +201,7 @@ def test_n_goes_to_the_slice_to_check_and_says_why(
     outcome.uncertainty[2, 1] = outcome.uncertainty[0, 2] = 0.9
     segmented.segment()
     engine.jobs[-1].finish(outcome)
-    queue = segmented.review_queue()
+    queue = segmented.queues.to_review()
     hand.press(Qt.Key.Key_N)
     assert workspace.layers.here == (queue[0].t, queue[0].z)
     assert queue[0].reason in workspace.review.why.text()
@@ -209,7 +209,7 @@ def test_n_goes_to_the_slice_to_check_and_says_why(
     hand.press(Qt.Key.Key_N)
     assert workspace.layers.here == (queue[1].t, queue[1].z)
     hand.press(Qt.Key.Key_A)
-    assert workspace.layers.here not in [(found.t, found.z) for found in segmented.review_queue()]
+    assert workspace.layers.here not in [(found.t, found.z) for found in segmented.queues.to_review()]
     hand.press(Qt.Key.Key_N)
     assert workspace.layers.here == (queue[2].t, queue[2].z)
     hand.press(Qt.Key.Key_Down)
@@ -230,7 +230,7 @@ def test_t_goes_to_a_slice_to_teach_until_the_study_has_taught_its_share(
 
 
 def test_the_two_queues_do_not_take_each_others_place(workspace: Workspace, segmented: Reading, hand: Any) -> None:
-    review, teach = segmented.review_queue(), segmented.teach_queue()
+    review, teach = segmented.queues.to_review(), segmented.queues.to_teach()
     hand.press(Qt.Key.Key_N)
     hand.press(Qt.Key.Key_T)
     assert workspace.layers.here == (teach[0].t, teach[0].z)
@@ -244,7 +244,7 @@ def test_what_became_of_random_slices_is_told_and_goes_with_the_model(
     review = workspace.review
     for n_read in range(15):
         assert not review.estimate.isVisible()
-        queue = segmented.review_queue()
+        queue = segmented.queues.to_review()
         assert queue[0].by_chance is (n_read % 5 == 4)
         click(review.next)
         assert workspace.layers.here == (queue[0].t, queue[0].z)
@@ -939,7 +939,7 @@ def test_a_report_that_cannot_be_written_is_told(
         raise StorageError("The report could not be written: the disk is full. Free some space and try again.")
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: ("/somewhere.csv", ""))
-    monkeypatch.setattr(segmented, "export_csv", full)
+    monkeypatch.setattr(segmented.report, "export_csv", full)
     workspace.show_tab("Export")
     click(workspace.export.export)
     assert "the disk is full" in text_of(workspace.status)
