@@ -2,8 +2,9 @@
 
 Every ACDC slice that shows a heart, drawn by the model or in truth, is ranked by the signs that the program finds
 on it (:mod:`cinema_core.learn.signs`), and compared with its true Dice. A slice counts as wrong below a mean Dice of
-0.8 over the structures that truth or drawing hold. The figure is the area under the ROC curve. What the disagreement
-under mirror images adds is told by the patients that did not choose its strength: all but every second one.
+0.8 over the structures that truth or drawing hold. The figure is the area under the ROC curve. Then a reader who draws
+as the experts did follows the queue, and it counts how soon the LV's ejection fraction is right. What mirror images add
+is told by the patients that did not choose its strength: all but every second one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,19 @@ from scipy.stats import rankdata
 
 from benchmarks.bundled import acdc_cases
 from benchmarks.table import DATA, Figure, print_table
-from cinema_core.anatomy import FOREGROUND
+from cinema_core.anatomy import FOREGROUND, LabelState
 from cinema_core.cases import TrainingCase
 from cinema_core.cine import Cine, View
 from cinema_core.errors import InputError
-from cinema_core.learn.select import SliceFacts, slice_facts
+from cinema_core.learn.select import SliceFacts, rank_for_review, slice_facts
 from cinema_core.measure.agreement import dice
 from cinema_core.measure.plane_rules import shows_heart
 from cinema_core.process import prepare_to_compute
+from training.simulated_reader import EF_NEAR_PCT, ejection_fraction_pct, is_wrong
+
+if TYPE_CHECKING:
+    from cinema_core.models.zoo import LoadedModel
+    from cinema_core.predict.segment import Segmentation
 
 WRONG_BELOW: Final = 0.8
 TARGET: Final = ">= 0.80"
@@ -59,27 +65,90 @@ def auroc(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
     return float((ranks[wrong].sum() - n_wrong * (n_wrong + 1) / 2) / (n_wrong * n_right))
 
 
-def ranked_slices(study: list[TrainingCase], model: object) -> list[RankedSlice]:
-    """Draw ED and ES of a patient and gather the facts of all slices with a heart."""
-    from cinema_core.predict import segment_cine
+@dataclass(frozen=True, eq=False)
+class DrawnStudy:
+    """ED and ES of a patient as the model draws them, and in truth."""
 
-    cine = Cine(
-        id="sax",
-        pixels=np.stack([case.image for case in study]),
-        geometry=study[0].geometry,
-        view=View.SAX,
-        phase_names=tuple(case.phase for case in study),
+    cases: list[TrainingCase]
+    drawn: Segmentation
+
+    @classmethod
+    def of(cls, cases: list[TrainingCase], model: LoadedModel) -> DrawnStudy:
+        """Let the model draw."""
+        from cinema_core.predict import segment_cine
+
+        cine = Cine(
+            id="sax",
+            pixels=np.stack([case.image for case in cases]),
+            geometry=cases[0].geometry,
+            view=View.SAX,
+            phase_names=tuple(case.phase for case in cases),
+        )
+        return cls(cases, segment_cine(cine, model, device="cpu"))
+
+
+def errors_along_queue(study: DrawnStudy, *, with_mirrors: bool) -> NDArray[np.float64]:
+    """Error of LV ejection fraction, in points, after 0, 1, 2... looks of a reader who follows the review queue."""
+    truth = np.stack([case.labels for case in study.cases])
+    labels, states = study.drawn.labels.copy(), dict[tuple[int, int], LabelState]()
+    true_pct = ejection_fraction_pct(truth)
+    errors = [abs(ejection_fraction_pct(labels) - true_pct)]
+    while True:
+        facts = slice_facts(
+            study.cases[0].study_id,
+            labels,
+            study.drawn.uncertainty,
+            states,
+            ed_es=(0, 1),
+            mirrors=study.drawn.mirrors if with_mirrors else None,
+        )
+        queue = rank_for_review(facts, limit=1)
+        if not queue:
+            return np.array(errors)
+        at = queue[0].t, queue[0].z
+        states[at] = LabelState.ACCEPTED
+        if is_wrong(labels[at], truth[at], study.cases[0].geometry.pixel_spacing_mm):
+            labels[at], states[at] = truth[at], LabelState.CORRECTED
+        errors.append(abs(ejection_fraction_pct(labels) - true_pct))
+
+
+def looks_until_near(errors: NDArray[np.float64]) -> int:
+    """Count looks until the ejection fraction is near, or all of them."""
+    near = errors <= EF_NEAR_PCT
+    return int(near.argmax()) if near.any() else len(errors) - 1
+
+
+def told_of_queue(studies: list[DrawnStudy]) -> list[Figure]:
+    """How soon the ejection fraction is right, with mirror images and without, and what they save."""
+    now, without = (
+        [errors_along_queue(study, with_mirrors=with_mirrors) for study in studies] for with_mirrors in (True, False)
     )
-    drawn = segment_cine(cine, model, device="cpu")  # type: ignore[arg-type]
+    figures = []
+    for name, of_studies in (("as now", now), ("without mirror images", without)):
+        looks = sum(looks_until_near(errors) for errors in of_studies)
+        after = [np.mean([errors[min(n, len(errors) - 1)] for errors in of_studies]) for n in (0, 2, 4, 8)]
+        text = f"{looks}; LVEF error after 0, 2, 4, 8 looks " + ", ".join(f"{error:.1f}" for error in after)
+        figures.append(Figure(f"looks until LVEF is near, {name}", text))
+    saved = np.array([looks_until_near(b) - looks_until_near(a) for a, b in zip(now, without, strict=True)])
+    for name, chosen in (("all patients", saved), ("patients that did not choose", saved[1::2])):
+        sums = np.random.default_rng(0).choice(chosen, (2000, len(chosen))).sum(axis=1)
+        low, high = np.percentile(sums, (2.5, 97.5))
+        figures.append(Figure(f"looks saved by mirror images, {name}", f"{chosen.sum()} [{low:.0f}, {high:.0f}]"))
+    return figures
+
+
+def ranked_slices(drawn_study: DrawnStudy) -> list[RankedSlice]:
+    """Gather the facts of all slices with a heart."""
+    study, drawn = drawn_study.cases, drawn_study.drawn
     found = []
     facts_of = partial(slice_facts, study[0].study_id, drawn.labels, drawn.uncertainty, {}, ed_es=(0, 1))
     without = {(fact.t, fact.z): fact for fact in facts_of()}
-    for fact in facts_of(disagreement=drawn.disagreement):
+    for fact in facts_of(mirrors=drawn.mirrors):
         here, truth = drawn.labels[fact.t, fact.z], study[fact.t].labels[fact.z]
         if not shows_heart(here).any() and not shows_heart(truth).any():
             continue
         scores = [dice(here, truth, s) for s in FOREGROUND if (here == s).any() or (truth == s).any()]
-        alone = 0.0 if drawn.disagreement is None else float(drawn.disagreement[fact.t, fact.z])
+        alone = 0.0 if drawn.mirrors is None else float(drawn.mirrors.disagreement[fact.t, fact.z])
         found.append(RankedSlice(study[0].patient, fact, float(np.mean(scores)), without[fact.t, fact.z], alone))
     return found
 
@@ -132,7 +201,8 @@ def main() -> None:
     studies: dict[str, list[TrainingCase]] = {}
     for case in cases:
         studies.setdefault(case.study_id, []).append(case)
-    slices = [found for study in studies.values() for found in ranked_slices(study, model)]
+    drawn = [DrawnStudy.of(study, model) for study in studies.values()]
+    slices = [found for study in drawn for found in ranked_slices(study)]
     wrong = np.array([s.dice < WRONG_BELOW for s in slices])
     worst = np.array([s.dice for s in slices]) <= np.percentile([s.dice for s in slices], 10)
     figures = [Figure("slices, of which wrong", f"{len(slices)}, {int(wrong.sum())}")]
@@ -151,6 +221,7 @@ def main() -> None:
         text = f"AUROC {auroc(scores, wrong):.3f} [{low:.3f}, {high:.3f}]; worst tenth in the first fifth {recall:.2f}"
         figures.append(Figure(name, text, target))
     figures.append(Figure("added by mirror images, on patients that did not choose", gain_by_mirrors(slices)))
+    figures += told_of_queue(drawn)
     print_table(f"Slices that {model.card.name} draws wrong, {len(studies)} ACDC patients", figures)
 
 

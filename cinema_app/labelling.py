@@ -13,6 +13,7 @@ from cinema_core.anatomy import LabelState
 from cinema_core.cine import Cine
 from cinema_core.errors import LabelError
 from cinema_core.measure import Insertions
+from cinema_core.mirror_answers import MirrorAnswers
 from cinema_core.project import MODEL_TOOL, InsertionEdit, PhaseChoice, Project, Restored, SliceEdit, SliceLabel
 
 Slice = tuple[int, int]
@@ -182,7 +183,7 @@ class Labelling:
         phases: Iterable[int],
         model_sha256: str,
         uncertainty: NDArray[np.float32] | None = None,
-        disagreement: NDArray[np.float32] | None = None,
+        mirrors: MirrorAnswers | None = None,
     ) -> Sequence[Slice]:
         """Take a model's labels; slices that a reader corrected or accepted stay as they are.
 
@@ -194,8 +195,8 @@ class Labelling:
             Those that were segmented.
         uncertainty
             How unsure the model was, shape (t, z); kept with the slices that are taken.
-        disagreement
-            How differently it drew mirror images, shape (t, z), kept in the same way; None if it was shown none.
+        mirrors
+            How differently it drew mirror images, kept in the same way; None if it was shown none.
         """
         slices = [
             (t, z)
@@ -214,7 +215,7 @@ class Labelling:
                     "model",
                     model_sha256,
                     None if uncertainty is None else float(uncertainty[t, z]),
-                    None if disagreement is None else float(disagreement[t, z]),
+                    None if mirrors is None else mirrors.at(t, z),
                 )
                 for t, z in slices
             ]

@@ -83,7 +83,7 @@ class Queues:
             {(t, z): reading.state(t, z) for t in drawn for z in range(cine.n_slices)},
             (phases.ed_phase, phases.es_phase) if phases else (),
             drawn,
-            reading.disagreement,
+            reading.mirrors,
             for_review=for_review,
         )
         return [fact for fact in facts if cine.has_image(fact.t, fact.z)]

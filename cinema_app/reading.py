@@ -24,6 +24,7 @@ from cinema_core.errors import CheckpointError, CinemaError, PhaseError, StudyEr
 from cinema_core.io import ImportChoices, Study
 from cinema_core.io.contours import ImportedLabels, import_labels
 from cinema_core.measure import Insertions, StudyMeasures, VentricularFunction, study_measures
+from cinema_core.mirror_answers import MirrorAnswers
 from cinema_core.model_config import read_config
 from cinema_core.project import Effort, PhaseChoice, Project, Restored, Source
 from cinema_core.report.from_project import unread_uncertainty
@@ -74,7 +75,7 @@ class Reading:
         self.study: Study | None = None
         self._labelling: Labelling | None = None
         self._uncertainty: NDArray[np.float32] | None = None
-        self._disagreement: NDArray[np.float32] | None = None
+        self._mirrors: MirrorAnswers | None = None
         self.labelled_besides = (0, 0)
         """Slices that readers vouched for in other studies, and their patients, counted when this one was opened."""
         self._chosen: PhaseChoice | None = None
@@ -142,7 +143,7 @@ class Reading:
         self._chosen = _chosen_by_reader(self.project.phases(study_id))
         self.study, self._labelling = study, labelling
         self._uncertainty = self.project.uncertainty(study_id)
-        self._disagreement = self.project.disagreement(study_id)
+        self._mirrors = self.project.mirrors(study_id)
         self.labelled_besides = self.project.labelled_besides(study_id)
         self._measures, self._measures_are_stale = None, True
         self.events.cine_changed.emit()
@@ -167,9 +168,9 @@ class Reading:
         return self._uncertainty
 
     @property
-    def disagreement(self) -> NDArray[np.float32] | None:
-        """How differently the model drew mirror images, shape (t, z), 0 to 1; None if it was shown none."""
-        return self._disagreement
+    def mirrors(self) -> MirrorAnswers | None:
+        """How differently the model drew mirror images; None if it was shown none, or before it segmented."""
+        return self._mirrors
 
     def state(self, t: int, z: int) -> LabelState:
         """How far the label of a slice has been looked at."""
@@ -583,12 +584,12 @@ class Reading:
         else:
             labelling.load()  # left, and perhaps corrected in between
         slices = labelling.take_prediction(
-            outcome.labels, outcome.phases, outcome.card.sha256, outcome.uncertainty, outcome.disagreement
+            outcome.labels, outcome.phases, outcome.card.sha256, outcome.uncertainty, outcome.mirrors
         )
         if labelling is not self._labelling:
             return  # another study is on show by now; the journal has it
         self._uncertainty = self.project.uncertainty(self.study_id)
-        self._disagreement = self.project.disagreement(self.study_id)
+        self._mirrors = self.project.mirrors(self.study_id)
         self._labels_changed(slices)
         self.measure()
         kept = len(labelling.slices_in(LabelState.CORRECTED, LabelState.ACCEPTED))

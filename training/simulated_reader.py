@@ -178,7 +178,7 @@ class Desk:
         pixel_mm = study[0].geometry.pixel_spacing_mm
         while abs(ejection_fraction_pct(labels) - true_pct) > EF_NEAR_PCT:
             facts = slice_facts(
-                study[0].study_id, labels, found.uncertainty, states, ed_es=(0, 1), disagreement=found.disagreement
+                study[0].study_id, labels, found.uncertainty, states, ed_es=(0, 1), mirrors=found.mirrors
             )
             queue = rank_for_review(facts, limit=1)
             if not queue:

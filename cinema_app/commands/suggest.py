@@ -87,7 +87,7 @@ def _facts(project: Project) -> list[SliceFacts]:
             snapshot.states,
             ed_es,
             phases,
-            snapshot.disagreement,
+            snapshot.mirrors,
         )
     return facts
 

@@ -26,6 +26,7 @@ from cinema_core.cine import Cine
 from cinema_core.engine.parcel import Parcel
 from cinema_core.incoming import Incoming
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.mirror_answers import MirrorAnswers
 
 # ---------------------------------------------------------------- requests and their outcomes
 
@@ -68,15 +69,15 @@ class SegmentOutcome:
         float32, shape (t, z), 0 to 1.
     phases
         Frames that were segmented.
-    disagreement
-        How differently the model drew mirror images, float32, shape (t, z), 0 to 1; None if it was shown none.
+    mirrors
+        How differently the model drew mirror images; None if it was shown none.
     """
 
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
     phases: tuple[int, ...]
     card: ModelCard
-    disagreement: NDArray[np.float32] | None = None
+    mirrors: MirrorAnswers | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,7 +62,7 @@ class TorchTasks:
         drawn = segment_cine(
             request.cine, model=model, device=request.device, progress=progress, cancel=cancel, phases=request.phases
         )
-        return SegmentOutcome(drawn.labels, drawn.uncertainty, drawn.phases, drawn.card, drawn.disagreement)
+        return SegmentOutcome(drawn.labels, drawn.uncertainty, drawn.phases, drawn.card, drawn.mirrors)
 
     def _finetune(self, request: FineTuneRequest, progress: Report, cancel: CancelToken) -> FineTuneOutcome:
         from cinema_core.learn.finetune import finetune

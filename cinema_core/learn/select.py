@@ -16,11 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinema_core.anatomy import LabelState, Structure
-from cinema_core.learn.signs import Sign, doubt_of, signs_of
+from cinema_core.learn.signs import DIFFERS_IN_MIRRORS, Sign, doubt_of, signs_of
 from cinema_core.measure.plane_rules import shows_heart
+from cinema_core.mirror_answers import MirrorAnswers
 
 RV_SHARE: Final = 0.5
 """What a point of the RV's ejection fraction weighs in review against one of the LV's: fewer decisions rest on it."""
+
+SIGNS_SHARE: Final = 0.1
+"""What a point that rests on a slice with certain signs of an error weighs against a point by which answers to mirror
+images differ. Chosen on every second ACDC patient, measured on the others: docs/decisions/007-ef-at-stake.md."""
+
+USUAL_SPREAD: Final = 0.2
+"""What answers to mirror images differ by, as a share of what rests on a slice times its doubt, on average over those
+patients: for slices that were drawn without them."""
 
 BY_CHANCE: Final = "Drawn at random, so that it is known how good the model is"
 
@@ -61,6 +70,9 @@ class SliceFacts:
         What speaks for a slice that is drawn wrong, the strongest first.
     lv_ef_weight_pct, rv_ef_weight_pct
         Points of each ventricle's ejection fraction that rest on this slice.
+    lv_ef_spread_pct, rv_ef_spread_pct
+        Points of each by which the answers to mirror images of this slice differ; all that rests on it if the heart was
+        left out. None if the model was shown no mirror images.
     has_heart
         Whether the slice shows a heart, or should: it has one on both sides.
     state
@@ -78,6 +90,8 @@ class SliceFacts:
     signs: tuple[Sign, ...]
     lv_ef_weight_pct: float
     rv_ef_weight_pct: float
+    lv_ef_spread_pct: float | None
+    rv_ef_spread_pct: float | None
     has_heart: bool
     state: LabelState
     level: Level | None
@@ -90,8 +104,13 @@ class SliceFacts:
 
     @property
     def risk(self) -> float:
-        """Points of ejection fraction at stake here: what rests on the slice, of the RV by half, times the doubt."""
-        return (self.lv_ef_weight_pct + RV_SHARE * self.rv_ef_weight_pct) * self.doubt
+        """Points of ejection fraction at stake here, those of the RV by half.
+
+        What the answers to mirror images differ by, and a part of what rests on the slice times the doubt: an error
+        that all answers share shows in the signs alone. A rank; how far the slice is off may be more than that.
+        """
+        of_lv, of_rv = self.lv_ef_weight_pct * self.doubt, self.rv_ef_weight_pct * self.doubt
+        return _at_stake(of_lv, self.lv_ef_spread_pct) + RV_SHARE * _at_stake(of_rv, self.rv_ef_spread_pct)
 
 
 @dataclass(frozen=True)
@@ -115,7 +134,7 @@ def slice_facts(
     states: Mapping[tuple[int, int], LabelState],
     ed_es: Sequence[int] = (),
     phases: Iterable[int] | None = None,
-    disagreement: NDArray[np.floating] | None = None,
+    mirrors: MirrorAnswers | None = None,
     *,
     for_review: bool = True,
 ) -> list[SliceFacts]:
@@ -133,8 +152,8 @@ def slice_facts(
         Frame indices of ED and ES, as far as known.
     phases
         Phases that were segmented; None for all.
-    disagreement
-        How differently the model drew mirror images, shape (t, z); NaN where that is not known. None if nowhere.
+    mirrors
+        How differently the model drew mirror images; None if it was shown none.
     for_review
         Look for signs and weigh the slices; the teach queue asks for neither, and both take long.
     """
@@ -144,10 +163,12 @@ def slice_facts(
     levels = {t: _levels(heart_px[t]) for t in drawn}
     signs: Mapping[tuple[int, int], Sequence[Sign]] = {}
     lv_weights = rv_weights = np.zeros((n_phases, n_slices))
+    lv_spreads = rv_spreads = np.full((n_phases, n_slices), np.nan)
     if for_review:
-        signs = signs_of(labels, uncertainty, drawn, ed_es, disagreement)
-        lv_weights = _ef_weights_pct(labels == Structure.LV_CAVITY, ed_es)
-        rv_weights = _ef_weights_pct(labels == Structure.RV_CAVITY, ed_es)
+        signs = signs_of(labels, uncertainty, drawn, ed_es, mirrors)
+        spreads = mirrors or MirrorAnswers.unknown(n_phases, n_slices)
+        lv_weights, lv_spreads = _ef_at_stake_pct(labels == Structure.LV_CAVITY, spreads.lv_spread_px, ed_es)
+        rv_weights, rv_spreads = _ef_at_stake_pct(labels == Structure.RV_CAVITY, spreads.rv_spread_px, ed_es)
     return [
         SliceFacts(
             study_id=study_id,
@@ -157,6 +178,8 @@ def slice_facts(
             signs=tuple(signs.get((t, z), ())),
             lv_ef_weight_pct=float(lv_weights[t, z]),
             rv_ef_weight_pct=float(rv_weights[t, z]),
+            lv_ef_spread_pct=_known(lv_spreads[t, z], lv_weights[t, z], left_out=not heart_px[t, z]),
+            rv_ef_spread_pct=_known(rv_spreads[t, z], rv_weights[t, z], left_out=not heart_px[t, z]),
             has_heart=bool(heart_px[t, z] or (heart_px[t, :z].any() and heart_px[t, z:].any())),
             state=states.get((t, z), LabelState.ABSENT),
             level=levels[t].get(z),
@@ -167,8 +190,22 @@ def slice_facts(
     ]
 
 
-def _ef_weights_pct(cavity: NDArray[np.bool_], ed_es: Sequence[int]) -> NDArray[np.float64]:
-    """Points of a ventricle's ejection fraction that rest on each slice of its cavity, shape (t, z).
+def _at_stake(doubtful_pct: float, spread_pct: float | None) -> float:
+    if spread_pct is None:
+        return (SIGNS_SHARE + USUAL_SPREAD) * doubtful_pct
+    return SIGNS_SHARE * doubtful_pct + spread_pct
+
+
+def _known(spread_pct: float, weight_pct: float, *, left_out: bool) -> float | None:
+    if left_out:
+        return float(weight_pct)
+    return float(spread_pct) if np.isfinite(spread_pct) else None
+
+
+def _ef_at_stake_pct(
+    cavity: NDArray[np.bool_], spread_px: NDArray[np.floating], ed_es: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points of a ventricle's ejection fraction that rest on each slice of its cavity, and on a spread of its area.
 
     EF = 100 (1 - ESV / EDV): a share of ESV moves it by 100 / EDV, the same share of EDV by ESV / EDV of that. Other
     phases matter only if ED or ES moves there: one phase away a slice weighs a quarter, two away a ninth.
@@ -178,6 +215,12 @@ def _ef_weights_pct(cavity: NDArray[np.bool_], ed_es: Sequence[int]) -> NDArray[
     ----------
     cavity
         Shape (t, z, y, x).
+    spread_px
+        Shape (t, z).
+
+    Returns
+    -------
+    Both of shape (t, z); the latter is NaN where the spread is.
     """
     area = cavity.sum(axis=(2, 3)).astype(float)  # (t, z)
     inner = area[:, 1:-1]
@@ -186,11 +229,11 @@ def _ef_weights_pct(cavity: NDArray[np.bool_], ed_es: Sequence[int]) -> NDArray[
     volume = area.sum(axis=1)  # (t,)
     ed, es = ed_es if len(ed_es) == 2 else (int(volume.argmax()), int(volume.argmin()))
     if volume[ed] == 0:
-        return np.zeros_like(area)
+        return np.zeros_like(area), np.where(np.isnan(spread_px), np.nan, 0.0)
     from_ed, from_es = ([_cyclic_distance(t, phase, len(area)) for t in range(len(area))] for phase in (ed, es))
     at_ed, at_es = 100 * volume[es] / volume[ed] ** 2, 100 / volume[ed]
     per_px = np.maximum(at_ed / (1 + np.array(from_ed)) ** 2, at_es / (1 + np.array(from_es)) ** 2)  # (t,)
-    return np.asarray(per_px[:, None] * area)
+    return np.asarray(per_px[:, None] * area), np.asarray(per_px[:, None] * spread_px)
 
 
 def rank_for_review(facts: Iterable[SliceFacts], limit: int | None = None, seed: int = 0) -> list[Suggestion]:
@@ -241,7 +284,16 @@ def _cyclic_distance(t: int, phase: int, n_phases: int) -> int:
 
 def _review_reason(fact: SliceFacts) -> str:
     """At most two signs in words, and what rests on the slice."""
-    what = "; ".join(sign.reason for sign in fact.signs[:2]) or "nothing odd, but not looked at"
-    weights = {"LV": fact.lv_ef_weight_pct, "RV": fact.rv_ef_weight_pct}
-    known = " and ".join(f"{points:.0f} points of {name} EF" for name, points in weights.items() if points >= 1)
+    spreads = {"LV": fact.lv_ef_spread_pct or 0.0, "RV": fact.rv_ef_spread_pct or 0.0}
+    moved = _points(spreads) if fact.level is not None else ""
+    # Said with its size, it need not be said as a sign.
+    signs = [sign.reason for sign in fact.signs if not (moved and sign.reason == DIFFERS_IN_MIRRORS)]
+    first = [f"drawn from mirror images, the heart differs by {moved}"] if moved else []
+    what = "; ".join([*first, *signs][:2]) or "nothing odd, but not looked at"
+    known = _points({"LV": fact.lv_ef_weight_pct, "RV": fact.rv_ef_weight_pct})
     return f"{what[0].upper()}{what[1:]}" + (f" ({known} rest on this slice)" if known else "")
+
+
+def _points(of: Mapping[str, float]) -> str:
+    rounded = {name: round(points) for name, points in of.items() if points >= 1}
+    return " and ".join(f"{n} point{'' if n == 1 else 's'} of {name} EF" for name, n in rounded.items())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cinema_core.anatomy import Structure
 from cinema_core.measure.plane_rules import cut_to_heart, hole_share, open_share, share_apart, shows_heart
+from cinema_core.mirror_answers import MirrorAnswers
 
 Labels = NDArray[np.uint8]
 Slice = tuple[int, int]
@@ -27,6 +28,8 @@ HARMONICS: Final = 3
 
 FEWEST_PHASES: Final = 9
 """Fewer points than this are met by three harmonics almost whatever they are."""
+
+DIFFERS_IN_MIRRORS: Final = "the model draws it differently when the image is mirrored"
 
 LEAST_STRENGTH: Final = 0.05
 """Weaker signs are not worth a word."""
@@ -53,7 +56,7 @@ def signs_of(
     uncertainty: NDArray[np.floating] | None,
     phases: Iterable[int],
     ed_es: Sequence[int] = (),
-    disagreement: NDArray[np.floating] | None = None,
+    mirrors: MirrorAnswers | None = None,
 ) -> dict[Slice, list[Sign]]:
     """Find all signs on the slices of a cine, the strongest of each slice first.
 
@@ -67,9 +70,8 @@ def signs_of(
         Phases that are drawn.
     ed_es
         Frame indices of ED and ES, as far as known.
-    disagreement
-        How differently the model drew mirror images, shape (t, z), 0 to 1; NaN where it is not known; None if it was
-        shown none.
+    mirrors
+        How differently the model drew mirror images; None if it was shown none.
     """
     drawn = sorted(phases)
     areas = {s: (labels == s).sum(axis=(2, 3)).astype(float) for s in CAVITIES}  # (t, z)
@@ -84,8 +86,8 @@ def signs_of(
                 signs += _in_the_plane(plane.tobytes(), plane.shape)
                 if uncertainty is not None and np.isfinite(uncertainty[t, z]):
                     signs.append(_unsure(float(uncertainty[t, z])))
-                if disagreement is not None and np.isfinite(disagreement[t, z]):
-                    signs.append(_differs_in_mirrors(float(disagreement[t, z])))
+                if mirrors is not None and np.isfinite(mirrors.disagreement[t, z]):
+                    signs.append(_differs_in_mirrors(float(mirrors.disagreement[t, z])))
             if len(ed_es) == 2 and t in ed_es:
                 signs += _paradoxical(areas, hearts, z, *ed_es)
             found[t, z] = sorted((s for s in signs if s.strength >= LEAST_STRENGTH), key=lambda s: -s.strength)
@@ -103,7 +105,7 @@ def _unsure(uncertainty: float) -> Sign:
 
 def _differs_in_mirrors(disagreement: float) -> Sign:
     # Chosen on every second ACDC patient, measured on the others: docs/decisions/006-mirrors-in-review.md.
-    return Sign(_ramp(disagreement, 0.03, 0.25), "the model draws it differently when the image is mirrored")
+    return Sign(_ramp(disagreement, 0.03, 0.25), DIFFERS_IN_MIRRORS)
 
 
 @lru_cache(maxsize=8192)

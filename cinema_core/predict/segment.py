@@ -18,11 +18,12 @@ from cinema_core.errors import PhaseError, StudyError
 from cinema_core.geometry import GridMap, grid_map, scale_frames
 from cinema_core.localise import find_heart
 from cinema_core.measure.volumes import VolumeCurves, volume_curves
+from cinema_core.mirror_answers import MirrorAnswers
 from cinema_core.model_config import mirrors
 from cinema_core.models import zoo
 from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import LoadedModel, ViewSettings, short_axis_grid
-from cinema_core.predict.disagreement import mirror_disagreement
+from cinema_core.predict.disagreement import compare_mirrors
 from cinema_core.predict.forward import WindowedNetwork, all_probabilities
 from cinema_core.predict.postprocess import label_frame
 from cinema_core.predict.uncertainty import doubt
@@ -46,9 +47,8 @@ class Segmentation:
         float32, shape (t, z), 0 (sure) to 1; NaN on phases that were not segmented.
     structure_uncertainty
         The same over RV, myocardium and LV alone, shape (t, z, 3).
-    disagreement
-        How differently the model drew the mirror images, float32, shape (t, z), 0 (the same) to 1; NaN on phases that
-        were not segmented. None of a model that is shown no mirror images.
+    mirrors
+        How differently the model drew the mirror images. None of a model that is shown none.
     phases
         Frames that were segmented, from 0, ascending.
     geometry
@@ -62,7 +62,7 @@ class Segmentation:
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
     structure_uncertainty: NDArray[np.float32]
-    disagreement: NDArray[np.float32] | None
+    mirrors: MirrorAnswers | None
     phases: tuple[int, ...]
     geometry: Geometry
     card: ModelCard
@@ -144,7 +144,8 @@ def segment_cine(
     uncertainty = np.full(cine.shape[:2], np.nan, dtype=np.float32)
     by_structure = np.full((*cine.shape[:2], len(FOREGROUND)), np.nan, dtype=np.float32)
     spacing = cine.geometry.pixel_spacing_mm
-    disagreement = np.full(cine.shape[:2], np.nan, dtype=np.float32)
+    compared = MirrorAnswers.unknown(*cine.shape[:2])
+    per_pixel = grid.spacing_mm[0] * grid.spacing_mm[1] / (spacing[0] * spacing[1])  # areas on the cine's own grid
     members = loaded.network.networks if isinstance(loaded.network, Ensemble) else [loaded.network]
     shown_as = mirrors(loaded.config)
     is_mirrored = len(set(shown_as)) > 1
@@ -154,19 +155,19 @@ def segment_cine(
     found = all_probabilities(networks, to_grid.to_model(frames), on_batch)
     for t, frame, of_networks in zip(chosen, frames, found, strict=True):
         if not frame.any():  # one grey all over: there is nothing to see, whatever the network makes of it
-            uncertainty[t] = by_structure[t] = disagreement[t] = 0
+            uncertainty[t] = by_structure[t] = compared.values[t] = 0
             continue
         answers = _mean_of_members(of_networks, len(members))
         probabilities = to_grid.to_native(np.mean(answers, axis=0))  # (c, z, y, x)
         labels[t] = label_frame(probabilities, spacing)
         uncertainty[t], by_structure[t] = doubt(probabilities, spacing[0] * spacing[1])
         if is_mirrored:
-            disagreement[t] = np.clip(to_grid.from_z @ mirror_disagreement(answers), 0, 1)
+            compared.values[t] = _on_own_slices(to_grid.from_z @ compare_mirrors(answers), per_pixel)
     if cine.apex_first:
         labels, uncertainty = labels[:, ::-1].copy(), uncertainty[:, ::-1].copy()
-        by_structure, disagreement = by_structure[:, ::-1].copy(), disagreement[:, ::-1].copy()
+        by_structure, compared = by_structure[:, ::-1].copy(), MirrorAnswers(compared.values[:, ::-1].copy())
     for where in cine.missing:
-        labels[where], uncertainty[where], by_structure[where], disagreement[where] = 0, np.nan, np.nan, np.nan
+        labels[where], uncertainty[where], by_structure[where], compared.values[where] = 0, np.nan, np.nan, np.nan
     for z in range(cine.n_slices):
         rows, columns = cine.image_extent(z)
         labels[:, z, rows:], labels[:, z, :, columns:] = 0, 0
@@ -175,12 +176,18 @@ def segment_cine(
         labels,
         uncertainty,
         by_structure,
-        disagreement if is_mirrored else None,
+        compared if is_mirrored else None,
         chosen,
         cine.geometry,
         loaded.card,
         cine.phases_with_gaps,
     )
+
+
+def _on_own_slices(compared: NDArray[np.floating], per_pixel: float) -> NDArray[np.floating]:
+    """Bring a comparison (z, 3) from pixels of the model to those of the cine; between slices weights may overshoot."""
+    disagreement, spreads = compared[:, :1], compared[:, 1:]
+    return np.concatenate([np.clip(disagreement, 0, 1), np.maximum(spreads, 0) * per_pixel], axis=1)
 
 
 def _mean_of_members(found: Sequence[NDArray[np.float32]], n_members: int) -> list[NDArray[np.float32]]:

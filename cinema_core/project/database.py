@@ -24,7 +24,7 @@ from cinema_core.errors import CinemaError, ProjectError, StorageError
 APPLICATION_ID: Final = 0x43494E45
 """``CINE`` in the file's header: tells our database from anyone else's."""
 
-FORMAT: Final = 11
+FORMAT: Final = 12
 """Version of the tables. Raise it with every change of a table, and say how the older one is read.
 
 1: ``schema.sql``. 2: with ``landmarks.sql``; a project of format 1 gets that when it is opened to be written to,
@@ -35,7 +35,8 @@ and has no landmarks while it is only read. 3: with ``imports.sql``, in the same
 8: with ``steps.sql``: what was done before has no steps, so Undo starts with the first edit after it.
 9: with ``insertions.sql``; a project that is only read has no insertion points but those found in its labels.
 10: with ``disagreement.sql``; drawings of before have none, and a project that is only read has none at all.
-11: with ``effort.sql``; of what was drawn with the contour tool before, nobody knows how many points were moved."""
+11: with ``effort.sql``; of what was drawn with the contour tool before, nobody knows how many points were moved.
+12: with ``spread.sql``; drawings of before have no spread of areas, and a project that is only read has none at all."""
 
 _ADDED: Final = {
     2: "landmarks.sql",
@@ -48,6 +49,7 @@ _ADDED: Final = {
     9: "insertions.sql",
     10: "disagreement.sql",
     11: "effort.sql",
+    12: "spread.sql",
 }
 """Script that brings a project from the format before to this one."""
 

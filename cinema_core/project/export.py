@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import UNLABELLED, LabelState, without_outside
 from cinema_core.measure.choices import NOTHING_CHOSEN, ReportChoices
 from cinema_core.measure.segments import Insertions
+from cinema_core.mirror_answers import MirrorAnswers
 from cinema_core.project.records import ApprovalRecord, PhaseChoice, SliceLabel, StudyRecord
 from cinema_core.project.store import Project
 
@@ -38,8 +39,8 @@ class StudySnapshot:
         Pins the labels: ``project.slices(study_id, at=journal_position)`` gives them again.
     uncertainty
         How unsure the model was when it drew each slice last, shape (t, z); see :meth:`Project.uncertainty`.
-    disagreement
-        How differently it drew mirror images then, shape (t, z); see :meth:`Project.disagreement`.
+    mirrors
+        How differently it drew mirror images then; see :meth:`Project.mirrors`.
     approval
         Last approval with what changed since; None if there was none.
     choices
@@ -56,7 +57,7 @@ class StudySnapshot:
     label_models: tuple[str, ...]
     journal_position: int
     uncertainty: NDArray[np.float32] | None = None
-    disagreement: NDArray[np.float32] | None = None
+    mirrors: MirrorAnswers | None = None
     approval: ApprovalRecord | None = None
     choices: ReportChoices = NOTHING_CHOSEN
     insertions: Mapping[int, Insertions] = field(default_factory=dict)
@@ -136,7 +137,7 @@ def study_snapshot(project: Project, study_id: str) -> StudySnapshot:
             ),
             journal_position=project.journal_position(),
             uncertainty=project.uncertainty(study_id),
-            disagreement=project.disagreement(study_id),
+            mirrors=project.mirrors(study_id),
             approval=project.approval(study_id),
             choices=project.report_choices(study_id),
             insertions=project.insertions(study_id),

@@ -58,7 +58,7 @@ def append_slice(rows: sqlite3.Connection, edit: SliceEdit, reader: str, utc: st
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
     if edit.uncertainty is not None:
-        append_uncertainty(rows, cursor.lastrowid, edit.uncertainty, edit.disagreement)
+        append_uncertainty(rows, cursor.lastrowid, edit.uncertainty, edit.mirrors)
     if edit.moved_points is not None:
         append_moved_points(rows, cursor.lastrowid, edit.moved_points)
     return cursor.lastrowid

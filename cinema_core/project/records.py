@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 from cinema_core.measure.segments import Insertions
+from cinema_core.mirror_answers import SliceMirrors
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,8 @@ class SliceEdit:
         Hash of the weights whose prediction this is or started from; empty for none.
     uncertainty
         How unsure the model was of its prediction, 0 to 1; None if that is not known, or it is none.
-    disagreement
-        How differently it drew mirror images, 0 to 1; None if that is not known. Kept beside ``uncertainty`` only.
+    mirrors
+        How differently it drew mirror images; None if that is not known. Kept beside ``uncertainty`` only.
     moved_points
         Control points of a contour that the reader's hand moved for it; None for what was not made with a contour.
     """
@@ -102,7 +103,7 @@ class SliceEdit:
     tool: str
     model_sha256: str = ""
     uncertainty: float | None = None
-    disagreement: float | None = None
+    mirrors: SliceMirrors | None = None
     moved_points: int | None = None
 
 

@@ -22,6 +22,7 @@ from cinema_core.errors import ProjectError, StorageError
 from cinema_core.io.study import ImportChoices
 from cinema_core.measure.choices import ReportChoices
 from cinema_core.measure.segments import Insertions
+from cinema_core.mirror_answers import MirrorAnswers
 from cinema_core.project.approvals import append_approval, append_choices, newest_approval, newest_choices
 from cinema_core.project.chance import ChanceEstimate, Known, chance_outcomes, estimate_of, note_random_suggestion
 from cinema_core.project.database import Database
@@ -74,7 +75,7 @@ from cinema_core.project.studies import (
     study_row,
 )
 from cinema_core.project.trials import TRIALS, clear_trials, move_into_place, refuse_missing, settle_trials
-from cinema_core.project.uncertainty import newest_disagreement, newest_uncertainty
+from cinema_core.project.uncertainty import newest_mirrors, newest_uncertainty
 from cinema_core.project.undo import do_step, redo_step, undo_step
 from cinema_core.project.versions import (
     PROJECT_SCOPE,
@@ -414,13 +415,13 @@ class Project:
         with self._database.reading() as rows:
             return newest_uncertainty(rows, study_id)
 
-    def disagreement(self, study_id: str) -> NDArray[np.float32] | None:
-        """How differently the model drew the mirror images of each slice when it drew it last, shape (t, z), 0 to 1.
+    def mirrors(self, study_id: str) -> MirrorAnswers | None:
+        """How differently the model drew the mirror images of each slice when it drew it last.
 
         NaN where it was shown none or that was not kept; None if that holds for every slice.
         """
         with self._database.reading() as rows:
-            return newest_disagreement(rows, study_id)
+            return newest_mirrors(rows, study_id)
 
     def effort(self, study_id: str, pixel_spacing_mm: tuple[float, float]) -> Effort:
         """Return what the labels of a study cost their readers; see :class:`Effort`.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from made_up_facts import mirrors
 
 from cinema_app.news import Notice, Severity
 from cinema_app.reading import Reading
@@ -92,12 +93,12 @@ def test_what_a_model_drew_differently_in_mirrors_is_to_be_checked_and_said_why_
 ) -> None:
     reading.segment()
     calm = segmentation(phantom_study.labels)
-    engine.jobs[-1].finish(replace(calm, disagreement=np.zeros(calm.labels.shape[:2], np.float32)))
+    engine.jobs[-1].finish(replace(calm, mirrors=mirrors(np.zeros(calm.labels.shape[:2]))))
     last = [found for found in reading.queues.to_review() if found.score < 0.9][-1]
-    doubtful = np.zeros(calm.labels.shape[:2], np.float32)
+    doubtful = np.zeros(calm.labels.shape[:2])
     doubtful[last.t, last.z] = 0.9
     reading.segment()
-    engine.jobs[-1].finish(replace(calm, disagreement=doubtful))
+    engine.jobs[-1].finish(replace(calm, mirrors=mirrors(doubtful)))
     again = Reading(project, engine)
     again.show(study(phantom_study))
     for opened in (reading, again):

@@ -61,7 +61,7 @@ class Model:
 
     def __call__(self, cine: Any, model: Any, device: str) -> Any:
         labels = np.stack([heart(15), heart(9 if self.good else 11)])
-        return SimpleNamespace(labels=labels, uncertainty=np.zeros(labels.shape[:2], np.float32), disagreement=None)
+        return SimpleNamespace(labels=labels, uncertainty=np.zeros(labels.shape[:2], np.float32), mirrors=None)
 
 
 @pytest.fixture

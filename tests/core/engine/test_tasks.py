@@ -107,7 +107,7 @@ def test_engine_draws_what_the_same_function_draws_here(
     found: SegmentOutcome = job.result(WAIT_S)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_array_equal(found.uncertainty, expected.uncertainty)
-    assert found.disagreement is None and expected.disagreement is None  # shown no mirror images
+    assert found.mirrors is None and expected.mirrors is None  # shown no mirror images
     assert (found.phases, found.card) == (expected.phases, expected.card)
     assert found.labels.any()
 
@@ -127,8 +127,8 @@ def test_engine_brings_back_how_differently_mirror_images_were_drawn(
     job = engine.segment(phantom_study.cine, model="mirrored", project_models=models, device="cpu", phases=[1])
     expected = segment_cine(phantom_study.cine, "mirrored", "cpu", phases=[1], project_models=models)
     found: SegmentOutcome = job.result(WAIT_S)
-    assert found.disagreement is not None and found.disagreement[1].any()
-    np.testing.assert_array_equal(found.disagreement, expected.disagreement)
+    assert found.mirrors is not None and expected.mirrors is not None and found.mirrors.disagreement[1].any()
+    np.testing.assert_array_equal(found.mirrors.values, expected.mirrors.values)
 
 
 @pytest.mark.usefixtures("computing_as_the_engine_does")

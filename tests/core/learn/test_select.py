@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up_facts import fact, heart
+from made_up_facts import fact, heart, mirrors
 
 from cinema_core.anatomy import LabelState
 from cinema_core.learn.select import BY_CHANCE, Level, Queue, rank_for_review, slice_facts
-from cinema_core.learn.signs import Sign
+from cinema_core.learn.signs import DIFFERS_IN_MIRRORS, Sign
 
 UNSURE = Sign(0.5, "the model is unsure of the borders")
 
@@ -71,6 +71,51 @@ def test_a_slice_that_was_left_out_weighs_what_its_neighbours_do() -> None:
     (first, *_) = rank_for_review(facts.values())
     assert (first.t, first.z) == (0, 3)
     assert first.reason.startswith("No heart here, but on both sides")
+
+
+def test_what_mirror_images_differ_by_is_at_stake_in_points_of_ejection_fraction() -> None:
+    labels = heart(n_phases=2)
+    labels[1, 1:7, 8:12, 8:12] = 2
+    labels[1, 1:7, 8:12, 8:10] = 3  # 96 pixels at ED, 48 at ES
+    apart = np.zeros((2, 8))
+    apart[0, 2], apart[1, 4] = 4, 2
+    facts = {(f.t, f.z): f for f in slice_facts("a", labels, None, {}, (0, 1), mirrors=mirrors(0.0, apart))}
+    assert facts[0, 2].lv_ef_spread_pct == pytest.approx(100 * 48 / 96**2 * 4)
+    assert facts[1, 4].lv_ef_spread_pct == pytest.approx(100 / 96 * 2)
+    assert facts[1, 2].lv_ef_spread_pct == facts[1, 2].rv_ef_spread_pct == 0
+    first, second, *_ = rank_for_review(facts.values())
+    assert {(first.t, first.z), (second.t, second.z)} == {(0, 2), (1, 4)}
+    assert first.reason.startswith("Drawn from mirror images, the heart differs by 2 points of LV EF")
+
+
+def test_a_cavity_that_was_left_out_is_at_stake_as_a_whole_though_every_mirror_image_lacks_it() -> None:
+    labels = heart(n_phases=2)
+    labels[0, 3] = 0
+    apart = np.full((2, 8), 2.0)
+    apart[0, 3] = 0
+    facts = {(f.t, f.z): f for f in slice_facts("a", labels, None, {}, (0, 1), mirrors=mirrors(0.1, apart))}
+    assert facts[0, 3].lv_ef_spread_pct == facts[0, 3].lv_ef_weight_pct > 5
+    (first, *_) = rank_for_review(facts.values())
+    assert (first.t, first.z) == (0, 3)
+    assert first.reason.startswith("No heart here, but on both sides (")
+
+
+def test_a_slice_drawn_without_mirror_images_ranks_among_the_others() -> None:
+    doubtful = {"signs": (UNSURE,)}
+    known = [fact(z=z, **doubtful, lv_ef_spread_pct=spread) for z, spread in enumerate((0.0, 0.4, 0.6))]
+    ranked = rank_for_review([*known, fact(z=3, **doubtful)])
+    assert [s.z for s in ranked] == [2, 3, 1, 0]
+
+
+def test_a_difference_that_is_said_in_points_is_not_said_twice() -> None:
+    signs = (Sign(0.9, DIFFERS_IN_MIRRORS), UNSURE)
+    (found,) = rank_for_review([fact(signs=signs, lv_ef_spread_pct=3.0, rv_ef_spread_pct=1.2)])
+    assert found.reason == (
+        "Drawn from mirror images, the heart differs by 3 points of LV EF and 1 point of RV EF; "
+        "the model is unsure of the borders (5 points of LV EF rest on this slice)"
+    )
+    (small,) = rank_for_review([fact(signs=signs, lv_ef_spread_pct=0.4)])
+    assert small.reason.startswith("The model draws it differently when the image is mirrored; the model is unsure")
 
 
 def test_thirds_of_the_heart_follow_the_slices_that_show_it() -> None:

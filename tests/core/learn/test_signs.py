@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_up_facts import mirrors
 
 from cinema_core.anatomy import Structure
 from cinema_core.learn.signs import Sign, doubt_of, signs_of
@@ -107,15 +108,15 @@ def test_what_is_drawn_differently_in_a_mirror_is_told_and_what_is_not_known_is_
     disagreement[0, MIDDLE + 1] = 0.02
     disagreement[1] = np.nan
     words = "the model draws it differently when the image is mirrored"
-    assert words in reasons(heart(), disagreement=disagreement)
-    assert words not in reasons(heart(), z=MIDDLE + 1, disagreement=disagreement)
-    assert words not in reasons(heart(), z=0, disagreement=disagreement)  # no heart to draw
-    assert words not in reasons(heart(), t=1, disagreement=disagreement)
+    assert words in reasons(heart(), mirrors=mirrors(disagreement))
+    assert words not in reasons(heart(), z=MIDDLE + 1, mirrors=mirrors(disagreement))
+    assert words not in reasons(heart(), z=0, mirrors=mirrors(disagreement))  # no heart to draw
+    assert words not in reasons(heart(), t=1, mirrors=mirrors(disagreement))
 
 
 def test_the_more_a_mirror_changes_the_stronger_the_sign() -> None:
     disagreement = np.array([[0, 0, 0.05, 0.15, 0.9, 0, 0]])
-    found = signs_of(heart(1), None, [0], disagreement=disagreement)
+    found = signs_of(heart(1), None, [0], mirrors=mirrors(disagreement))
     strengths = [found[0, z][0].strength for z in (2, 3, 4)]
     assert strengths == sorted(strengths) and 0 < strengths[0] < strengths[1] < strengths[2] < 1
 

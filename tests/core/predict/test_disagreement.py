@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cinema_core.predict.disagreement import mirror_disagreement
+from cinema_core.predict.disagreement import compare_mirrors
 
 
 def said(labels: np.ndarray) -> np.ndarray:
@@ -21,23 +21,27 @@ def drawn() -> np.ndarray:
 
 
 def test_answers_that_are_the_same_do_not_disagree() -> None:
-    np.testing.assert_array_equal(mirror_disagreement([said(drawn())] * 3), np.zeros(4))
+    np.testing.assert_array_equal(compare_mirrors([said(drawn())] * 3), np.zeros((4, 3)))
 
 
 def test_only_the_slice_that_is_drawn_differently_tells_it_and_by_how_much() -> None:
     other = drawn()
     other[6:10, 6:8, 1] = 2  # half of the cavity
-    found = mirror_disagreement([said(drawn()), said(drawn()), said(other)])
+    found, lv_spread, rv_spread = compare_mirrors([said(drawn()), said(drawn()), said(other)]).T
     # The mean of three is what two of them say. Cavity: 2 * 8 / (8 + 16) of the third; muscle: 2 * 48 / (56 + 48).
     expected = 1 - (4 + 16 / 24 + 96 / 104) / 6
     np.testing.assert_allclose(found, [0, expected, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(lv_spread, [0, 8, 0, 0])
+    np.testing.assert_array_equal(rv_spread, 0)
 
 
 def test_a_structure_that_one_answer_alone_draws_counts_against_it() -> None:
     other = drawn()
     other[14:17, 14:17, 3] = 1
-    found = mirror_disagreement([said(drawn()), said(drawn()), said(other)])
+    found, lv_spread, rv_spread = compare_mirrors([said(drawn()), said(drawn()), said(other)]).T
     np.testing.assert_allclose(found, [0, 0, 0, 1], atol=1e-6)
+    np.testing.assert_array_equal(lv_spread, 0)
+    np.testing.assert_array_equal(rv_spread, [0, 0, 0, 9])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -55,8 +59,9 @@ def test_nothing_is_lost_by_looking_only_where_a_heart_may_be(seed: int) -> None
             for a, b in [(answer.argmax(axis=0)[..., z], together[..., z])]
         ]
         shares.append(1 - np.mean(of_slice))
-    np.testing.assert_allclose(mirror_disagreement(answers), shares, atol=1e-6)
+    areas = np.array([[(answer.argmax(axis=0) == s).sum(axis=(0, 1)) for s in (3, 1)] for answer in answers])
+    np.testing.assert_allclose(compare_mirrors(answers).T, [shares, *np.ptp(areas, axis=0)], atol=1e-6)
 
 
 def test_an_empty_image_has_nothing_to_disagree_on() -> None:
-    np.testing.assert_array_equal(mirror_disagreement([said(np.zeros((8, 8, 2), dtype=np.uint8))] * 2), np.zeros(2))
+    np.testing.assert_array_equal(compare_mirrors([said(np.zeros((8, 8, 2), dtype=np.uint8))] * 2), np.zeros((2, 3)))

@@ -123,7 +123,8 @@ def as_format_6(folder: Path) -> None:
         rows.executescript(
             "DROP TABLE moved_points; DROP TABLE edit_step; DROP TABLE insertion_points; DROP TABLE approval; "
             "DROP TABLE report_choices; ALTER TABLE slice_uncertainty DROP COLUMN disagreement; "
-            "PRAGMA user_version = 6;"
+            "ALTER TABLE slice_uncertainty DROP COLUMN lv_spread_px; "
+            "ALTER TABLE slice_uncertainty DROP COLUMN rv_spread_px; PRAGMA user_version = 6;"
         )
 
 

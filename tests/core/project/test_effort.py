@@ -101,7 +101,10 @@ def test_points_that_cannot_have_been_moved_are_refused_and_nothing_is_kept(proj
 
 def as_format_9(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "project.sqlite")) as rows:
-        rows.executescript("DROP TABLE moved_points; PRAGMA user_version = 10;")
+        rows.executescript(
+            "DROP TABLE moved_points; ALTER TABLE slice_uncertainty DROP COLUMN lv_spread_px; "
+            "ALTER TABLE slice_uncertainty DROP COLUMN rv_spread_px; PRAGMA user_version = 10;"
+        )
 
 
 def test_a_project_of_format_9_opens_and_does_not_say_that_no_point_was_moved(

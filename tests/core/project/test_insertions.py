@@ -95,7 +95,9 @@ def as_format_8(folder: Path) -> None:
             f"CREATE TABLE was AS SELECT {kept} FROM edit_step; DROP TABLE edit_step; {steps}"
             f"INSERT INTO edit_step SELECT {kept} FROM was; DROP TABLE was; DROP TABLE insertion_points; "
             "ALTER TABLE approval DROP COLUMN insertion_position; DROP TABLE moved_points; "
-            "ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 8;"
+            "ALTER TABLE slice_uncertainty DROP COLUMN disagreement; "
+            "ALTER TABLE slice_uncertainty DROP COLUMN lv_spread_px; "
+            "ALTER TABLE slice_uncertainty DROP COLUMN rv_spread_px; PRAGMA user_version = 8;"
         )
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 from cinema_core.anatomy import LabelState
 from cinema_core.cine import View
 from cinema_core.errors import LabelError, PhaseError, ProjectError
+from cinema_core.mirror_answers import SliceMirrors
 from cinema_core.project import PhaseChoice, Project, SliceEdit, Source, VersionRecord
 
 MakeEdit = Callable[..., SliceEdit]
@@ -351,17 +352,17 @@ def test_how_a_model_took_mirrors_is_kept_with_its_drawing_and_never_lent_to_ano
 ) -> None:
     drawn = [replace(edit(t, 1, state=LabelState.PREDICTED, tool="model"), uncertainty=0.5) for t in range(3)]
     project.record_many(drawn)
-    assert project.disagreement("study-1") is None
-    project.record_many(replace(row, disagreement=0.25) for row in drawn[:2])
+    assert project.mirrors("study-1") is None
+    project.record_many(replace(row, mirrors=SliceMirrors(0.25, 12.5, 40.0)) for row in drawn[:2])
     project.record(edit(1, 1))  # a correction says nothing about the model
-    found = project.disagreement("study-1")
+    found = project.mirrors("study-1")
     assert found is not None
-    np.testing.assert_allclose(found[:3, 1], [0.25, 0.25, np.nan])
+    assert [found.at(t, 1) for t in range(3)] == [(0.25, 12.5, 40.0)] * 2 + [None]
     project.record(drawn[0])  # drawn again, by a model that is shown no mirror images
-    found = project.disagreement("study-1")
+    found = project.mirrors("study-1")
     assert found is not None
-    np.testing.assert_allclose(found[:3, 1], [np.nan, 0.25, np.nan])
-    assert np.isnan(found).sum() == found.size - 1
+    assert [found.at(t, 1) for t in range(3)] == [None, (0.25, 12.5, 40.0), None]
+    assert np.isfinite(found.values).any(axis=2).sum() == 1
 
 
 def test_a_project_of_format_9_keeps_its_uncertainty_and_has_no_mirrors(project: Project, edit: MakeEdit) -> None:
@@ -370,17 +371,39 @@ def test_a_project_of_format_9_keeps_its_uncertainty_and_has_no_mirrors(project:
     project.close()
     with closing(sqlite3.connect(project.folder / "project.sqlite")) as rows:
         rows.executescript(
-            "DROP TABLE moved_points; ALTER TABLE slice_uncertainty DROP COLUMN disagreement; PRAGMA user_version = 9;"
+            "DROP TABLE moved_points; ALTER TABLE slice_uncertainty DROP COLUMN disagreement; "
+            "ALTER TABLE slice_uncertainty DROP COLUMN lv_spread_px; "
+            "ALTER TABLE slice_uncertainty DROP COLUMN rv_spread_px; PRAGMA user_version = 9;"
         )
     with FileLock(project.folder / "project.lock"), Project.open(project.folder) as onlooker:
         assert onlooker.read_only
-        assert onlooker.disagreement("study-1") is None
+        assert onlooker.mirrors("study-1") is None
         assert onlooker.uncertainty("study-1")[0, 1] == 0.5  # type: ignore[index]
     with Project.open(project.folder) as again:
-        assert again.disagreement("study-1") is None
+        assert again.mirrors("study-1") is None
         assert again.uncertainty("study-1")[0, 1] == 0.5  # type: ignore[index]
-        again.record(replace(drawn, disagreement=0.75))
-        assert again.disagreement("study-1")[0, 1] == 0.75  # type: ignore[index]
+        again.record(replace(drawn, mirrors=SliceMirrors(0.75, 3.0, 0.0)))
+        assert again.mirrors("study-1").at(0, 1) == (0.75, 3.0, 0.0)  # type: ignore[union-attr]
+
+
+def test_a_project_of_format_11_keeps_its_disagreement_and_has_no_spread_of_areas(
+    project: Project, edit: MakeEdit
+) -> None:
+    drawn = replace(edit(0, 1, state=LabelState.PREDICTED, tool="model"), uncertainty=0.5)
+    project.record(replace(drawn, mirrors=SliceMirrors(0.25, 1.0, 1.0)))
+    project.close()
+    with closing(sqlite3.connect(project.folder / "project.sqlite")) as rows:
+        rows.executescript(
+            "ALTER TABLE slice_uncertainty DROP COLUMN lv_spread_px; "
+            "ALTER TABLE slice_uncertainty DROP COLUMN rv_spread_px; PRAGMA user_version = 11;"
+        )
+    with FileLock(project.folder / "project.lock"), Project.open(project.folder) as onlooker:
+        assert onlooker.read_only
+        np.testing.assert_array_equal(onlooker.mirrors("study-1").values[0, 1], [0.25, np.nan, np.nan])  # type: ignore[union-attr]
+    with Project.open(project.folder) as again:
+        np.testing.assert_array_equal(again.mirrors("study-1").values[0, 1], [0.25, np.nan, np.nan])  # type: ignore[union-attr]
+        again.record(replace(drawn, t=1, mirrors=SliceMirrors(0.75, 3.0, 0.0)))
+        assert again.mirrors("study-1").at(1, 1) == (0.75, 3.0, 0.0)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
@@ -390,10 +413,18 @@ def test_an_impossible_uncertainty_is_refused_and_nothing_of_it_kept(
     with pytest.raises(LabelError, match="lies between 0 and 1"):
         project.record(replace(edit(), uncertainty=value))
     with pytest.raises(LabelError, match=r"disagreement .* lies between 0 and 1"):
-        project.record(replace(edit(), uncertainty=0.5, disagreement=value))
+        project.record(replace(edit(), uncertainty=0.5, mirrors=SliceMirrors(value, 0.0, 0.0)))
+    assert project.slices("study-1") == {}
+
+
+@pytest.mark.parametrize("value", [-0.1, float("inf"), float("nan")])
+def test_an_impossible_spread_of_areas_is_refused(value: float, project: Project, edit: MakeEdit) -> None:
+    for mirrors in (SliceMirrors(0.1, value, 0.0), SliceMirrors(0.1, 0.0, value)):
+        with pytest.raises(LabelError, match=r"spread of areas .* is 0 or more"):
+            project.record(replace(edit(), uncertainty=0.5, mirrors=mirrors))
     assert project.slices("study-1") == {}
 
 
 def test_a_study_that_the_project_does_not_have_has_no_uncertainty(project: Project) -> None:
     assert project.uncertainty("study-9") is None
-    assert project.disagreement("study-9") is None
+    assert project.mirrors("study-9") is None
