@@ -180,6 +180,7 @@ class Trial:
             strategy=str(strategy),
             budget=budget.name,
             seed=seed,
+            tier=str(result.card.recipe["tier"]),
             steps=result.steps,
             seconds=round(result.seconds, 1),
             alpha=result.alpha,

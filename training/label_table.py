@@ -57,6 +57,8 @@ class Row:
 
     Attributes
     ----------
+    tier
+        What was trained (:class:`cinema_core.learn.settings.Tier`).
     dice_before, dice_after
         Mean over structures and test patients.
     lvef_before, lvef_after
@@ -71,6 +73,7 @@ class Row:
     strategy: str
     budget: str
     seed: int
+    tier: str
     steps: int
     seconds: float
     alpha: float
@@ -99,14 +102,15 @@ def interval(values: Sequence[float], n: int = 2000) -> tuple[float, float]:
 
 
 def report(rows: Sequence[Row]) -> str:
-    """Table in Markdown: one line per method, rule and budget."""
+    """Table in Markdown: one line per budget, method, what was trained, and rule."""
     lines = [
-        "| Slices/patients | Model | Rule | Seeds | Mean Dice | Change | LVEF, MAE | Phantom | Sunnybrook | Seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| Slices/patients | Model | Trained | Rule | Seeds | Mean Dice | Change | LVEF, MAE | Phantom | Sunnybrook "
+        "| Seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.budget, row.method, row.strategy), []).append(row)
+        groups.setdefault((row.budget, row.method, row.tier, row.strategy), []).append(row)
 
     def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
         if len(values) == 1:
@@ -114,13 +118,14 @@ def report(rows: Sequence[Row]) -> str:
         low, high = interval(values)
         return f"{np.mean(values):{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 
-    for (budget, method, strategy), found in sorted(groups.items(), key=lambda group: _order(*group[0])):
+    for (budget, method, tier, strategy), found in sorted(groups.items(), key=lambda group: _order(*group[0])):
         tuned = method == BUNDLED
         change = spread([r.dice_after - r.dice_before for r in found], 3, "+") if tuned else "-"
         kept = [f"{np.mean([getattr(r, name) for r in found]):+.3f}" if tuned else "-" for name in FORGETTING]
         cells = [
             budget,
             method,
+            tier,
             strategy,
             str(len(found)),
             spread([r.dice_after for r in found], 3),
@@ -170,6 +175,6 @@ def worse_kept(rows: Sequence[Row]) -> tuple[int, int]:
     return len(offered), sum(row.dice_after < row.dice_before for row in offered)
 
 
-def _order(budget: str, method: str, strategy: str) -> tuple[int, int, str, str]:
+def _order(budget: str, *rest: str) -> tuple[int, int, tuple[str, ...]]:
     known = Budget.named(budget)
-    return known.n_patients, known.n_slices or 10**6, method, strategy
+    return known.n_patients, known.n_slices or 10**6, rest

@@ -34,8 +34,8 @@ def finetune(
     tier: Annotated[
         str,
         typer.Option(
-            help="What is trained: auto (by size and device), whole, decoder or last-blocks; whole is for a GPU where "
-            "the base is large."
+            help="What is trained: auto (by the base's size, the number of labels and the device), whole, norms (and "
+            "biases), decoder or last-blocks; whole is for a GPU where the base is large."
         ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",

@@ -22,7 +22,7 @@ from cinema_core.learn.fit import Batches, Fitted, Source, Weights, fit, optimis
 from cinema_core.learn.frozen import CROP_MM, FrozenPart, PartBatches, State, can_be_kept, heart_of, variants_of
 from cinema_core.learn.measuring import Opinion, opinions
 from cinema_core.learn.settings import FineTuneSettings, Tier
-from cinema_core.learn.tiers import choose_precision, choose_tier, freeze_all_but
+from cinema_core.learn.tiers import are_few, choose_precision, choose_tier, freeze_all_but
 from cinema_core.learn.windows import Window, windows_of
 from cinema_core.model_config import mirrors
 from cinema_core.models.zoo import choose_device, short_axis_grid
@@ -98,7 +98,7 @@ class Bench:
             windows += windows_of(case, grid)
         device = choose_device(settings.device)
         network = _copy_on(device, base.network).eval()
-        tier = choose_tier(network, device, settings.tier, VIEW)
+        tier = choose_tier(network, device, settings.tier, VIEW, few=are_few(cases))
         trained = freeze_all_but(network, tier, VIEW)
         shown = mirrors(base.config)
         bench = cls(network, grid.spacing_mm[0], trained, tier, windows, shown, settings, cancel, [], [])

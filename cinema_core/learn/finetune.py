@@ -32,11 +32,12 @@ from cinema_core.incoming import ancestors
 from cinema_core.learn.bench import VIEW, Bench
 from cinema_core.learn.fit import blend
 from cinema_core.learn.guard import Figures, Scope, Validation, Verdict, judge
-from cinema_core.learn.holdout import ALPHAS, HeldOut, hold_out
+from cinema_core.learn.holdout import HeldOut, blends_of, hold_out
 from cinema_core.learn.measuring import SliceChange, figures, slice_changes
 from cinema_core.learn.memory import give_back, is_out_of_memory, rungs
 from cinema_core.learn.plan import Pace, Plan, Stopwatch, make_plan
 from cinema_core.learn.settings import FineTuneSettings
+from cinema_core.learn.tiers import are_few
 from cinema_core.learn.versions import publish_version, refuse_existing
 from cinema_core.models.ensemble import Ensemble
 from cinema_core.models.zoo import choose_device, short_axis_grid
@@ -162,7 +163,7 @@ def finetune(
     labelled = in_fixed_order(labelled)
     device = choose_device(settings.device)
     stacks = short_axis_grid(base).patch_size[2] > 1
-    for rung in rungs(settings, base.network, device, VIEW, stacks=stacks):
+    for rung in rungs(settings, base.network, device, VIEW, few=are_few(labelled), stacks=stacks):
         notes = [f"Memory was too small; the model learned from {rung.words}."] if rung.words else []
         if rung.words:
             progress(0.0, f"Memory was too small: trying again with {rung.words}")
@@ -315,7 +316,7 @@ def _plan(bench: Bench, settings: FineTuneSettings, n_folds: int, budget: Stopwa
     progress(0.03, "Measuring how long a step takes")
     step_s = bench.time_a_step()
     # After the steps every window is looked at once per blend, and once by the version.
-    measuring_s = bench.measuring_s(step_s, len(ALPHAS))
+    measuring_s = bench.measuring_s(step_s, len(blends_of(bench.tier).tried))
     left_s = settings.budget_s * SAFETY - budget.seconds - measuring_s - WRITING_S
     return make_plan(settings, n_folds, step_s, left_s)
 

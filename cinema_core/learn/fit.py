@@ -218,15 +218,16 @@ def blend(base: Weights, tuned: Weights, alpha: float) -> Weights:
 def optimiser_of(parameters: Mapping[str, nn.Parameter], settings: FineTuneSettings) -> torch.optim.AdamW:
     """AdamW without weight decay on norms and biases, as published.
 
-    Every group has an ``lr_scale``. It is 1 but where a large model is trained down to the image: see
-    :attr:`FineTuneSettings.layer_decay`.
+    Every group has an ``lr_scale``. It is 1 but where a large model is trained down to the image (see
+    :attr:`FineTuneSettings.layer_decay`), or norms and biases alone (:attr:`FineTuneSettings.norms_rate`).
     """
     depth = encoder_depth(parameters)
     n_parameters = sum(parameter.numel() for parameter in parameters.values())
     decay = settings.layer_decay if depth and n_parameters > LARGE_MODEL_PARAMETERS else 1.0
+    rate = 1.0 if any(parameter.ndim > 1 for parameter in parameters.values()) else settings.norms_rate
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        scale = decay ** (depth + 1 - layer_of(name, depth))
+        scale = rate * decay ** (depth + 1 - layer_of(name, depth))
         groups.setdefault((parameter.ndim > 1, scale), []).append(parameter)
     return torch.optim.AdamW(
         [

@@ -16,13 +16,35 @@ from cinema_core.learn.fit import Weights, blend
 from cinema_core.learn.guard import Figures
 from cinema_core.learn.measuring import Opinion, figures
 from cinema_core.learn.plan import Pace, Plan
+from cinema_core.learn.settings import Tier
 
-USUAL_ALPHA: Final = 0.3
-"""Blend of base (0) and tuned weights (1) that is taken unless held-out patients speak for another one. A few slices
-say little of it; where it was tried, more gained little and forgot much (docs/decisions/005-mean-of-runs.md)."""
 
-ALPHAS: Final = (0.15, USUAL_ALPHA, 0.45)
-"""Blends that are tried on held-out patients, beside the base itself."""
+@dataclass(frozen=True)
+class Blends:
+    """Blends of base (0) and tuned weights (1) that come into question.
+
+    Attributes
+    ----------
+    usual
+        Taken unless held-out patients speak for another one. A few slices say little of it; where it was tried, more
+        gained little and forgot much (docs/decisions/005-mean-of-runs.md).
+    tried
+        All that held-out patients are asked about, beside the base itself.
+    """
+
+    usual: float
+    tried: tuple[float, ...]
+
+
+BLENDS: Final = Blends(0.3, (0.15, 0.3, 0.45))
+
+BLENDS_OF_NORMS: Final = Blends(0.5, (0.3, 0.5, 0.7))
+"""Norms and biases alone take other hearts less far from what the base draws, so that more of the way is kept."""
+
+
+def blends_of(tier: Tier) -> Blends:
+    """Blends that come into question for what was trained."""
+    return BLENDS_OF_NORMS if tier is Tier.NORMS else BLENDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +90,8 @@ def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) ->
     """
     if plan.folds == 0:
         return HeldOut(bench.settings.unmeasured_alpha)
-    found: dict[float, dict[int, Opinion]] = {alpha: {} for alpha in ALPHAS}
+    blends = blends_of(bench.tier)
+    found: dict[float, dict[int, Opinion]] = {alpha: {} for alpha in blends.tried}
     fold_of = [ledger[group_of(window.case)] for window in bench.windows]
     runs = HeldOut(bench.settings.unmeasured_alpha)
     for k, fold in enumerate(sorted(set(fold_of)), start=1):
@@ -81,20 +104,20 @@ def hold_out(bench: Bench, plan: Plan, pace: Pace, ledger: Mapping[str, int]) ->
         runs = replace(
             runs, mean_weights=runs.with_run(fitted.weights), n_runs=k, skipped=runs.skipped + fitted.skipped
         )
-        for alpha in sorted(ALPHAS, reverse=True):
+        for alpha in sorted(blends.tried, reverse=True):
             weights = blend(bench.base_weights, fitted.weights, alpha)
             # What is farthest from the base says where else the others have to be looked at.
-            answers = bench.opinions_of(weights, [bench.windows[i] for i in outside], whole=alpha == max(ALPHAS))
+            answers = bench.opinions_of(weights, [bench.windows[i] for i in outside], whole=alpha == max(blends.tried))
             found[alpha].update(zip(outside, answers, strict=True))
     candidates = {0.0: bench.base_opinions}
     candidates.update({alpha: [answers[i] for i in range(len(bench.windows))] for alpha, answers in found.items()})
     losses = {alpha: [opinion.loss for opinion in answers] for alpha, answers in candidates.items()}
-    alpha = choose_alpha(losses, [group_of(window.case) for window in bench.windows])
+    alpha = choose_alpha(losses, [group_of(window.case) for window in bench.windows], blends.usual)
     before = figures(bench.windows, bench.base_opinions)
     return replace(runs, alpha=alpha, before=before, after=figures(bench.windows, candidates[alpha]))
 
 
-def choose_alpha(losses: Mapping[float, Sequence[float]], patients: Sequence[str]) -> float:
+def choose_alpha(losses: Mapping[float, Sequence[float]], patients: Sequence[str], usual: float) -> float:
     """Return the usual blend, or of those that are better for certain the best.
 
     Certain is what the 95 % interval (t) of the gain says over patients, each of whom counts once: the slices of one
@@ -106,14 +129,16 @@ def choose_alpha(losses: Mapping[float, Sequence[float]], patients: Sequence[str
         Loss of each held-out window, by blend; the same windows in the same order.
     patients
         Whose each window is.
+    usual
+        The usual blend, one of those.
     """
     names, whose = np.unique(np.asarray(patients), return_inverse=True)
-    chosen, most = USUAL_ALPHA, 0.0
+    chosen, most = usual, 0.0
     if len(names) < 2:
         return chosen
     beyond = float(student_t.ppf(0.975, len(names) - 1)) / np.sqrt(len(names))
     for alpha, found in losses.items():
-        by_window = np.asarray(losses[USUAL_ALPHA]) - np.asarray(found)
+        by_window = np.asarray(losses[usual]) - np.asarray(found)
         gained = np.bincount(whose, by_window) / np.bincount(whose)  # a mean for each patient
         if gained.mean() > max(most, beyond * gained.std(ddof=1)):
             chosen, most = alpha, float(gained.mean())

@@ -27,7 +27,7 @@ class Rung:
 
 
 def rungs(
-    settings: FineTuneSettings, network: nn.Module, device: torch.device, view: str, *, stacks: bool
+    settings: FineTuneSettings, network: nn.Module, device: torch.device, view: str, *, few: bool, stacks: bool
 ) -> Iterator[Rung]:
     """Ways to fine-tune, each needing less of the device's memory than the one before; last the CPU.
 
@@ -35,6 +35,8 @@ def rungs(
     ----------
     device
         Where the first one runs.
+    few
+        Whether the labels are few (:func:`cinema_core.learn.tiers.are_few`).
     stacks
         Whether the model sees whole stacks, one at a time: then there is no smaller batch.
     """
@@ -47,7 +49,7 @@ def rungs(
     large = sum(parameter.numel() for parameter in network.parameters()) > LARGE_MODEL_PARAMETERS
     smallest = settings.model_copy(update={"batch_size": 1})
     tiers = [Tier.DECODER, Tier.LAST_BLOCKS] if large else []
-    first = choose_tier(network, device, settings.tier, view)
+    first = choose_tier(network, device, settings.tier, view, few=few)
     if first in tiers:
         tiers = tiers[tiers.index(first) + 1 :]
     for tier in (tier for tier in tiers if has_tier(network, tier, view)):

@@ -13,14 +13,21 @@ LARGE_MODEL_PARAMETERS: Final = 30_000_000
 """Above this a step through the whole model takes tens of seconds on two cores (the published base model,
 127 M parameters, 3 TFLOP: 70 s): only its decoder can be tuned while a reader waits."""
 
+FEW_SLICES: Final = 12
+"""With so many labelled slices or fewer, of several patients, the norms and biases of a small transformer gain as much
+as all of it, and it forgets half as much of other hearts. Of 20 slices, and of one patient's, all of it gains more
+(docs/decisions/005-mean-of-runs.md)."""
+
 
 class Tier(StrEnum):
     """How much of a model is trained."""
 
     AUTO = "auto"
-    """By the model's size and the device."""
+    """By the model's size, the number of labels and the device."""
     WHOLE = "whole"
     """Every parameter."""
+    NORMS = "norms"
+    """Norms and biases, the parameters that are vectors."""
     DECODER = "decoder"
     """All but the view encoder and the transformer."""
     LAST_BLOCKS = "last-blocks"
@@ -44,6 +51,8 @@ class FineTuneSettings(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(1e-3, gt=0)
     """Peak of the schedule of AdamW, as published: short warm-up, then cosine. Runs go far from the base and apart from
     each other; their mean, taken back most of the way to the base, is what is kept."""
+    norms_rate: float = Field(3.0, gt=0)
+    """Of the learning rate, where norms and biases alone are trained: so few parameters have farther to go."""
     layer_decay: float = Field(0.75, gt=0, le=1)
     """Of the learning rate from a layer to the one before it, as published, where a large model is trained whole: what
     its encoder learned from many thousand images is not to be lost over a few slices."""

@@ -1,13 +1,15 @@
-"""Which parameters of a model are trained, where and in which precision: by its size and the machine."""
+"""Which parameters of a model are trained, where and in which precision: by its size, the labels and the machine."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 from torch import nn
 
-from cinema_core.learn.settings import LARGE_MODEL_PARAMETERS, Tier
+from cinema_core.cases import TrainingCase, group_of, n_labelled_slices
+from cinema_core.learn.settings import FEW_SLICES, LARGE_MODEL_PARAMETERS, Tier
 from cinema_core.models.precision import multiplies_bfloat16
 
 ENCODER_PREFIXES: Final = ("enc_down_dict.", "encoder.")
@@ -27,21 +29,34 @@ def choose_precision(device: torch.device, window_slices: int) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def choose_tier(network: nn.Module, device: torch.device, wish: Tier, view: str) -> Tier:
-    """How much of this model can be tuned on this machine while a reader waits; all of it if it lacks that part."""
-    tier = _by_size(network, device) if wish is Tier.AUTO else wish
+def choose_tier(network: nn.Module, device: torch.device, wish: Tier, view: str, *, few: bool) -> Tier:
+    """How much of this model to tune on this machine while a reader waits; all of it if it lacks that part.
+
+    Parameters
+    ----------
+    few
+        Whether the labels are few (:func:`are_few`).
+    """
+    tier = _by_size(network, device, few=few) if wish is Tier.AUTO else wish
     return tier if has_tier(network, tier, view) else Tier.WHOLE
+
+
+def are_few(cases: Sequence[TrainingCase]) -> bool:
+    """Whether only few slices of several patients are labelled."""
+    return len({group_of(case) for case in cases}) > 1 and n_labelled_slices(cases) <= FEW_SLICES
 
 
 def has_tier(network: nn.Module, tier: Tier, view: str) -> bool:
     """Whether a model has parameters of a tier; the blocks of the last one are parts of ConvUNetR alone."""
-    return any(_belongs(name, tier, network, view) for name, _ in network.named_parameters())
+    return any(_belongs(name, parameter, tier, network, view) for name, parameter in network.named_parameters())
 
 
-def _by_size(network: nn.Module, device: torch.device) -> Tier:
+def _by_size(network: nn.Module, device: torch.device, *, few: bool) -> Tier:
     size = sum(parameter.numel() for parameter in network.parameters())
     if size <= LARGE_MODEL_PARAMETERS:
-        return Tier.WHOLE
+        # Layer norms are what a vision transformer has and a UNet has not: for UNets it was not measured.
+        transformer = any(isinstance(module, nn.LayerNorm) for module in network.modules())
+        return Tier.NORMS if transformer and few else Tier.WHOLE
     return Tier.DECODER if device.type == "cuda" else Tier.LAST_BLOCKS
 
 
@@ -54,16 +69,18 @@ def freeze_all_but(network: nn.Module, tier: Tier, view: str) -> list[str]:
     """
     trained = []
     for name, parameter in network.named_parameters():
-        wanted = NEVER_TRAINED not in name and _belongs(name, tier, network, view)
+        wanted = NEVER_TRAINED not in name and _belongs(name, parameter, tier, network, view)
         parameter.requires_grad_(wanted)
         if wanted:
             trained.append(name)
     return trained
 
 
-def _belongs(name: str, tier: Tier, network: nn.Module, view: str) -> bool:
+def _belongs(name: str, parameter: nn.Parameter, tier: Tier, network: nn.Module, view: str) -> bool:
     if tier is Tier.WHOLE:
         return True
+    if tier is Tier.NORMS:
+        return parameter.ndim <= 1
     if tier is Tier.DECODER:
         return not name.startswith(ENCODER_PREFIXES)
     n_blocks = len({key.split(".")[3] for key, _ in network.named_parameters() if key.startswith(_blocks_of(view))})

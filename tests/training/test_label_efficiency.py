@@ -52,8 +52,8 @@ def trial(acdc: Path) -> Trial:
 def row(**changes: object) -> Row:
     values: dict[str, object] = dict.fromkeys(("steps", "seconds", "alpha", "rv", "myo", "lv"), 0.5)
     values |= dict.fromkeys(("lvef_before", "lvef_after", "phantom_change", "sunnybrook_change"), 1.0)
-    values |= {"method": "bundled", "strategy": "random", "budget": "8/4", "seed": 0, "offered": "project"}
-    values |= {"dice_before": 0.80, "dice_after": 0.85, "steps": 3}
+    values |= {"method": "bundled", "strategy": "random", "budget": "8/4", "seed": 0, "tier": "norms"}
+    values |= {"dice_before": 0.80, "dice_after": 0.85, "steps": 3, "offered": "project"}
     return Row(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -130,10 +130,10 @@ def test_command_makes_each_run_once_and_goes_on_where_it_was(
     assert scratch.method == "scratch"
     assert max(unet.dice_after, scratch.dice_after) < bundled.dice_after  # two steps from nothing
     assert (scratch.steps, scratch.dice_before, scratch.offered == bundled.offered) == (2, 0.0, False)
-    assert "| 4/2 | scratch | foreground-random | 1 |" in capsys.readouterr().out
+    assert "| 4/2 | scratch | whole | foreground-random | 1 |" in capsys.readouterr().out
     monkeypatch.setattr(label_efficiency, "Trial", None)  # nothing is missing, so nobody is asked
     assert main([*asked, "--methods", "bundled", "unet", "scratch"]) == 0
-    assert "| 4/2 | unet | foreground-random | 1 |" in capsys.readouterr().out
+    assert "| 4/2 | unet | whole | foreground-random | 1 |" in capsys.readouterr().out
 
 
 def test_a_unet_from_nothing_depends_on_its_seed_alone() -> None:
@@ -199,9 +199,9 @@ def test_interval_holds_the_mean_and_narrows_with_more_runs() -> None:
 
 
 def test_report_sorts_by_budget_and_names_what_was_measured() -> None:
-    text = report([row(budget="40/10"), row(), row(seed=1, dice_after=0.87)])
+    text = report([row(budget="40/10", tier="whole"), row(), row(seed=1, dice_after=0.87)])
     small, large = text.splitlines()[2:]
-    assert small.startswith("| 8/4 | bundled | random | 2 | 0.860 [")
+    assert small.startswith("| 8/4 | bundled | norms | random | 2 | 0.860 [")
     assert "+0.060" in small
-    assert large.startswith("| 40/10 | bundled | random | 1 | ")
+    assert large.startswith("| 40/10 | bundled | whole | random | 1 | ")
     assert "[" not in large  # a single run has no interval

@@ -14,7 +14,7 @@ from cinema_core.cases import TrainingCase, case_set_sha256
 from cinema_core.errors import Cancelled, EngineError, InputError, StorageError
 from cinema_core.learn import Scope, Validation, holdout
 from cinema_core.learn.finetune import finetune
-from cinema_core.learn.holdout import ALPHAS
+from cinema_core.learn.holdout import BLENDS_OF_NORMS
 from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.models import zoo
 from cinema_core.models.zoo import LoadedModel
@@ -181,7 +181,7 @@ def test_two_patients_are_measured_on_what_a_run_did_not_see(
     )
     assert result.validation is Validation.HELD_OUT
     assert result.before.n_slices == 4
-    assert result.alpha in (0.0, *ALPHAS)
+    assert result.alpha in (0.0, *BLENDS_OF_NORMS.tried)
     assert result.after.loss != result.before.loss or result.alpha == 0
     assert any("held-out patients, part 2 of 2" in text for text in heard)
 

@@ -159,6 +159,15 @@ def test_a_large_model_learns_more_slowly_towards_the_image(monkeypatch: pytest.
     assert scales() == [0.125, 0.25, 0.5, 1.0]
 
 
+def test_norms_and_biases_alone_learn_faster() -> None:
+    norms = {name: nn.Parameter(torch.zeros(2)) for name in ("encoder.blocks.0.norm.weight", "head.bias")}
+    settings = FineTuneSettings(norms_rate=5.0)
+    (group,) = optimiser_of(norms, settings).param_groups
+    assert (group["lr_scale"], group["weight_decay"]) == (5.0, 0.0)
+    together = optimiser_of({**norms, "head.weight": nn.Parameter(torch.zeros(2, 2))}, settings).param_groups
+    assert {group["lr_scale"] for group in together} == {1.0}
+
+
 def test_the_scale_of_a_group_holds_in_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     fast = run(steps=2)
     true_optimiser_of = fitting.optimiser_of

@@ -20,7 +20,7 @@ from cinema_core.learn import finetune as finetuning
 from cinema_core.learn.bench import Bench
 from cinema_core.learn.finetune import finetune
 from cinema_core.learn.guard import Scope, Validation
-from cinema_core.learn.holdout import USUAL_ALPHA, HeldOut, choose_alpha
+from cinema_core.learn.holdout import BLENDS, HeldOut, choose_alpha
 from cinema_core.learn.settings import FineTuneSettings
 from cinema_core.models import zoo
 from cinema_core.models.zoo import LoadedModel
@@ -227,21 +227,22 @@ def test_the_version_is_the_mean_of_its_runs_taken_back_towards_the_base(
 @pytest.mark.parametrize(
     ("others", "chosen"),
     [
-        ({0.0: [1.0, 1.0, 1.0, 1.0], 0.45: [0.5, 0.5, 0.5, 0.5]}, USUAL_ALPHA),  # nothing better
+        ({0.0: [1.0, 1.0, 1.0, 1.0], 0.45: [0.5, 0.5, 0.5, 0.5]}, BLENDS.usual),  # nothing better
         ({0.0: [0.3, 0.3, 0.3, 0.2], 0.45: [0.39, 0.39, 0.4, 0.38]}, 0.0),  # of two that are better, the one by more
         ({0.0: [0.9, 0.9, 0.9, 0.9], 0.45: [0.3, 0.31, 0.29, 0.3]}, 0.45),
-        ({0.45: [0.1, 0.6, 0.3, 0.5]}, USUAL_ALPHA),  # better on the mean, by less than chance
+        ({0.45: [0.1, 0.6, 0.3, 0.5]}, BLENDS.usual),  # better on the mean, by less than chance
     ],
 )
 def test_the_usual_blend_is_taken_unless_held_out_patients_speak_for_another(
     others: dict[float, list[float]], chosen: float
 ) -> None:
-    assert choose_alpha({USUAL_ALPHA: [0.4, 0.4, 0.4, 0.4], **others}, ["a", "b", "c", "d"]) == chosen
+    losses = {BLENDS.usual: [0.4, 0.4, 0.4, 0.4], **others}
+    assert choose_alpha(losses, ["a", "b", "c", "d"], BLENDS.usual) == chosen
 
 
 def test_one_patient_does_not_speak_for_others_however_many_slices_there_are() -> None:
-    losses = {USUAL_ALPHA: [0.4] * 12, 0.45: [0.1] * 12}
-    assert choose_alpha(losses, ["a"] * 12) == USUAL_ALPHA
+    losses = {BLENDS.usual: [0.4] * 12, 0.45: [0.1] * 12}
+    assert choose_alpha(losses, ["a"] * 12, BLENDS.usual) == BLENDS.usual
     # Ten slices of one patient are better, those of the other are not.
     losses[0.45][10:] = [0.4, 0.4]
-    assert choose_alpha(losses, ["a"] * 10 + ["b"] * 2) == USUAL_ALPHA
+    assert choose_alpha(losses, ["a"] * 10 + ["b"] * 2, BLENDS.usual) == BLENDS.usual

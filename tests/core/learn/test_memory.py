@@ -15,7 +15,7 @@ from cinema_core.cases import TrainingCase
 from cinema_core.errors import EngineError
 from cinema_core.learn import bench, memory
 from cinema_core.learn.finetune import finetune
-from cinema_core.learn.holdout import ALPHAS
+from cinema_core.learn.holdout import BLENDS_OF_NORMS
 from cinema_core.learn.memory import is_out_of_memory, rungs
 from cinema_core.learn.settings import FineTuneSettings, Tier
 from cinema_core.models.zoo import LoadedModel
@@ -32,7 +32,7 @@ def large(base: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 
 
 def test_a_small_model_gives_up_slices_and_then_the_gpu() -> None:
-    found = list(rungs(SETTINGS, nn.Linear(2, 2), GPU, "sax", stacks=False))
+    found = list(rungs(SETTINGS, nn.Linear(2, 2), GPU, "sax", few=True, stacks=False))
     assert [(r.settings.batch_size, r.settings.device) for r in found] == [
         (4, "auto"),
         (2, "auto"),
@@ -47,21 +47,22 @@ def test_a_small_model_gives_up_slices_and_then_the_gpu() -> None:
 
 
 def test_a_large_model_of_stacks_gives_up_parts_of_itself(large: nn.Module) -> None:
-    found = list(rungs(SETTINGS, large, GPU, "sax", stacks=True))
+    found = list(rungs(SETTINGS, large, GPU, "sax", few=True, stacks=True))
     assert [r.settings.tier for r in found] == [Tier.AUTO, Tier.DECODER, Tier.LAST_BLOCKS, Tier.AUTO]
     assert found[-1].settings.device == "cpu"
 
 
 def test_what_was_asked_for_already_is_not_tried_again(large: nn.Module) -> None:
     asked = SETTINGS.model_copy(update={"tier": Tier.DECODER})
-    assert [r.settings.tier for r in rungs(asked, large, CPU, "sax", stacks=True)] == [Tier.DECODER, Tier.LAST_BLOCKS]
+    found = rungs(asked, large, CPU, "sax", few=True, stacks=True)
+    assert [rung.settings.tier for rung in found] == [Tier.DECODER, Tier.LAST_BLOCKS]
 
 
 def test_parts_that_a_model_does_not_have_are_no_rungs(
     make_unet: Callable[[], LoadedModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "LARGE_MODEL_PARAMETERS", 3)
-    found = list(rungs(SETTINGS, make_unet().network, CPU, "sax", stacks=True))
+    found = list(rungs(SETTINGS, make_unet().network, CPU, "sax", few=True, stacks=True))
     assert [r.settings.tier for r in found] == [Tier.AUTO, Tier.DECODER]
 
 
@@ -164,7 +165,7 @@ def test_memory_that_runs_out_at_any_moment_ends_in_a_version(
         "a fold": ("fit", 1),
         "its measuring": ("opinions", 2),
         "last run": ("fit", 2),
-        "last look": ("opinions", 1 + 2 * len(ALPHAS)),
+        "last look": ("opinions", 1 + 2 * len(BLENDS_OF_NORMS.tried)),
     }[moment]
     true_call, calls = getattr(bench, call), 0
 
