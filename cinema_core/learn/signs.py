@@ -136,7 +136,7 @@ def _along_the_heart(
         return [Sign(0.9, "no heart here, but on both sides")]
     signs = []
     if z in (with_heart[0], with_heart[-1]):
-        signs.append(Sign(0.2, "the last slice at this end of the heart: in or out?"))
+        signs.append(Sign(0.2, "the last slice at this end of the heart may be in or out"))
     if 0 < z < hearts.shape[1] - 1:
         for structure in CAVITIES:
             before, here, after = areas[structure][t, z - 1 : z + 2]

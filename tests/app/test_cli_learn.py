@@ -235,7 +235,9 @@ def test_what_is_trained_can_be_chosen(
     assert card["recipe"]["tier"] == "decoder"
     capsys.readouterr()
     assert finetune(case_list, tiny_model, tmp_path / "other", "--steps", "2", "--tier", "half") == 2
-    assert "--tier half is not known. Choose one of auto, whole, decoder, last-blocks." in capsys.readouterr().err
+    assert (
+        "--tier half is not known. Choose one of auto, whole, norms, decoder, last-blocks." in capsys.readouterr().err
+    )
 
 
 def test_labels_of_another_shape_are_refused(
